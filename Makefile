@@ -1,0 +1,79 @@
+# Everything a developer runs. `make help` lists it.
+# build, run and test need only Go; check adds a C compiler (for -race); test-kafka adds Java 17 and Maven.
+
+# Tools run at these versions and stay out of go.mod; protoc-gen-go has the version of go.mod's protobuf.
+STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.1
+BUF         := go run github.com/bufbuild/buf/cmd/buf@v1.73.0
+
+ARGS        ?=
+BENCH       ?= .
+BENCHTIME   ?= 1s
+FUZZTIME    ?= 10s
+KAFKA_TESTS ?= EndToEnd|Kafka
+PACKAGES    ?= ./...
+
+export CGO_ENABLED := 0
+# Go refuses to build where git cannot answer (another user's checkout): then there is no revision to stamp.
+export GOFLAGS := $(strip $(GOFLAGS) $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false))
+
+.DEFAULT_GOAL := build
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build run
+build: ## build bin/depthcast
+	go build -o bin/depthcast ./cmd/depthcast
+
+run: build ## start the demo: embedded broker, simulated market, http://localhost:8080 (ARGS=flags)
+	@exec bin/depthcast demo $(ARGS)
+
+.PHONY: test test-kafka bench fuzz
+test: ## run every test that needs only Go
+	go test -timeout 10m $(PACKAGES)
+
+test-kafka: ## run the end-to-end tests against real Apache Kafka (KAFKA_TESTS=pattern)
+	.ci/kafka/test -count=1 -timeout 20m -run '$(KAFKA_TESTS)' $(PACKAGES)
+
+bench: ## run the benchmarks (BENCH=pattern BENCHTIME=1s PACKAGES=./...)
+	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $(PACKAGES)
+
+fuzz: ## run each fuzz target for FUZZTIME
+	.ci/fuzz $(FUZZTIME) $(PACKAGES)
+
+.PHONY: check fmt vet lint wire tidy imports race
+check: fmt vet lint wire tidy imports race ## everything that must hold before a change goes in
+
+fmt: ## fail when gofmt would change a file
+	@files=$$(find . -name node_modules -prune -o -name '*.go' -print | xargs gofmt -l) && \
+	if [ -n "$$files" ]; then echo "gofmt -w these:" $$files; exit 1; fi
+
+vet: ## go vet, with and without the invariant assertions
+	go vet ./...
+	go vet -tags verify ./...
+
+lint: ## staticcheck, with and without the invariant assertions
+	$(STATICCHECK) ./...
+	$(STATICCHECK) -tags verify ./...
+
+wire: ## lint the .proto files; fail when they break the released wire or the generated code is out of date
+	$(BUF) lint proto
+	$(BUF) breaking proto --against proto/released
+	BUF='$(BUF)' .ci/generated
+
+tidy: ## fail when `go mod tidy` would change go.mod or go.sum
+	go mod tidy -diff
+
+imports: ## fail when a package imports what it must not
+	go test -count=1 -run '^TestImport' ./cmd/depthcast
+
+race: ## all tests with the race detector and the invariant assertions
+	CGO_ENABLED=1 go test -race -tags verify -timeout 15m $(PACKAGES)
+
+.PHONY: generate release-wire
+generate: ## generate proto/pb/*.pb.go from proto/*.proto
+	$(BUF) generate proto --template proto/buf.gen.yaml --output proto/pb
+
+release-wire: ## at a release: freeze the present wire, which `make check` then refuses to break
+	cp proto/*.proto proto/released/
