@@ -1,0 +1,315 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+)
+
+// KafkaSource reads one partition from its leader, without a consumer group. It
+// keeps its own position, finds the leader again when a connection ends, and
+// after every reconnect checks that the log is still the one it was reading.
+// It starts no goroutine.
+type KafkaSource struct {
+	// Static.
+	cluster *Cluster
+	id      PartitionID
+	start   Start
+
+	recheck atomic.Bool // set by Recheck, cleared by Next
+
+	// Owned by the goroutine that calls Next.
+	conn     *leaderConn // nil when a connection must be made first
+	topicID  [16]byte    // of the Kafka topic that next refers to; zero before the first connection
+	next     int64       // offset to fetch next; -1 until start is resolved
+	expected int64       // offset after the last one handed out: expected ≤ next
+	high     int64
+	logStart int64
+	batches  []protocol.RecordReader // fetched and not yet handed out
+	last     delivered
+	failures int // in a row; sets the backoff
+	broken   int // responses in a row that were cut short at next
+
+	batch arena
+}
+
+// delivered is the last record handed out, to be read again after a reconnect.
+type delivered struct {
+	known       bool
+	offset      int64
+	fingerprint Fingerprint
+}
+
+var _ Source = (*KafkaSource)(nil)
+
+// maxBroken is how many responses in a row may end early at one offset before
+// that is taken for damaged data rather than for a bad connection.
+const maxBroken = 3
+
+// Open connects to the partition's leader and resolves start, so that what is
+// misconfigured is an error here, within seconds.
+func (c *Cluster) Open(ctx context.Context, id PartitionID, start Start) (*KafkaSource, error) {
+	s := &KafkaSource{cluster: c, id: id, start: start, next: -1, logStart: -1}
+	if err := s.connect(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Partition is the partition read.
+func (s *KafkaSource) Partition() PartitionID { return s.id }
+
+// TopicID is the id of the Kafka topic that offsets belong to. It changes only
+// in a call of Next that returns a Recreated.
+func (s *KafkaSource) TopicID() [16]byte { return s.topicID }
+
+// Recheck makes the next Next connect anew and so check the Kafka topic's id
+// and the last record: for use when a Watch reports that something changed.
+// Any goroutine may call it.
+func (s *KafkaSource) Recheck() { s.recheck.Store(true) }
+
+// Close ends the connection. To interrupt a Next, cancel its context.
+func (s *KafkaSource) Close() error {
+	s.disconnect()
+	return nil
+}
+
+// Next returns the next records, bounded by BatchRecords and BatchBytes, waiting
+// up to MaxWait for the first. See Source, and the errors of this package. It
+// returns within MaxWait + ReadTimeout when connected, otherwise within
+// BackoffMax + RequestTimeout + DialTimeout, and a little.
+func (s *KafkaSource) Next(ctx context.Context) (Fetched, error) {
+	if s.recheck.Swap(false) {
+		s.disconnect()
+	}
+	if s.conn == nil {
+		if err := s.reconnect(ctx); err != nil {
+			return Fetched{}, err
+		}
+	}
+	fetched := false
+	if len(s.batches) == 0 {
+		if err := s.fetch(ctx); err != nil {
+			return Fetched{}, err
+		}
+		fetched = len(s.batches) > 0
+	}
+	from := s.next
+	out := s.drain()
+	if fetched && s.next == from && len(s.batches) == 0 {
+		// Compaction emptied the rest of the batch that holds this offset, and
+		// the log has nothing after it. kafka-go does not tell where the batch
+		// ends, so look for that step by step.
+		s.next++
+		out.Next = s.next
+	}
+	return out, nil
+}
+
+// reconnect connects after a wait that grows with the failures in a row.
+func (s *KafkaSource) reconnect(ctx context.Context) error {
+	if s.failures > 0 {
+		cfg := &s.cluster.cfg
+		wait := min(cfg.BackoffMax, cfg.BackoffMin<<min(s.failures-1, 16))
+		t := time.NewTimer(wait - rand.N(wait/2+1))
+		defer t.Stop()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+	}
+	err := s.connect(ctx)
+	if err != nil && !errors.Is(err, ErrRecreated) {
+		s.failures++
+	}
+	return err
+}
+
+// connect finds and dials the leader, resolves the position if it has none yet,
+// and otherwise makes sure that it still means the same.
+func (s *KafkaSource) connect(ctx context.Context) error {
+	address, topicID, err := s.cluster.leader(ctx, s.id)
+	if err != nil {
+		return s.orDone(ctx, err)
+	}
+	if was := s.topicID; topicID != was {
+		s.topicID = topicID
+		if was != ([16]byte{}) {
+			s.start, s.next, s.last = Start{From: FromBeginning}, -1, delivered{}
+			return &Recreated{Partition: s.id, WasID: was, IsID: topicID}
+		}
+	}
+	if s.next < 0 {
+		if err := s.resolve(ctx); err != nil {
+			return s.orDone(ctx, err)
+		}
+	}
+	s.conn, err = dialLeader(ctx, &s.cluster.cfg, s.id, address)
+	if err != nil {
+		return s.orDone(ctx, err)
+	}
+	return s.checkLast(ctx)
+}
+
+// resolve turns start into an offset.
+func (s *KafkaSource) resolve(ctx context.Context) error {
+	if s.start.From == FromOffset {
+		s.next = s.start.Offset
+		s.expected = s.next
+		return nil
+	}
+	at := int64(earliestOffset)
+	switch s.start.From {
+	case FromEnd:
+		at = latestOffset
+	case FromTime:
+		at = s.start.Time.UnixMilli()
+	}
+	for _, at := range []int64{at, latestOffset} {
+		found, err := s.cluster.listOffsets(ctx, at, []PartitionID{s.id})
+		if err != nil {
+			return err
+		}
+		if offset, ok := found[s.id]; ok && offset >= 0 {
+			s.next, s.expected = offset, offset
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %s: no answer about its offsets", ErrUnreachable, s.id)
+}
+
+// checkLast reads the last record handed out again and compares it.
+func (s *KafkaSource) checkLast(ctx context.Context) error {
+	if !s.last.known {
+		return nil
+	}
+	is, err := s.conn.fingerprint(ctx, s.last.offset)
+	switch {
+	case err == nil && is == s.last.fingerprint:
+		return nil
+	case err == nil:
+		e := &Recreated{Partition: s.id, WasID: s.topicID, IsID: s.topicID, Offset: s.last.offset}
+		s.last = delivered{}
+		s.disconnect()
+		return e
+	case errors.Is(err, ErrNoRecord), errors.Is(err, errUndecodable):
+		// Gone by retention or compaction, or damaged since: the topic id must
+		// do. If the log has become shorter, the next fetch says so. A damaged
+		// response leaves a connection that cannot be read on.
+		s.last = delivered{}
+		if errors.Is(err, errUndecodable) {
+			return s.unreachable(ctx, err)
+		}
+		return nil
+	default:
+		return s.unreachable(ctx, err)
+	}
+}
+
+// fetch asks the leader for records from next on and keeps their batches.
+func (s *KafkaSource) fetch(ctx context.Context) error {
+	cfg := &s.cluster.cfg
+	p, err := s.conn.fetch(ctx, s.next, cfg.MaxWait, cfg.MaxBytes)
+	if err != nil {
+		return s.refused(ctx, err)
+	}
+	s.failures, s.broken = 0, 0
+	s.high, s.logStart = p.HighWatermark, p.LogStartOffset
+	s.batches = batchesOf(p)
+	return nil
+}
+
+// refused turns what fetch returned into one of this package's errors and sets
+// the source up for going on.
+func (s *KafkaSource) refused(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		s.disconnect()
+		return ctx.Err()
+	case errors.Is(err, kafka.OffsetOutOfRange):
+		return s.outOfRange(ctx)
+	case errors.Is(err, kafka.TopicAuthorizationFailed):
+		s.disconnect()
+		s.failures++
+		return fmt.Errorf("%w: user %q may not read Kafka topic %q: %w", ErrDenied, s.cluster.cfg.SASL.User, s.id.KafkaTopic, err)
+	case errors.Is(err, errUndecodable), errors.Is(err, kafka.InvalidMessage):
+		return s.skipCorrupt(ctx, err)
+	case brokenTransport(err) && !isTimeout(err):
+		if s.broken++; s.broken >= maxBroken {
+			return s.skipCorrupt(ctx, err)
+		}
+	}
+	return s.unreachable(ctx, err)
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}
+
+// outOfRange finds out where the log begins and ends, and moves into it.
+func (s *KafkaSource) outOfRange(ctx context.Context) error {
+	// A Kafka topic that was recreated under this connection shows itself here
+	// first: what its id says goes before what its offsets say.
+	_, topicID, err := s.cluster.leader(ctx, s.id)
+	if err != nil {
+		return s.unreachable(ctx, err)
+	}
+	if topicID != s.topicID {
+		s.disconnect()
+		return s.connect(ctx)
+	}
+	ends, err := s.cluster.Offsets(ctx, s.id)
+	o, ok := ends[s.id]
+	if err != nil || !ok {
+		return s.unreachable(ctx, errors.Join(kafka.OffsetOutOfRange, err))
+	}
+	e := &OutOfRange{Partition: s.id, Wanted: s.next, LogStart: o.LogStart, HighWatermark: o.HighWatermark}
+	switch {
+	case s.next < o.LogStart:
+		s.next = o.LogStart
+	case s.next > o.HighWatermark:
+		s.next = o.HighWatermark
+		s.last = delivered{} // its offset may belong to another record by now
+	default:
+		return s.unreachable(ctx, kafka.OffsetOutOfRange) // a follower that became leader is catching up
+	}
+	s.expected, s.high, s.logStart = s.next, o.HighWatermark, o.LogStart
+	return e
+}
+
+// unreachable closes the connection and counts a failure.
+func (s *KafkaSource) unreachable(ctx context.Context, err error) error {
+	s.disconnect()
+	s.failures++
+	return s.orDone(ctx, err)
+}
+
+// orDone gives ctx's error where that is the cause, and otherwise makes sure
+// that err is one of this package's.
+func (s *KafkaSource) orDone(ctx context.Context, err error) error {
+	for _, known := range []error{ErrUnreachable, ErrDenied, ErrNoTopic} {
+		if ctx.Err() == nil && errors.Is(err, known) {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("%w: %s: %w", ErrUnreachable, s.id, err)
+}
+
+func (s *KafkaSource) disconnect() {
+	if s.conn != nil {
+		s.conn.close()
+		s.conn = nil
+	}
+	s.batches = nil
+}

@@ -1,0 +1,126 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+)
+
+// ErrNoRecord: no record has that offset (any more, or yet).
+var ErrNoRecord = errors.New("ingest: no record at this offset")
+
+// Fingerprint reads the record at offset. ErrNoRecord says that the offset is
+// beyond either end of the log, or was compacted away.
+func (c *Cluster) Fingerprint(ctx context.Context, id PartitionID, offset int64) (Fingerprint, error) {
+	address, _, err := c.leader(ctx, id)
+	if err != nil {
+		return Fingerprint{}, err
+	}
+	conn, err := dialLeader(ctx, &c.cfg, id, address)
+	if err != nil {
+		return Fingerprint{}, err
+	}
+	defer conn.close()
+	f, err := conn.fingerprint(ctx, offset)
+	if err != nil {
+		return Fingerprint{}, fmt.Errorf("fingerprint of %s at %d: %w", id, offset, err)
+	}
+	return f, nil
+}
+
+// fingerprint fetches the batch that holds offset and looks for the record.
+func (c *leaderConn) fingerprint(ctx context.Context, offset int64) (Fingerprint, error) {
+	p, err := c.fetch(ctx, offset, c.cfg.MaxWait, 1) // the broker sends at least one batch
+	if errors.Is(err, kafka.OffsetOutOfRange) {
+		return Fingerprint{}, ErrNoRecord
+	}
+	if err != nil {
+		return Fingerprint{}, err
+	}
+	var a arena
+	for _, b := range batchesOf(p) {
+		if _, marker := b.(*protocol.ControlBatch); marker {
+			continue
+		}
+		for {
+			rec, err := b.ReadRecord()
+			if err != nil { // io.EOF: kafka-go has decoded the batch before
+				break
+			}
+			if rec.Offset != offset {
+				release(rec)
+				continue
+			}
+			a.add(rec)
+		}
+	}
+	if len(a.records) == 0 {
+		return Fingerprint{}, ErrNoRecord
+	}
+	return FingerprintOf(&a.records[0]), nil
+}
+
+// skipCorrupt moves the position behind the damaged batch and returns a Corrupt.
+// The batch's length is not known, as it cannot be decoded: look at offsets
+// ever further on until one decodes, then between that and the last that did not.
+func (s *KafkaSource) skipCorrupt(ctx context.Context, cause error) error {
+	s.disconnect()
+	ends, err := s.cluster.Offsets(ctx, s.id)
+	o, ok := ends[s.id]
+	if err != nil || !ok {
+		return s.unreachable(ctx, errors.Join(cause, err))
+	}
+	address, _, err := s.cluster.leader(ctx, s.id)
+	if err != nil {
+		return s.unreachable(ctx, err)
+	}
+	bad, good := s.next, o.HighWatermark
+	for step := int64(1); bad+step < good; step *= 2 {
+		decodes, err := s.decodesAt(ctx, address, bad+step)
+		if err != nil {
+			return s.unreachable(ctx, err)
+		}
+		if decodes {
+			good = bad + step
+		} else {
+			bad += step
+		}
+	}
+	for bad+1 < good {
+		middle := bad + (good-bad)/2
+		decodes, err := s.decodesAt(ctx, address, middle)
+		if err != nil {
+			return s.unreachable(ctx, err)
+		}
+		if decodes {
+			good = middle
+		} else {
+			bad = middle
+		}
+	}
+	e := &Corrupt{Partition: s.id, Offset: s.next, Next: max(good, s.next+1), Cause: cause}
+	s.next, s.expected, s.broken = e.Next, e.Next, 0
+	return e
+}
+
+// decodesAt reports whether the batch that holds offset can be decoded. It uses
+// a connection of its own: one that carried damaged data cannot be read on.
+func (s *KafkaSource) decodesAt(ctx context.Context, address string, offset int64) (bool, error) {
+	conn, err := dialLeader(ctx, &s.cluster.cfg, s.id, address)
+	if err != nil {
+		return false, err
+	}
+	defer conn.close()
+	_, err = conn.fetch(ctx, offset, s.cluster.cfg.MaxWait, 1)
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, errUndecodable), errors.Is(err, kafka.InvalidMessage), brokenTransport(err) && !isTimeout(err):
+		return false, nil
+	default:
+		return false, err
+	}
+}
