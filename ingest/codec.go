@@ -1,0 +1,116 @@
+package ingest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/depthcast/depthcast/proto"
+)
+
+// Codec turns Kafka records of one format into batches. Each partition has an
+// instance of its own for each epoch, called by one goroutine in the order of
+// the log. What it returns is a pure function of the records that it was given
+// and of Instruments: no clock, no randomness.
+type Codec interface {
+	// Decode returns what rec says, or nil when it changes nothing yet (it was
+	// buffered until a snapshot, is covered by one, or concerns no book).
+	//
+	// A record's key is its symbol, and it makes one batch at most: clients tell
+	// changes apart by seq, which is the record's offset. So a snapshot and the
+	// buffered changes that follow it are events of one batch, in order. The
+	// batch and all it refers to are valid until the next call; the codec may
+	// use them again, and the slices of rec with them. The partition fills in
+	// Seq, KafkaTime and Bytes, and checks Symbol; everything else is the
+	// codec's.
+	//
+	// An error is a *proto.RecordError, made by refuse. It takes effect for the
+	// symbol of the record's key unless it names another.
+	Decode(rec *Record) (*proto.Batch, error)
+}
+
+// Instruments tells codecs of formats without exponents what a symbol's are: as
+// the last instrument event in this partition says, else as configured, else
+// proto.DefaultExponents.
+type Instruments interface {
+	Exponents(symbol string) proto.Exponents
+}
+
+// format is a row of the table of codecs.
+type format struct {
+	contentType string // value of a record's header "content-type"
+	new         func(Instruments) Codec
+}
+
+// formats is the table of codecs by name, as flags have it. A codec is one file
+// and one row.
+var formats = map[string]format{
+}
+
+// DefaultFormat is that of a Kafka topic for which none is named.
+const DefaultFormat = "proto"
+
+// Formats are the names of all formats, in order.
+func Formats() []string { return slices.Sorted(maps.Keys(formats)) }
+
+// ContentType is the value of the content-type header of a format's records; ""
+// if there is no such format.
+func ContentType(format string) string { return formats[format].contentType }
+
+// formatOf finds the name of the format that a content-type header names.
+func formatOf(contentType string) (string, bool) {
+	for name, f := range formats {
+		if f.contentType == contentType {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// Codes of records that a codec or the partition refuses: metric label, log and
+// dead letter have them. Codecs and books have codes of their own beside these.
+const (
+	CodeUnknownContentType = "unknown_content_type"
+	CodeMalformed          = "malformed"        // the value is not of its format
+	CodeTombstone          = "tombstone"        // no value at all
+	CodeBadSymbol          = "bad_symbol"       // not 1 to 64 bytes of UTF-8 without spaces and control characters
+	CodeKeyMismatch        = "key_mismatch"     // key and payload name different symbols
+	CodeWrongPartition     = "wrong_partition"  // the symbol lives in another partition
+	CodeTooManySymbols     = "too_many_symbols" // Config.MaxSymbols reached
+	CodeSourceGap          = "source_gap"       // the venue's own numbers do not chain
+	CodeCorruptBatch       = "corrupt_batch"    // the broker's bytes cannot be decoded
+)
+
+// refuse makes the error of a record. symbol "" stands for that of the record's
+// key; reason is that of the recovering state which the book enters.
+func refuse(code, symbol string, reason proto.Reason, text string, args ...any) *proto.RecordError {
+	return &proto.RecordError{Code: code, Symbol: symbol, Reason: reason, Err: fmt.Errorf(text, args...)}
+}
+
+// MaxSymbolBytes bounds the name of a symbol.
+const MaxSymbolBytes = 64
+
+// validSymbol reports whether s can be the name of a symbol: 1 to MaxSymbolBytes
+// bytes of UTF-8 without spaces and control characters.
+func validSymbol[T string | []byte](s T) bool {
+	if len(s) == 0 || len(s) > MaxSymbolBytes {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c <= ' ' || c >= 0x7f {
+			return printable(string(s))
+		}
+	}
+	return true
+}
+
+func printable(s string) bool {
+	for _, r := range s {
+		if unicode.IsSpace(r) || unicode.IsControl(r) {
+			return false
+		}
+	}
+	return utf8.ValidString(s)
+}
