@@ -72,8 +72,8 @@ race: ## all tests with the race detector and the invariant assertions
 	CGO_ENABLED=1 go test -race -tags verify -timeout 15m $(PACKAGES)
 
 .PHONY: generate release-wire
-generate: ## generate proto/pb/*.pb.go from proto/*.proto
-	$(BUF) generate proto --template proto/buf.gen.yaml --output proto/pb
+generate: ## generate proto/pb from proto/*.proto
+	$(BUF) generate proto --template proto/buf.gen.yaml --output proto
 
 release-wire: ## at a release: freeze the present wire, which `make check` then refuses to break
 	cp proto/*.proto proto/released/
