@@ -1,0 +1,51 @@
+package fanout
+
+import (
+	"errors"
+
+	"github.com/depthcast/depthcast/proto"
+)
+
+// Errors of Accept.
+var (
+	ErrClosed    = errors.New("fanout: the hub is shutting down")
+	ErrFull      = errors.New("fanout: as many connections as configured")
+	ErrCodec     = errors.New("fanout: no such codec")
+	ErrTransport = errors.New("fanout: the descriptor cannot be served")
+)
+
+// Accepted is a connection whose WebSocket handshake is over, on its way to a
+// shard. The response (101) has been sent.
+type Accepted struct {
+	// FD is a nonblocking descriptor that no poller knows (poll.Detach). The hub
+	// is its only owner from the call of Accept on.
+	FD int
+
+	// transport moves its bytes and closes FD; nil: the bytes are those of FD.
+	transport transport
+
+	// Codec that the handshake agreed on.
+	Codec proto.Codec
+
+	// Buffered are bytes after the handshake that were read ahead (plaintext);
+	// they are parsed first. Not kept.
+	Buffered []byte
+
+	// Remote is the peer's address, for logs.
+	Remote string
+}
+
+// Accept gives a connection to the least loaded shard, which greets it with hello.
+// It does not wait for that. When it returns an error (ErrClosed, ErrFull,
+// ErrCodec) the descriptor has been closed. Any goroutine may call it.
+func (h *Hub) Accept(a Accepted) error {
+	t := a.transport
+	if t == nil {
+		t = &plain{sockets: h.config.Sockets, fd: a.FD}
+	}
+	if err := h.admit(a, t); err != nil {
+		_ = t.Close() // the error that counts is err
+		return err
+	}
+	return nil
+}
