@@ -41,13 +41,13 @@ type Instruments interface {
 // format is a row of the table of codecs.
 type format struct {
 	contentType string // value of a record's header "content-type"
+	complete    bool   // its records can tell a book from nothing on, see TopicConfig.Complete
 	new         func(Instruments) Codec
 }
 
 // formats is the table of codecs by name, as flags have it. A codec is one file
 // and one row.
-var formats = map[string]format{
-}
+var formats = map[string]format{}
 
 // DefaultFormat is that of a Kafka topic for which none is named.
 const DefaultFormat = "proto"
@@ -79,8 +79,10 @@ const (
 	CodeKeyMismatch        = "key_mismatch"     // key and payload name different symbols
 	CodeWrongPartition     = "wrong_partition"  // the symbol lives in another partition
 	CodeTooManySymbols     = "too_many_symbols" // Config.MaxSymbols reached
+	CodeTooManyFeeds       = "too_many_feeds"   // Config.MaxFeeds reached
 	CodeSourceGap          = "source_gap"       // the venue's own numbers do not chain
 	CodeCorruptBatch       = "corrupt_batch"    // the broker's bytes cannot be decoded
+	CodeTransactional      = "transactional"    // written in a transaction that may have been aborted
 )
 
 // refuse makes the error of a record. symbol "" stands for that of the record's

@@ -1,0 +1,29 @@
+// Package ingest reads market events from Kafka and applies them to books.
+//
+//	Source ──Next──> Partition ──Decode──> Codec
+//	                     │ ──Apply──────> Books (book.Engine, by way of cmd)
+//	                     └──Put─────────> DeadLetterQueue
+//
+// A Partition is one goroutine: it fetches, and then, holding its lock for a
+// bounded number of records at a time, decodes, checks and applies each of them,
+// which also publishes. Nobody else writes to its books; who wants to read them,
+// or to open a view, does so inside Partition.Do.
+//
+// What can go wrong with the log, and what becomes of the partition's books:
+//
+//	a record refused by codec, check or book   its symbol's: recovering
+//	a record whose symbol cannot be known      all: recovering (bad_record)
+//	a record of a symbol that lives elsewhere  none is touched (wrong_partition)
+//	offsets missing                            all: recovering (offset_gap), unless the
+//	                                           Kafka topic is declared compacted or transactional
+//	records gone before they were read         all: recovering (truncated)
+//	the log lost its end                       all: reset, recovering (truncated)
+//	the Kafka topic recreated                  all: reset, another epoch (recreated)
+//	not caught up with the log                 none is live (catching_up)
+//	no answer from the broker                  all: stale (kafka_unreachable)
+//	too many records behind                    all: stale (behind)
+//	nothing from a feed                        its: stale (source_silent)
+//
+// Every refused record is counted by its code, logged at a limited rate, and
+// copied to the dead-letter Kafka topic.
+package ingest
