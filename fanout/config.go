@@ -1,0 +1,235 @@
+package fanout
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"github.com/depthcast/depthcast/fanout/poll"
+)
+
+// ErrConfig marks a configuration that contradicts itself.
+var ErrConfig = errors.New("fanout: bad configuration")
+
+// Config sets the limits of a hub. A zero field takes its default.
+type Config struct {
+	// Books is where views come from. Required.
+	Books Books
+
+	// Shards is the number of event loops that share the connections. Each is one
+	// goroutine; more than the processors that are free gains nothing. GOMAXPROCS
+	// should be at least Shards + 1. Default: runtime.NumCPU().
+	Shards int
+
+	// RingEntries bounds the entries of one topic's ring, a power of two. A reader
+	// that is this far behind is lapped. A ring starts small and grows while its
+	// entries are younger than ResumeWindow. Default 4096.
+	RingEntries int
+
+	// RingBytes bounds the bytes of one ring, its frames included. Default 16 MiB.
+	RingBytes int64
+
+	// AllRingsBytes bounds the bytes of all rings together. Default 1 GiB.
+	AllRingsBytes int64
+
+	// ResumeWindow is how long after a break a resume should find its place in the
+	// ring, and what hello promises. Default 5 s.
+	ResumeWindow time.Duration
+
+	// MaxTopics bounds the topics that are open, lingering ones included; beyond
+	// it a subscription to a new one is refused (overloaded). Default 10 000.
+	MaxTopics int
+
+	// TopicLinger is how long a topic without a reader stays open, so that those
+	// who reconnect find its ring. Default 60 s.
+	TopicLinger time.Duration
+
+	// MaxConns bounds the connections. Default 100 000.
+	MaxConns int
+
+	// MaxSubscriptions bounds the subscriptions of one connection. Default 1000.
+	MaxSubscriptions int
+
+	// MaxItems bounds the items of one request. Default 500.
+	MaxItems int
+
+	// MaxMessageBytes bounds one message of a client, fragments together. Default
+	// 64 KiB.
+	MaxMessageBytes int
+
+	// RequestsPerSecond is what a connection may ask on average; it may save up
+	// RequestBurst. Default 50.
+	RequestsPerSecond int
+
+	// RequestBurst is how many requests may come at once. Default 2 s of them.
+	RequestBurst int
+
+	// ResyncInterval is the least time between two snapshots that one connection
+	// asks for (resync, mismatch), on average; eight may come at once. Default 1 s.
+	ResyncInterval time.Duration
+
+	// MaxBytesPerTurn bounds what a connection is sent before the others of its
+	// shard have their turn, except that a frame is begun as a whole. Default 64 KiB.
+	MaxBytesPerTurn int
+
+	// ControlBytes bounds what waits to be sent to a connection beside data: acks,
+	// errors, pongs. A client that asks faster than it reads is dropped
+	// (control_overflow). It must hold the answers to a request of MaxItems.
+	// Default 256 KiB.
+	ControlBytes int
+
+	// SendBufferBytes sets SO_SNDBUF (the kernel doubles it). 0 leaves the kernel's
+	// default, which grows to megabytes for a slow reader. Default 0.
+	SendBufferBytes int
+
+	// PinnedBytes bounds the bytes of frames in flight, half of which is with the
+	// kernel, all connections together, a shared frame counted once. Beyond it the
+	// connection that has been stalled longest is dropped (pinned_bytes). Default
+	// 256 MiB.
+	PinnedBytes int64
+
+	// MergedBytes bounds the cache of net deltas. Default 32 MiB.
+	MergedBytes int
+
+	// StallTimeout is how long a socket may take nothing before its connection is
+	// dropped (stalled). Default 10 s.
+	StallTimeout time.Duration
+
+	// MaxLaps is how often a connection may be lapped within LapWindow before it is
+	// dropped (lapped_often). Default 20.
+	MaxLaps int
+
+	// LapWindow is the time that MaxLaps refers to. Default 60 s.
+	LapWindow time.Duration
+
+	// SilenceTimeout is how long a peer may say nothing, pongs included, before its
+	// connection is dropped (silent); it is pinged at half of that. Default 60 s.
+	SilenceTimeout time.Duration
+
+	// CloseTimeout is how long a peer may take to answer a close frame. Default 1 s.
+	CloseTimeout time.Duration
+
+	// KeepaliveInterval is how long a topic may be idle before its subscribers are
+	// told that it lives. Default 5 s.
+	KeepaliveInterval time.Duration
+
+	// BehindWait is how long a client that has seen more than this node waits for
+	// the node to catch up, before it is sent an older snapshot. Default 5 s.
+	BehindWait time.Duration
+
+	// Server is the name and version that hello shows. Default "depthcast".
+	Server string
+
+	// Now is the clock; only tests replace it. Default time.Now.
+	Now func() time.Time
+
+	// Sockets are the system calls of connections; only tests replace them.
+	// Default poll.Kernel.
+	Sockets poll.Sockets
+
+	// Log takes what an operator should know: rarely one line per connection.
+	// Default: slog.Default().
+	Log *slog.Logger
+
+	// OnFatal is told that a shard has ended for good; the process should end too.
+	// Default: panic.
+	OnFatal func(error)
+}
+
+func (c *Config) validate() error {
+	if c.Books == nil {
+		return fmt.Errorf("%w: Books is required", ErrConfig)
+	}
+	c.setDefaults()
+	positive := []struct {
+		name  string
+		value int64
+	}{
+		{"Shards", int64(c.Shards)}, {"RingEntries", int64(c.RingEntries)}, {"RingBytes", c.RingBytes},
+		{"AllRingsBytes", c.AllRingsBytes}, {"ResumeWindow", int64(c.ResumeWindow)}, {"MaxTopics", int64(c.MaxTopics)},
+		{"TopicLinger", int64(c.TopicLinger)}, {"MaxConns", int64(c.MaxConns)}, {"MaxSubscriptions", int64(c.MaxSubscriptions)},
+		{"MaxItems", int64(c.MaxItems)}, {"MaxMessageBytes", int64(c.MaxMessageBytes)},
+		{"RequestsPerSecond", int64(c.RequestsPerSecond)}, {"RequestBurst", int64(c.RequestBurst)},
+		{"ResyncInterval", int64(c.ResyncInterval)}, {"MaxBytesPerTurn", int64(c.MaxBytesPerTurn)},
+		{"ControlBytes", int64(c.ControlBytes)}, {"PinnedBytes", c.PinnedBytes}, {"MergedBytes", int64(c.MergedBytes)},
+		{"StallTimeout", int64(c.StallTimeout)}, {"MaxLaps", int64(c.MaxLaps)}, {"LapWindow", int64(c.LapWindow)},
+		{"SilenceTimeout", int64(c.SilenceTimeout)}, {"CloseTimeout", int64(c.CloseTimeout)},
+		{"KeepaliveInterval", int64(c.KeepaliveInterval)}, {"BehindWait", int64(c.BehindWait)},
+	}
+	for _, p := range positive {
+		if p.value < 0 {
+			return fmt.Errorf("%w: %s %d is negative", ErrConfig, p.name, p.value)
+		}
+	}
+	switch {
+	case c.SendBufferBytes < 0:
+		return fmt.Errorf("%w: SendBufferBytes %d is negative", ErrConfig, c.SendBufferBytes)
+	case c.RingEntries&(c.RingEntries-1) != 0 || c.RingEntries < minRingEntries:
+		return fmt.Errorf("%w: RingEntries %d must be a power of two from %d on", ErrConfig, c.RingEntries, minRingEntries)
+	case c.MaxBytesPerTurn < minBytesPerTurn:
+		return fmt.Errorf("%w: MaxBytesPerTurn %d is below %d", ErrConfig, c.MaxBytesPerTurn, minBytesPerTurn)
+	case c.ControlBytes < maxAnswerBytes*c.MaxItems:
+		return fmt.Errorf("%w: ControlBytes %d cannot hold %d answers of up to %d bytes (MaxItems)", ErrConfig, c.ControlBytes, c.MaxItems, maxAnswerBytes)
+	}
+	return nil
+}
+
+const (
+	// minRingEntries is what a ring starts with.
+	minRingEntries = 16
+
+	minBytesPerTurn = 1024
+
+	// maxAnswerBytes is about what an ack or an error takes in the wordier codec.
+	maxAnswerBytes = 512
+)
+
+func (c *Config) setDefaults() {
+	orElse(&c.Shards, runtime.NumCPU())
+	orElse(&c.RingEntries, 4096)
+	orElse(&c.RingBytes, 16<<20)
+	orElse(&c.AllRingsBytes, 1<<30)
+	orElse(&c.ResumeWindow, 5*time.Second)
+	orElse(&c.MaxTopics, 10_000)
+	orElse(&c.TopicLinger, 60*time.Second)
+	orElse(&c.MaxConns, 100_000)
+	orElse(&c.MaxSubscriptions, 1000)
+	orElse(&c.MaxItems, 500)
+	orElse(&c.MaxMessageBytes, 64<<10)
+	orElse(&c.RequestsPerSecond, 50)
+	orElse(&c.RequestBurst, 2*c.RequestsPerSecond)
+	orElse(&c.ResyncInterval, time.Second)
+	orElse(&c.MaxBytesPerTurn, 64<<10)
+	orElse(&c.ControlBytes, max(256<<10, maxAnswerBytes*c.MaxItems))
+	orElse(&c.PinnedBytes, 256<<20)
+	orElse(&c.MergedBytes, 32<<20)
+	orElse(&c.StallTimeout, 10*time.Second)
+	orElse(&c.MaxLaps, 20)
+	orElse(&c.LapWindow, 60*time.Second)
+	orElse(&c.SilenceTimeout, 60*time.Second)
+	orElse(&c.CloseTimeout, time.Second)
+	orElse(&c.KeepaliveInterval, 5*time.Second)
+	orElse(&c.BehindWait, 5*time.Second)
+	orElse(&c.Server, "depthcast")
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Sockets == nil {
+		c.Sockets = poll.Kernel{}
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.OnFatal == nil {
+		c.OnFatal = func(err error) { panic(err) }
+	}
+}
+
+func orElse[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
