@@ -13,11 +13,13 @@ const (
 	DeadLetterTopic     = "depthcast-kafka-topic"
 	DeadLetterPartition = "depthcast-partition"
 	DeadLetterOffset    = "depthcast-offset"
+	DeadLetterTime      = "depthcast-time" // of the record, ns since 1970
 )
 
 // DeadLetters copies records that could not be used to the dead-letter Kafka
-// topic, with key, value, time and headers as they were, and headers that say
-// why and where from. It never waits: when its queue is full or the broker does
+// topic, with key, value and headers as they were, and headers that say why and
+// where from. A letter's own time is when it was sent, so that retention does not
+// take the letters of a replay at once. It never waits: when its queue is full or the broker does
 // not answer in time, letters are dropped and counted. Safe for use by several
 // goroutines.
 type DeadLetters struct {
@@ -44,13 +46,15 @@ func (c *Cluster) NewDeadLetters(kafkaTopic string) (*DeadLetters, error) {
 // Put sends a copy of r, which was read from the partition given and not used
 // for reason, and reports whether there was room for it.
 func (d *DeadLetters) Put(from PartitionID, r Record, reason string) bool {
-	hs := make([]Header, 0, len(r.Headers)+4)
+	hs := make([]Header, 0, len(r.Headers)+5)
 	hs = append(hs, r.Headers...)
 	r.Headers = append(hs,
 		Header{DeadLetterReason, []byte(reason)},
 		Header{DeadLetterTopic, []byte(from.KafkaTopic)},
 		Header{DeadLetterPartition, strconv.AppendInt(nil, int64(from.Partition), 10)},
-		Header{DeadLetterOffset, strconv.AppendInt(nil, r.Offset, 10)})
+		Header{DeadLetterOffset, strconv.AppendInt(nil, r.Offset, 10)},
+		Header{DeadLetterTime, strconv.AppendInt(nil, r.Time, 10)})
+	r.Time = 0
 	if !d.producer.TryProduce(r) {
 		d.refused.Add(1)
 		return false

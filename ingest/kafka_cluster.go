@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strconv"
@@ -211,6 +212,9 @@ func (c *Cluster) EnsureTopics(ctx context.Context, specs ...TopicSpec) error {
 	defer cancel()
 	req := kmsg.NewPtrCreateTopicsRequest()
 	for _, s := range specs {
+		if s.Partitions < 1 {
+			return fmt.Errorf("ingest: Kafka topic %q cannot have %d partitions", s.Name, s.Partitions)
+		}
 		t := kmsg.NewCreateTopicsRequestTopic()
 		t.Topic, t.NumPartitions, t.ReplicationFactor = s.Name, s.Partitions, -1 // the broker's default
 		for k, v := range s.Configs {
@@ -274,7 +278,11 @@ func (c *Cluster) clusterError(err error) error {
 		return fmt.Errorf("%w: user %q at %s: check the SASL mechanism, user and password: %w",
 			ErrDenied, c.cfg.SASL.User, c.cfg.brokers(), err)
 	default:
-		return fmt.Errorf("%w: no broker of %s answered within %v: check --brokers, and that a broker runs there and can be reached: %w",
-			ErrUnreachable, c.cfg.brokers(), c.cfg.RequestTimeout, err)
+		hint := ""
+		if c.cfg.SASL.Mechanism != "" && errors.Is(err, io.EOF) {
+			hint = ", and the user and password, for which some brokers just hang up"
+		}
+		return fmt.Errorf("%w: no broker of %s answered within %v: check --brokers, and that a broker runs there and can be reached%s: %w",
+			ErrUnreachable, c.cfg.brokers(), c.cfg.RequestTimeout, hint, err)
 	}
 }

@@ -57,6 +57,9 @@ type KafkaConfig struct {
 	// half taken off. Defaults 100 ms and 2 s.
 	BackoffMin time.Duration
 	BackoffMax time.Duration
+
+	// dial replaces the network in tests.
+	dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // SASL is a user's credentials. The password shows itself in no log.
@@ -177,7 +180,11 @@ func (c *KafkaConfig) clientOptions() []kgo.Opt {
 func (c *KafkaConfig) dialNet(ctx context.Context, network, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.DialTimeout)
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	dial := c.dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	conn, err := dial(ctx, network, address)
 	if err != nil || c.TLS == nil {
 		return conn, err
 	}

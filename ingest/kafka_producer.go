@@ -21,8 +21,9 @@ type ProducerConfig struct {
 	// Linger is how long a record may wait for others to share a batch.
 	// Default 1 ms.
 	Linger time.Duration
-	// Deadline gives a record up when it was not acknowledged for so long.
-	// 0: never, as long as the process lives.
+	// Deadline gives a record up when it was not acknowledged so long after its
+	// Time: for records whose Time is left to the producer. 0: never, as long as
+	// the process lives.
 	Deadline time.Duration
 }
 
@@ -52,9 +53,13 @@ func (c *ProducerConfig) validate() error {
 // A record goes to the partition murmur2(key) mod n, as with Kafka's own
 // producers; without a key, to any. Safe for use by several goroutines.
 type Producer struct {
-	client   *kgo.Client
-	topic    string
-	brokers  string
+	// Static.
+	client     *kgo.Client
+	topic      string
+	brokers    string
+	maxRecords int64
+
+	// Written by the client's goroutines.
 	acked    atomic.Uint64
 	failed   atomic.Uint64
 	firstErr atomic.Pointer[error] // of records given up since the last Flush
@@ -83,7 +88,7 @@ func (c *Cluster) NewProducer(cfg ProducerConfig) (*Producer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ingest: Kafka producer: %w", err)
 	}
-	return &Producer{client: client, topic: cfg.KafkaTopic, brokers: c.cfg.brokers()}, nil
+	return &Producer{client: client, topic: cfg.KafkaTopic, brokers: c.cfg.brokers(), maxRecords: int64(cfg.MaxRecords)}, nil
 }
 
 // Produce hands over copies of Key, Value, Time (0: now), ContentType and Headers
@@ -103,18 +108,16 @@ func (p *Producer) Produce(ctx context.Context, records []Record) error {
 	return ctx.Err()
 }
 
-// TryProduce hands over a copy of one record unless that would have to wait, and
-// reports whether it was taken.
+// TryProduce hands over a copy of one record if there is room, and reports whether
+// there was. It never waits.
 func (p *Producer) TryProduce(r Record) bool {
-	refused := false
-	p.client.TryProduce(context.Background(), p.copies([]Record{r})[0], func(k *kgo.Record, err error) {
-		if errors.Is(err, kgo.ErrMaxBuffered) {
-			refused = true // called before TryProduce returns
-			return
-		}
-		p.done(k, err)
-	})
-	return !refused
+	if p.Buffered() >= p.maxRecords {
+		return false
+	}
+	// The client has the last word on its bounds: a record that it refuses after
+	// all, for its bytes or in a race for the last place, counts as failed.
+	p.client.TryProduce(context.Background(), p.copies([]Record{r})[0], p.done)
+	return true
 }
 
 // Flush waits until everything handed over was acknowledged or given up, and
@@ -157,7 +160,7 @@ func (p *Producer) done(_ *kgo.Record, err error) {
 		return
 	}
 	p.failed.Add(1)
-	if p.firstErr.Load() == nil {
+	if p.firstErr.Load() == nil && !errors.Is(err, kgo.ErrMaxBuffered) {
 		err = fmt.Errorf("ingest: writing to Kafka topic %q on %s: %w", p.topic, p.brokers, err)
 		p.firstErr.CompareAndSwap(nil, &err)
 	}
