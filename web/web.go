@@ -1,0 +1,25 @@
+// Package web holds the page that the server shows at /: a live ladder of one
+// symbol, on the JSON protocol, without dependencies or a build step.
+package web
+
+import (
+	"embed"
+	"net/http"
+)
+
+//go:embed index.html page.css page.js book.js
+var files embed.FS
+
+// Handler serves the page and its files. Nothing is loaded from elsewhere, and
+// nothing inline runs.
+func Handler() http.Handler {
+	serve := http.FileServerFS(files)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'self'; connect-src 'self'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-cache")
+		serve.ServeHTTP(w, r)
+	})
+}
