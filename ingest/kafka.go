@@ -29,8 +29,8 @@ type KafkaSource struct {
 	topicID  [16]byte    // of the Kafka topic that next refers to; zero before the first connection
 	next     int64       // offset to fetch next; -1 until start is resolved
 	expected int64       // offset after the last one handed out: expected ≤ next
-	high     int64
-	logStart int64
+	high     int64 // high watermark of the last answer
+	logStart int64 // of the last answer; -1 before
 	batches  []protocol.RecordReader // fetched and not yet handed out
 	last     delivered
 	failures int // in a row; sets the backoff
@@ -142,7 +142,7 @@ func (s *KafkaSource) connect(ctx context.Context) error {
 	if was := s.topicID; topicID != was {
 		s.topicID = topicID
 		if was != ([16]byte{}) {
-			s.start, s.next, s.last = Start{From: FromBeginning}, -1, delivered{}
+			s.start, s.next, s.high, s.last = Start{From: FromBeginning}, -1, 0, delivered{}
 			return &Recreated{Partition: s.id, WasID: was, IsID: topicID}
 		}
 	}
@@ -221,7 +221,14 @@ func (s *KafkaSource) fetch(ctx context.Context) error {
 		return s.refused(ctx, err)
 	}
 	s.failures, s.broken = 0, 0
+	was := s.high
 	s.high, s.logStart = p.HighWatermark, p.LogStartOffset
+	if s.high < was {
+		// A log that shrinks is another log, or one that lost its end: read
+		// nothing of it before its id and the last record were looked at.
+		s.disconnect()
+		return s.connect(ctx)
+	}
 	s.batches = batchesOf(p)
 	return nil
 }

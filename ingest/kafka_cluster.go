@@ -249,15 +249,33 @@ func (c *Cluster) awaitLeaders(ctx context.Context, specs []TopicSpec) error {
 	defer tick.Stop()
 	for _, s := range specs {
 		for {
-			_, _, err := c.leader(ctx, PartitionID{s.Name, 0})
+			err := c.allLed(ctx, s.Name)
 			if err == nil {
 				break
 			}
 			select {
 			case <-ctx.Done():
-				return fmt.Errorf("ingest: Kafka topic %q was created but has no leader: %w", s.Name, err)
+				return fmt.Errorf("ingest: Kafka topic %q was created but cannot be used yet: %w", s.Name, err)
 			case <-tick.C:
 			}
+		}
+	}
+	return nil
+}
+
+// allLed is nil when every partition of a Kafka topic has a leader.
+func (c *Cluster) allLed(ctx context.Context, name string) error {
+	m, err := c.metadata(ctx, []string{name})
+	if err != nil {
+		return err
+	}
+	t, err := c.topicOf(m, name)
+	if err != nil {
+		return err
+	}
+	for _, p := range t.Partitions {
+		if p.Leader < 0 {
+			return fmt.Errorf("%w: %s/%d has no leader", ErrUnreachable, name, p.Partition)
 		}
 	}
 	return nil

@@ -377,6 +377,46 @@ func TestKafkaRecreatedShorterTopicNeedsNoHint(t *testing.T) {
 	wantError(t, err, ErrRecreated)
 }
 
+// The new log reaches further than what was read, not as far as what was there.
+func TestKafkaRecreatedTopicWithALowerHighWatermarkNeedsNoHint(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, func(c *KafkaConfig) { c.MaxBytes = 1 }) // a fetch brings one batch
+	topic := l.topic(1, nil)
+	for range 4 {
+		l.produce(topic, numbered("old", 5)...)
+	}
+	s := l.open(topic, Start{})
+	l.collect(s, 5)
+	l.recreate(topic)
+	l.produce(topic, numbered("new", 10)...)
+	for {
+		f, err := s.Next(l.ctx)
+		if errors.Is(err, ErrRecreated) {
+			return
+		}
+		if err != nil && !errors.Is(err, ErrUnreachable) && !errors.Is(err, ErrNoTopic) {
+			t.Fatal(err)
+		}
+		if len(f.Records) != 0 {
+			t.Fatalf("read %q of another log", f.Records[0].Value)
+		}
+	}
+}
+
+func TestKafkaDeletedTopicIsReported(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	topic := l.topic(1, nil)
+	s := l.open(topic, Start{})
+	l.deleteTopic(topic)
+	err := l.nextError(s)
+	for errors.Is(err, ErrUnreachable) { // first the fetch fails, then the question why
+		err = l.nextError(s)
+	}
+	wantError(t, err, ErrNoTopic, topic)
+	wantError(t, l.nextError(s), ErrNoTopic)
+}
+
 // The same Kafka topic id, but the log at the last offset reads differently: the
 // data directory of the broker was put back from before and written to again.
 func TestKafkaRewrittenLogIsDetected(t *testing.T) {
