@@ -1,0 +1,95 @@
+package proto
+
+import (
+	"bytes"
+	"testing"
+
+	googleproto "google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+)
+
+func generated(t interface{ Fatal(...any) }, m googleproto.Message) []byte {
+	out, err := googleproto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// appended makes every hot frame and an Events record by hand and holds it to
+// the generated code.
+func appended(t *rapid.T) {
+	form := drawForm(t)
+	prefix := []byte("before")
+	check := func(name string, got []byte, m googleproto.Message) {
+		want := append(bytes.Clone(prefix), generated(t, m)...)
+		if !bytes.Equal(got, want) {
+			t.Fatalf("%s\n got %x\nwant %x\n%v", name, got, want, m)
+		}
+	}
+	switch rapid.IntRange(0, 5).Draw(t, "frame") {
+	case 0:
+		d := drawDelta(t, form.Counts)
+		check("delta", AppendDelta(bytes.Clone(prefix), form, d), pbDelta(form, d))
+	case 1:
+		s, reason := drawSnapshot(t, form), SnapshotReason(rapid.Uint8Range(0, 6).Draw(t, "why"))
+		check("snapshot", AppendSnapshot(bytes.Clone(prefix), form, reason, s), pbSnapshot(form, reason, s))
+	case 2:
+		trades := drawTrades(t)
+		check("trades", AppendTrades(bytes.Clone(prefix), form, trades), pbTrades(form, trades))
+	case 3:
+		s := drawStatus(t)
+		check("status", AppendStatus(bytes.Clone(prefix), form, s), pbStatus(form, s))
+	case 4:
+		k := drawKeepalive(t)
+		check("keepalive", AppendKeepalive(bytes.Clone(prefix), form, k), pbKeepalive(form, k))
+	case 5:
+		b := drawBatch(t)
+		check("events", AppendEvents(bytes.Clone(prefix), b), pbEvents(b))
+	}
+}
+
+func TestAppendedBytesEqualTheGeneratedCodes(t *testing.T) {
+	defer moreChecks(2000)()
+	rapid.Check(t, appended)
+}
+
+func FuzzAppendedBytesEqualTheGeneratedCodes(f *testing.F) { f.Fuzz(rapid.MakeFuzz(appended)) }
+
+// tenLevels is the delta of the benchmarks: five levels a side.
+func tenLevels() *Delta {
+	d := &Delta{PrevSeq: 120_034, Seq: 120_035, Hash: 0x9c6f3f40, Times: Times{
+		Venue: 1_723_123_456_789_000_000, Kafka: 1_723_123_456_790_000_000, Published: 1_723_123_456_791_234_567}}
+	for i := range int64(5) {
+		d.Bids = append(d.Bids, Level{Price: 6_160_201 - 3*i, Qty: 167_177_000 + i, Count: 3})
+		d.Asks = append(d.Asks, Level{Price: 6_160_202 + 3*i, Qty: 266_795_000 + i, Count: 4})
+	}
+	return d
+}
+
+var benchForm = TopicForm{Topic: 7, Exponents: Exponents{Price: -2, Qty: -8}}
+
+func BenchmarkDelta10Levels(b *testing.B) {
+	d := tenLevels()
+	buf := make([]byte, 0, 4096)
+	run := func(name string, encode func() []byte) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			size := 0
+			for b.Loop() {
+				size = len(encode())
+			}
+			b.ReportMetric(float64(size), "bytes")
+		})
+	}
+	run("hand", func() []byte { return AppendDelta(buf, benchForm, d) })
+	reused := pbDelta(benchForm, d)
+	run("generated-reused", func() []byte {
+		out, _ := googleproto.MarshalOptions{}.MarshalAppend(buf, reused)
+		return out
+	})
+	run("generated-built", func() []byte {
+		out, _ := googleproto.MarshalOptions{}.MarshalAppend(buf, pbDelta(benchForm, d))
+		return out
+	})
+}
