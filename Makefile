@@ -33,8 +33,8 @@ run: build ## start the demo: embedded broker, simulated market, http://localhos
 test: ## run every test that needs only Go
 	go test -timeout 10m $(PACKAGES)
 
-test-kafka: ## run the end-to-end tests against real Apache Kafka (KAFKA_TESTS=pattern)
-	.ci/kafka/test -count=1 -timeout 20m -run '$(KAFKA_TESTS)' $(PACKAGES)
+test-kafka: ## run the end-to-end tests against real Apache Kafka (KAFKA_TESTS=pattern), one package at a time
+	.ci/kafka/test -count=1 -p 1 -timeout 20m -run '$(KAFKA_TESTS)' $(PACKAGES)
 
 bench: ## run the benchmarks (BENCH=pattern BENCHTIME=1s PACKAGES=./...)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $(PACKAGES)
