@@ -61,13 +61,18 @@ func ContentType(format string) string { return formats[format].contentType }
 
 // formatOf finds the name of the format that a content-type header names.
 func formatOf(contentType string) (string, bool) {
-	for name, f := range formats {
-		if f.contentType == contentType {
-			return name, true
-		}
-	}
-	return "", false
+	name, ok := formatNames[contentType]
+	return name, ok
 }
+
+// formatNames are the names of the formats by content type.
+var formatNames = func() map[string]string {
+	names := make(map[string]string, len(formats))
+	for name, f := range formats {
+		names[f.contentType] = name
+	}
+	return names
+}()
 
 // Codes of records that a codec or the partition refuses: metric label, log and
 // dead letter have them. Codecs and books have codes of their own beside these.
@@ -91,13 +96,10 @@ func refuse(code, symbol string, reason proto.Reason, text string, args ...any) 
 	return &proto.RecordError{Code: code, Symbol: symbol, Reason: reason, Err: fmt.Errorf(text, args...)}
 }
 
-// MaxSymbolBytes bounds the name of a symbol.
-const MaxSymbolBytes = 64
-
-// validSymbol reports whether s can be the name of a symbol: 1 to MaxSymbolBytes
+// validSymbol reports whether s can be the name of a symbol: 1 to proto.MaxSymbolBytes
 // bytes of UTF-8 without spaces and control characters.
 func validSymbol[T string | []byte](s T) bool {
-	if len(s) == 0 || len(s) > MaxSymbolBytes {
+	if len(s) == 0 || len(s) > proto.MaxSymbolBytes {
 		return false
 	}
 	for i := 0; i < len(s); i++ {

@@ -109,7 +109,7 @@ func (c *Config) validate() error {
 	for symbol, e := range c.Instruments {
 		if !validSymbol(symbol) || !validExponents(e) {
 			return fmt.Errorf("ingest: instrument %q with exponents %d and %d: the symbol must be 1 to %d bytes without spaces, exponents within %d to %d",
-				symbol, e.Price, e.Qty, MaxSymbolBytes, proto.MinExponent, proto.MaxExponent)
+				symbol, e.Price, e.Qty, proto.MaxSymbolBytes, proto.MinExponent, proto.MaxExponent)
 		}
 	}
 	if c.Log == nil {

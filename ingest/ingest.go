@@ -1,0 +1,162 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
+)
+
+// Ingest reads all partitions of the configured Kafka topics.
+type Ingest struct {
+	// Static.
+	cfg        Config
+	cluster    *Cluster
+	directory  *Directory
+	partitions []*Partition
+	log        *slog.Logger
+
+	// Owned by the watcher's goroutine.
+	logLimit *rate.Limiter
+}
+
+// Open looks the Kafka topics up and connects to each partition; books makes the
+// books of one. A broker that cannot be reached, a Kafka topic that does not
+// exist and a configuration that cannot work are errors within seconds, which
+// say what to do. After Open, call Run.
+func Open(ctx context.Context, cluster *Cluster, cfg Config, books func(PartitionID) Books) (*Ingest, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	names := make([]string, len(cfg.KafkaTopics))
+	for i, t := range cfg.KafkaTopics {
+		names[i] = t.Name
+	}
+	info, err := cluster.Describe(ctx, names...)
+	if err != nil {
+		return nil, err
+	}
+	in := &Ingest{cfg: cfg, cluster: cluster, directory: newDirectory(), log: cfg.Log,
+		logLimit: rate.NewLimiter(0.1, 3)}
+	for i, t := range info.Topics {
+		if err := in.openTopic(ctx, i, t, books); err != nil {
+			in.closeSources()
+			return nil, err
+		}
+	}
+	return in, nil
+}
+
+// openTopic opens the partitions of the Kafka topic that stands at order.
+func (in *Ingest) openTopic(ctx context.Context, order int, t TopicInfo, books func(PartitionID) Books) error {
+	for _, n := range t.Partitions {
+		id := PartitionID{t.Name, n}
+		source, err := in.cluster.Open(ctx, id, in.cfg.Start)
+		if err != nil {
+			return fmt.Errorf("ingest: opening %s: %w", id, err)
+		}
+		in.partitions = append(in.partitions, newPartition(&in.cfg, partitionConfig{
+			topic: in.cfg.KafkaTopics[order], order: order, count: len(t.Partitions),
+			topicID: source.TopicID(), source: source, books: books(id),
+			directory: in.directory, clusterID: in.describeCluster, now: time.Now,
+		}))
+	}
+	return nil
+}
+
+func (in *Ingest) closeSources() {
+	for _, p := range in.partitions {
+		p.source.Close()
+	}
+}
+
+// Directory says where each symbol lives.
+func (in *Ingest) Directory() *Directory { return in.directory }
+
+// Partitions are all partitions read, by Kafka topic in the order configured,
+// then by number.
+func (in *Ingest) Partitions() []*Partition { return in.partitions }
+
+// CaughtUp reports whether every partition has caught up. Until then a symbol
+// that the directory does not know may still come.
+func (in *Ingest) CaughtUp() bool { return in.directory.caughtUp() }
+
+// Run reads until ctx ends, and returns nil then. It is to be called once.
+func (in *Ingest) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, p := range in.partitions {
+		g.Go(func() error { return p.Run(ctx) })
+	}
+	g.Go(func() error { return in.tick(ctx) })
+	g.Go(func() error {
+		names := make([]string, len(in.cfg.KafkaTopics))
+		for i, t := range in.cfg.KafkaTopics {
+			names[i] = t.Name
+		}
+		err := in.cluster.Watch(ctx, WatchConfig{KafkaTopics: names}, in.watched)
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	})
+	return g.Wait()
+}
+
+func (in *Ingest) tick(ctx context.Context) error {
+	t := time.NewTicker(in.cfg.TickEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		for _, p := range in.partitions {
+			p.Tick(time.Now())
+		}
+	}
+}
+
+// describeCluster asks for the cluster's id, which epochs are derived from. It
+// is asked each time: a cluster set up anew under the same address has another.
+func (in *Ingest) describeCluster(ctx context.Context) (string, error) {
+	info, err := in.cluster.Describe(ctx)
+	return info.ClusterID, err
+}
+
+// watched passes on what the watcher found. It runs on the watcher's goroutine.
+func (in *Ingest) watched(e WatchEvent) {
+	switch e.Kind {
+	case WatchOffsets:
+		for _, p := range in.partitions {
+			if p.id == e.Partition {
+				p.seen(e.Offsets)
+			}
+		}
+	case WatchShrunk, WatchRecreated:
+		in.log.Error("the log changed", "what", e.Kind, "kafka_topic", e.Partition.KafkaTopic)
+		in.each(e.Partition.KafkaTopic, (*Partition).recheck)
+	case WatchPartitionAdded:
+		in.log.Error("a partition was added: keys may belong elsewhere now, so every book of the Kafka topic is recovering; restart to read it",
+			"kafka_topic", e.Partition.KafkaTopic, "partition", e.Partition.Partition)
+		in.each(e.Partition.KafkaTopic, (*Partition).keysMoved)
+	case WatchUnreachable, WatchMissing:
+		if in.logLimit.Allow() {
+			in.log.Warn("Kafka does not answer as it should", "what", e.Kind, "since", e.Since, "err", e.Err)
+		}
+	case WatchReachable:
+		in.log.Info("Kafka answers again", "silent_for", time.Since(e.Since).Round(time.Millisecond))
+	}
+}
+
+// each calls f for the partitions of a Kafka topic.
+func (in *Ingest) each(kafkaTopic string, f func(*Partition)) {
+	for _, p := range in.partitions {
+		if p.id.KafkaTopic == kafkaTopic {
+			f(p)
+		}
+	}
+}

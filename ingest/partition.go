@@ -1,0 +1,272 @@
+package ingest
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/time/rate"
+
+	"github.com/depthcast/depthcast/proto"
+)
+
+// Books is what a partition applies batches to; book.Engine is it. All calls are
+// made under the partition's lock.
+type Books interface {
+	// Begin says that the records that follow belong to the log epoch. Books of
+	// an earlier log are void; they keep their state and reason. complete: the
+	// log is read from offset 0 and tells everything from there, so that a symbol
+	// begins with an empty, whole book.
+	Begin(epoch uint64, complete bool)
+	// Apply applies a batch, or refuses it as a whole with a *proto.RecordError,
+	// having put its book into recovering if it concerns one. A batch without a
+	// symbol holds heartbeats of its feed.
+	Apply(b *proto.Batch) (proto.Outcome, error)
+	// Refuse puts a book into recovering because of something at the offset seq
+	// that Apply never saw; a symbol without a book gets one. "": every book.
+	Refuse(symbol string, seq int64, reason proto.Reason)
+	// CatchingUp: while on, no book is live.
+	CatchingUp(on bool)
+	// SetStale begins or ends a reason for which the books of a feed ("": all)
+	// are stale. Reasons are independent of one another.
+	SetStale(feed string, reason proto.Reason, on bool)
+	// Tick renews the marks of open views. now is in ns since 1970.
+	Tick(now int64)
+}
+
+// rulesVersion is part of every epoch; see Epoch.
+const rulesVersion = 1
+
+// Partition reads one partition and applies it to its books.
+type Partition struct {
+	// Static.
+	id        PartitionID
+	topic     TopicConfig
+	order     int // of its Kafka topic among those configured
+	count     int // partitions of its Kafka topic
+	cfg       *Config
+	source    Source
+	directory *Directory
+	clusterID func(context.Context) (string, error)
+	now       func() time.Time
+	log       *slog.Logger
+	stats     *Stats
+
+	mu sync.Mutex // the lock: guards books and what follows
+	// books are written by Run's goroutine only.
+	books       Books
+	feeds       feeds
+	catchingUp  bool
+	answered    time.Time // when the broker last answered
+	leastLag    int64     // since the last tick
+	unreachable hysteresis
+	behind      hysteresis
+	epoch       uint64
+	complete    bool
+	next        int64 // offset after the last one seen
+	target      int64 // caught up when next reaches it; -1: not known
+	codecs      map[string]Codec
+	symbols     map[string]*symbol
+	tainted     proto.Reason // every symbol that starts from here on lacks records; 0: none does
+
+	// Owned by Run's goroutine.
+	topicID       [16]byte // the log being read; see Directory.begin
+	begun         bool     // Books.Begin was called for it
+	transactional bool     // what was fetched may have been taken back, and nothing can tell
+	failing       bool     // the last Next failed
+	hasher        kgo.TopicPartitioner
+	tally         tally
+	logLimit      *rate.Limiter
+	suppressed    int // log lines left out since the last
+}
+
+// partitionConfig is what Ingest gives a partition.
+type partitionConfig struct {
+	topic     TopicConfig
+	order     int
+	count     int
+	topicID   [16]byte
+	source    Source
+	books     Books
+	directory *Directory
+	clusterID func(context.Context) (string, error)
+	now       func() time.Time
+}
+
+func newPartition(cfg *Config, c partitionConfig) *Partition {
+	id := c.source.Partition()
+	p := &Partition{
+		id: id, topic: c.topic, order: c.order, count: c.count, cfg: cfg, source: c.source,
+		directory: c.directory, clusterID: c.clusterID, now: c.now,
+		log:   cfg.Log.With("kafka_topic", id.KafkaTopic, "partition", id.Partition),
+		stats: &Stats{}, books: c.books,
+		feeds: feeds{of: map[string]*feed{}, max: cfg.MaxFeeds}, answered: c.now(),
+		hasher:   kgo.StickyKeyPartitioner(nil).ForTopic(id.KafkaTopic),
+		logLimit: rate.NewLimiter(1, 10),
+	}
+	p.directory.begin(p, c.topicID)
+	p.setCatchingUp(true)
+	p.forget()
+	return p
+}
+
+// ID is the partition read.
+func (p *Partition) ID() PartitionID { return p.id }
+
+// Stats are the partition's counts.
+func (p *Partition) Stats() *Stats { return p.stats }
+
+// Books are the partition's books, for use inside Do only.
+func (p *Partition) Books() Books { return p.books }
+
+// Do calls f while nothing else touches the partition's books. f must be brief:
+// the partition waits. It must not call Do.
+func (p *Partition) Do(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f()
+}
+
+// CaughtUp reports whether the partition has reached the end of its log since
+// its start, or since the Kafka topic was recreated.
+func (p *Partition) CaughtUp() bool { return !p.stats.CatchingUp.Load() }
+
+// Run reads until ctx ends, and closes the source. It fails by no error of the
+// source: those become states of the books, counts and log lines.
+func (p *Partition) Run(ctx context.Context) error {
+	defer p.source.Close()
+	for {
+		f, err := p.source.Next(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			p.failed(err)
+			continue
+		}
+		if !p.begun && !p.begin(ctx, &f) {
+			return nil
+		}
+		p.fetched(&f)
+	}
+}
+
+// begin starts the books on the log that f is from. It waits for the cluster's
+// id, which the epoch needs, and reports false when ctx ended before.
+func (p *Partition) begin(ctx context.Context, f *Fetched) bool {
+	clusterID, err := p.clusterID(ctx)
+	for err != nil {
+		p.failed(err)
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(time.Second):
+		}
+		clusterID, err = p.clusterID(ctx)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.begun, p.target = true, f.HighWatermark
+	p.epoch = Epoch(clusterID, p.topicID, p.id.Partition, rulesVersion, p.cfg.instrumentConfig())
+	from := firstOffset(f)
+	p.complete = p.topic.Complete && from == 0
+	if p.topic.Complete && !p.complete {
+		p.log.Warn("not complete: the log is not read from offset 0; books wait for snapshots", "from", from)
+	}
+	p.log.Info("reading", "from", from, "high_watermark", f.HighWatermark, "complete", p.complete)
+	p.books.Begin(p.epoch, p.complete)
+	return true
+}
+
+// firstOffset is the position that f was fetched from.
+func firstOffset(f *Fetched) int64 {
+	from := f.Next
+	if len(f.Records) > 0 {
+		from = min(from, f.Records[0].Offset)
+	}
+	if len(f.Gaps) > 0 {
+		from = min(from, f.Gaps[0].From)
+	}
+	return from
+}
+
+// fetched applies what a call of Next brought, HoldRecords to a hold of the lock.
+func (p *Partition) fetched(f *Fetched) {
+	now := p.now()
+	if p.failing {
+		p.failing = false
+		p.log.Info("reading again")
+	}
+	p.transactional = f.Transactional && !p.topic.Transactional
+	p.stats.answered(f, now)
+	records, gaps := f.Records, f.Gaps
+	for {
+		n := min(len(records), p.cfg.HoldRecords)
+		last := n == len(records)
+		p.mu.Lock()
+		p.answered = now
+		for i := range records[:n] {
+			gaps = p.gapsBefore(records[i].Offset, gaps)
+			p.record(&records[i], now)
+		}
+		if last {
+			p.gapsBefore(f.Next, gaps)
+			p.advance(f.Next)
+		} else {
+			p.advance(records[n-1].Offset + 1)
+		}
+		p.mu.Unlock()
+		p.stats.add(&p.tally)
+		if last {
+			return
+		}
+		records = records[n:]
+	}
+}
+
+// advance moves the position and sees whether that is caught up.
+func (p *Partition) advance(next int64) {
+	p.next = next
+	p.stats.NextOffset.Store(next)
+	lag := p.stats.Lag()
+	p.leastLag = min(p.leastLag, lag)
+	if p.catchingUp && next >= p.target && lag <= p.cfg.MaxLag {
+		p.setCatchingUp(false)
+		p.log.Info("caught up", "next", next)
+	}
+}
+
+// setCatchingUp is called under the lock.
+func (p *Partition) setCatchingUp(on bool) {
+	if p.catchingUp == on {
+		return
+	}
+	p.catchingUp = on
+	p.stats.CatchingUp.Store(on)
+	p.directory.catchingUp(on)
+	p.books.CatchingUp(on)
+}
+
+// forget drops everything that was learnt from an earlier log.
+func (p *Partition) forget() {
+	p.begun, p.complete, p.next, p.target = false, false, 0, -1
+	p.tainted = proto.ReasonNone
+	p.codecs = map[string]Codec{}
+	p.symbols = map[string]*symbol{}
+	p.stats.Symbols.Store(0)
+}
+
+// warn logs at a limited rate, and says how much it left out.
+func (p *Partition) warn(text string, args ...any) {
+	if !p.logLimit.Allow() {
+		p.suppressed++
+		return
+	}
+	if p.suppressed > 0 {
+		args = append(args, "suppressed", p.suppressed)
+		p.suppressed = 0
+	}
+	p.log.Warn(text, args...)
+}

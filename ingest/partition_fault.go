@@ -1,0 +1,114 @@
+package ingest
+
+import (
+	"errors"
+
+	"github.com/depthcast/depthcast/proto"
+)
+
+// failed turns an error of the source into what the books must know.
+func (p *Partition) failed(err error) {
+	var recreated *Recreated
+	var outOfRange *OutOfRange
+	var corrupt *Corrupt
+	switch {
+	case errors.As(err, &recreated):
+		p.stats.Recreations.Add(1)
+		p.log.Error("recreated", "err", err)
+		p.Do(func() { p.recreated(recreated) })
+	case errors.As(err, &outOfRange):
+		p.stats.Truncations.Add(1)
+		p.log.Error("truncated: every book is recovering", "err", err)
+		p.Do(func() { p.outOfRange(outOfRange) })
+	case errors.As(err, &corrupt):
+		p.stats.refuse(CodeCorruptBatch)
+		p.warn("every book is recovering", "err", err)
+		p.Do(func() { p.lost(corrupt.Next-1, proto.ReasonBadRecord) })
+	default:
+		p.stats.FetchErrors.Add(1)
+		if !p.failing {
+			p.failing = true
+			p.log.Error("cannot read", "err", err)
+			return
+		}
+		p.warn("still cannot read", "err", err)
+	}
+}
+
+// recreated is called under the lock.
+func (p *Partition) recreated(e *Recreated) {
+	if e.WasID == e.IsID {
+		p.lost(e.Offset, proto.ReasonRecreated)
+		return
+	}
+	p.books.Refuse("", max(0, p.next-1), proto.ReasonRecreated)
+	p.setCatchingUp(true)
+	p.directory.begin(p, e.IsID)
+	p.forget() // Begin follows with the first fetch
+}
+
+// outOfRange is called under the lock.
+func (p *Partition) outOfRange(e *OutOfRange) {
+	if !p.begun { // the log lost records between opening and the first fetch
+		return
+	}
+	if e.Truncated() {
+		p.next = e.LogStart
+		p.lost(e.LogStart-1, proto.ReasonTruncated)
+		return
+	}
+	// Offsets will come a second time, for other records: nothing known holds.
+	p.next, p.target = e.HighWatermark, min(p.target, e.HighWatermark)
+	p.books.Begin(p.epoch, false)
+	p.complete = false
+	p.lost(max(0, e.HighWatermark-1), proto.ReasonTruncated)
+}
+
+// gapsBefore judges the gaps that end at or before offset, and returns the rest.
+func (p *Partition) gapsBefore(offset int64, gaps []OffsetGap) []OffsetGap {
+	for len(gaps) > 0 && gaps[0].To <= offset {
+		if g := gaps[0]; !p.topic.gapsAreNormal() {
+			p.stats.OffsetGaps.Add(1)
+			p.warn("offsets missing: every book is recovering", "from", g.From, "to", g.To)
+			// Source sequences cannot vouch for symbols of which no record has
+			// come yet, and few producers number the records of each symbol; so
+			// no book is spared.
+			p.lost(g.To-1, proto.ReasonOffsetGap)
+		}
+		gaps = gaps[1:]
+	}
+	return gaps
+}
+
+// lost says that records up to seq are missing, of whichever symbols. Called
+// under the lock.
+func (p *Partition) lost(seq int64, reason proto.Reason) {
+	if p.complete {
+		p.tainted = reason
+	}
+	clear(p.codecs) // what they hold does not continue either
+	p.books.Refuse("", seq, reason)
+}
+
+// seen notes the ends of the log as a watcher sees them. Any goroutine.
+func (p *Partition) seen(o Offsets) {
+	// The source's own word is older, or the log was cut: then the source says so.
+	for high := p.stats.HighWatermark.Load(); o.HighWatermark > high; high = p.stats.HighWatermark.Load() {
+		if p.stats.HighWatermark.CompareAndSwap(high, o.HighWatermark) {
+			return
+		}
+	}
+}
+
+// recheck makes the source look at the log's identity. Any goroutine.
+func (p *Partition) recheck() {
+	if s, ok := p.source.(interface{ Recheck() }); ok {
+		s.Recheck()
+	}
+}
+
+// keysMoved says that records of symbols which live here may go elsewhere from
+// now on, unread. Any goroutine.
+func (p *Partition) keysMoved() {
+	p.Do(func() { p.lost(max(0, p.next-1), proto.ReasonOffsetGap) })
+}

@@ -1,0 +1,291 @@
+package ingest
+
+import (
+	"errors"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/depthcast/depthcast/proto"
+)
+
+// symbol is what a partition knows of a symbol that it owns, has owned, or has
+// refused a record of. Guarded by the partition's lock.
+type symbol struct {
+	name      string
+	first     int64        // Kafka time of its first record here
+	hash      bool         // Kafka's partitioner puts its key here
+	owned     bool         // it lives here, as far as is known
+	final     bool         // and always will
+	tainted   proto.Reason // not owned yet, and lacks records: how its book must begin; 0: nothing amiss
+	defined   bool         // exponents are those of an instrument event
+	exponents proto.Exponents
+}
+
+// record decodes, checks and applies one record, or refuses it. Called under the
+// lock.
+func (p *Partition) record(rec *Record, now time.Time) {
+	p.tally.records++
+	p.tally.bytes += uint64(len(rec.Value))
+	p.tally.lastRecord = rec.Time
+	if err := p.admit(rec); err != nil {
+		p.refused(rec, err)
+		return
+	}
+	format := p.topic.Format
+	if rec.ContentType != "" {
+		var ok bool
+		if format, ok = formatOf(rec.ContentType); !ok {
+			p.refused(rec, refuse(CodeUnknownContentType, "", proto.ReasonBadRecord, "content type %.64q", rec.ContentType))
+			return
+		}
+	}
+	b, err := p.codec(format).Decode(rec)
+	switch {
+	case err != nil:
+		p.refused(rec, recordError(err))
+	case b == nil:
+		p.tally.silent++
+	default:
+		p.batch(rec, b, format, now)
+	}
+}
+
+// admit judges what can be told before decoding, so that records which do not
+// belong here cost little and leave no trace in a codec.
+func (p *Partition) admit(rec *Record) *proto.RecordError {
+	if p.transactional {
+		return refuse(CodeTransactional, "", proto.ReasonBadRecord, "written in a transaction that may have been aborted; the Kafka topic is not declared transactional")
+	}
+	if len(rec.Key) > 0 && validSymbol(rec.Key) {
+		if s := p.symbols[string(rec.Key)]; s == nil || !s.final {
+			if !p.mayOwn(rec, s) {
+				return p.wrongPartition(rec)
+			}
+		}
+	}
+	if rec.Value == nil {
+		return refuse(CodeTombstone, "", proto.ReasonBadRecord, "no value")
+	}
+	return nil
+}
+
+// mayOwn reports whether no other partition has a better claim to the symbol of
+// rec's key. s is what is known of it here, nil if nothing.
+func (p *Partition) mayOwn(rec *Record, s *symbol) bool {
+	if s != nil {
+		return p.directory.mayClaim(s.name, p, s.hash, s.first)
+	}
+	return p.directory.mayClaim(string(rec.Key), p, p.hashed(rec.Key), rec.Time)
+}
+
+// hashed reports whether Kafka's partitioner puts key into this partition.
+func (p *Partition) hashed(key []byte) bool {
+	return p.hasher.Partition(&kgo.Record{Key: key}, p.count) == int(p.id.Partition)
+}
+
+// wrongPartition refuses a record of a symbol that lives elsewhere. The book
+// there is not concerned. Should the symbol ever come to live here, its book
+// lacks this record.
+func (p *Partition) wrongPartition(rec *Record) *proto.RecordError {
+	name := string(rec.Key)
+	if s := p.symbols[name]; s != nil && s.owned { // the other's claim came later, and is better
+		s.owned = false
+		p.stats.Symbols.Add(-1)
+		p.books.Refuse(name, rec.Offset, proto.ReasonBadRecord)
+	}
+	p.taint(name, rec, proto.ReasonBadRecord)
+	return refuse(CodeWrongPartition, name, proto.ReasonNone, "the symbol lives in another partition")
+}
+
+// codec returns this partition's instance for a format of the table.
+func (p *Partition) codec(format string) Codec {
+	c := p.codecs[format]
+	if c == nil {
+		c = formats[format].new(p)
+		p.codecs[format] = c
+	}
+	return c
+}
+
+// Exponents implements Instruments, for the codecs of this partition.
+func (p *Partition) Exponents(name string) proto.Exponents {
+	if s := p.symbols[name]; s != nil && s.defined {
+		return s.exponents
+	}
+	if e, ok := p.cfg.Instruments[name]; ok {
+		return e
+	}
+	return proto.DefaultExponents
+}
+
+// batch checks and applies what a codec made of rec.
+func (p *Partition) batch(rec *Record, b *proto.Batch, format string, now time.Time) {
+	b.Seq, b.KafkaTime, b.Bytes = rec.Offset, rec.Time, len(rec.Value)
+	if b.Feed == "" {
+		b.Feed = p.id.KafkaTopic // silence is judged for somebody
+	}
+	s, err := p.check(rec, b, format)
+	if err == nil && !p.feeds.note(b.Feed, now) {
+		err = refuse(CodeTooManyFeeds, b.Symbol, proto.ReasonBadRecord, "feed %.64q is one more than %d", b.Feed, p.cfg.MaxFeeds)
+	}
+	if err != nil {
+		p.refused(rec, err)
+		return
+	}
+	outcome, failure := p.books.Apply(b)
+	if failure != nil {
+		p.discard(rec, recordError(failure)) // the books have drawn their conclusion
+		return
+	}
+	switch outcome {
+	case proto.Duplicate:
+		p.tally.duplicates++
+		return
+	case proto.Ignored:
+		p.tally.ignored++
+		return
+	case proto.Held:
+		p.tally.held++
+	default:
+		p.tally.applied++
+	}
+	p.tally.events += uint64(len(b.Events))
+	for i := range b.Events {
+		if e := &b.Events[i]; e.Kind == proto.EventInstrument && s != nil && e.Instrument != nil {
+			s.exponents, s.defined = e.Instrument.Exponents, true
+		}
+	}
+}
+
+// check finds the symbol of a batch and sees that it lives here; nil for
+// heartbeats of a feed.
+func (p *Partition) check(rec *Record, b *proto.Batch, format string) (*symbol, *proto.RecordError) {
+	if b.Symbol != string(rec.Key) {
+		// Each of the two may lack a change now.
+		if validSymbol(b.Symbol) {
+			p.refuseBook(b.Symbol, rec, proto.ReasonBadRecord)
+		}
+		return nil, refuse(CodeKeyMismatch, b.Symbol, proto.ReasonBadRecord, "key %.64q, payload %.64q", rec.Key, b.Symbol)
+	}
+	if b.Symbol == "" {
+		for i := range b.Events {
+			if b.Events[i].Kind != proto.EventHeartbeat {
+				return nil, refuse(CodeBadSymbol, "", proto.ReasonBadRecord, "events without a symbol")
+			}
+		}
+		return nil, nil
+	}
+	s := p.symbols[b.Symbol]
+	if s != nil && s.final {
+		return s, nil
+	}
+	if !validSymbol(b.Symbol) {
+		return nil, refuse(CodeBadSymbol, "", proto.ReasonBadRecord, "symbol %.64q", b.Symbol)
+	}
+	return p.claim(rec, b.Symbol, format)
+}
+
+// claim makes a symbol live here, unless another partition has the better claim.
+func (p *Partition) claim(rec *Record, name, format string) (*symbol, *proto.RecordError) {
+	s := p.know(name, rec)
+	if s == nil {
+		return nil, refuse(CodeTooManySymbols, name, proto.ReasonNone, "more than %d symbols", p.cfg.MaxSymbols)
+	}
+	owned, final := p.directory.claim(s.name, p, s.hash, s.first)
+	if !owned {
+		return nil, p.wrongPartition(rec)
+	}
+	s.final = final
+	if s.owned {
+		return s, nil
+	}
+	s.owned = true
+	p.stats.Symbols.Add(1)
+	reason := s.tainted
+	switch {
+	case reason != proto.ReasonNone:
+	case p.tainted != proto.ReasonNone:
+		reason = p.tainted
+	case p.complete && !formats[format].complete:
+		reason = proto.ReasonNoSnapshot
+	default:
+		return s, nil
+	}
+	p.books.Refuse(s.name, max(0, rec.Offset-1), reason)
+	return s, nil
+}
+
+// know returns what is known of a symbol; nil when there is no room for another.
+func (p *Partition) know(name string, rec *Record) *symbol {
+	s := p.symbols[name]
+	if s == nil && len(p.symbols) < p.cfg.MaxSymbols {
+		s = &symbol{name: name, first: rec.Time, hash: p.hashed([]byte(name))}
+		p.symbols[name] = s
+	}
+	return s
+}
+
+// taint remembers that a symbol which does not live here lacks rec.
+func (p *Partition) taint(name string, rec *Record, reason proto.Reason) {
+	// Without room nothing is lost: then the symbol can never live here.
+	if s := p.know(name, rec); s != nil {
+		s.tainted = reason
+	}
+}
+
+// refuseBook puts the book of a symbol into recovering because rec was not
+// applied to it, now or when the symbol comes to live here.
+func (p *Partition) refuseBook(name string, rec *Record, reason proto.Reason) {
+	if s := p.symbols[name]; s != nil && s.owned {
+		p.books.Refuse(s.name, rec.Offset, reason)
+		return
+	}
+	p.taint(name, rec, reason)
+}
+
+// refused gives up a record that the books have not seen.
+func (p *Partition) refused(rec *Record, err *proto.RecordError) {
+	p.discard(rec, err)
+	switch {
+	case err.Reason == proto.ReasonNone:
+	case validSymbol(rec.Key):
+		p.refuseBook(string(rec.Key), rec, err.Reason)
+	case validSymbol(err.Symbol):
+		p.refuseBook(err.Symbol, rec, err.Reason)
+	default:
+		p.lost(rec.Offset, err.Reason)
+	}
+}
+
+// discard counts, logs and keeps a copy of a refused record.
+func (p *Partition) discard(rec *Record, err *proto.RecordError) {
+	p.stats.refuse(err.Code)
+	text := err.Err.Error()
+	if len(text) > 200 {
+		text = text[:200]
+	}
+	name := rec.Key
+	if len(name) > proto.MaxSymbolBytes {
+		name = name[:proto.MaxSymbolBytes]
+	}
+	p.warn("record refused", "code", err.Code, "symbol", string(name), "offset", rec.Offset, "reason", err.Reason, "err", text)
+	if p.cfg.DeadLetters == nil {
+		return
+	}
+	letter := *rec
+	letter.Headers = append(rec.Headers[:len(rec.Headers):len(rec.Headers)], Header{DeadLetterText, []byte(text)})
+	p.cfg.DeadLetters.Put(p.id, letter, err.Code) // it counts what it drops
+}
+
+// DeadLetterText is the header of a dead letter that says in words what is wrong.
+const DeadLetterText = "depthcast-error"
+
+// recordError is err as what Codec and Books promise it to be.
+func recordError(err error) *proto.RecordError {
+	var r *proto.RecordError
+	if errors.As(err, &r) {
+		return r
+	}
+	return refuse(CodeMalformed, "", proto.ReasonBadRecord, "%w", err)
+}
