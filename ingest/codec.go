@@ -47,7 +47,11 @@ type format struct {
 
 // formats is the table of codecs by name, as flags have it. A codec is one file
 // and one row.
-var formats = map[string]format{}
+var formats = map[string]format{
+	"binance": {contentType: "application/vnd.binance+json", new: newBinanceCodec},
+	"kraken":  {contentType: "application/vnd.kraken+json", new: newKrakenCodec},
+	"lobster": {contentType: "text/vnd.lobster", new: newLobsterCodec},
+}
 
 // DefaultFormat is that of a Kafka topic for which none is named.
 const DefaultFormat = "proto"

@@ -1,0 +1,266 @@
+package ingest
+
+import (
+	"bytes"
+
+	"github.com/depthcast/depthcast/proto"
+)
+
+// Bounds of the diffs that wait for a snapshot. At a bound the oldest go first,
+// so that a snapshot older than what is left is refused.
+const (
+	maxBinanceDiffs      = 8192     // per symbol
+	maxBinanceDiffBytes  = 8 << 20  // per symbol
+	maxBinanceTotalBytes = 64 << 20 // per partition
+)
+
+// binanceCodec reads what Binance sends for spot and USD-M futures: depthUpdate,
+// trade, aggTrade, bookTicker, and the REST depth snapshot, each as received.
+//
+// Diffs are chained by update ids. Until a snapshot lies in the log they are
+// buffered; a snapshot makes one batch with the diffs that follow it, at the seq
+// of the record being processed. A break in the chain is refused, and buffering
+// begins again. Sections "How to manage a local order book correctly" of
+// Binance's documents for both markets.
+type binanceCodec struct {
+	instruments Instruments
+	symbols     venueSymbols[binanceState]
+	buffered    int // bytes of diffs, of all symbols
+	message     binanceMessage
+	batch       proto.Batch
+}
+
+// binanceState is what the codec keeps of one symbol.
+type binanceState struct {
+	chained bool // a snapshot was given out, and the diffs follow it without a gap
+	bridged bool // one of these diffs was used
+	last    uint64
+	waiting []binanceWaiting // while not chained: a chain without gaps, oldest first
+	bytes   int              // of waiting
+
+	trades    binanceKind // trade or aggTrade, whichever came first: the other tells the same trades again
+	lastTrade uint64
+}
+
+// binanceWaiting is a diff that waits for a snapshot.
+type binanceWaiting struct {
+	first, last, previous uint64
+	value                 []byte
+}
+
+func newBinanceCodec(instruments Instruments) Codec {
+	return &binanceCodec{instruments: instruments, symbols: newVenueSymbols[binanceState]()}
+}
+
+func (c *binanceCodec) Decode(rec *Record) (*proto.Batch, error) {
+	s, refused := c.symbols.find(rec.Key)
+	if refused != nil {
+		return nil, refused
+	}
+	m := &c.message
+	x := c.instruments.Exponents(s.symbol)
+	if err := m.parse(rec.Value, x); err != nil {
+		r := refusal(s.symbol, err)
+		if m.aboutTrades() {
+			r.Reason = proto.ReasonNone
+			return nil, r
+		}
+		c.restart(&s.state)
+		return nil, r
+	}
+	if m.symbol != nil && string(m.symbol) != s.name {
+		c.restart(&s.state)
+		return nil, refuse(CodeKeyMismatch, s.symbol, proto.ReasonBadRecord, "the payload is of %q", m.symbol)
+	}
+	c.batch = proto.Batch{
+		Symbol: s.symbol, Feed: s.feed, VenueTime: m.time,
+		Exponents: x, HasExponents: true, Events: c.batch.Events[:0],
+	}
+	switch m.kind {
+	case binanceDiff:
+		return c.diff(&s.state, rec.Value)
+	case binanceSnapshot:
+		return c.snapshot(&s.state)
+	case binanceTrade, binanceAggTrade:
+		return c.trade(&s.state)
+	case binanceTicker:
+		return heartbeat(&c.batch, s.feed), nil
+	}
+	return nil, nil
+}
+
+// aboutTrades reports whether a message that could not be read in full is known
+// to be one that changes no book.
+func (m *binanceMessage) aboutTrades() bool {
+	switch string(m.event) {
+	case "trade", "aggTrade", "bookTicker":
+		return !m.rest && len(m.bids)+len(m.asks) == 0
+	}
+	return false
+}
+
+// diff applies or buffers the message, which is a depthUpdate.
+func (c *binanceCodec) diff(s *binanceState, value []byte) (*proto.Batch, error) {
+	m := &c.message
+	if !s.chained {
+		return nil, c.wait(s, value)
+	}
+	if covered(s, m) {
+		return nil, nil
+	}
+	if !follows(s, m) {
+		last := s.last
+		c.restart(s)
+		c.keep(s, value)
+		return nil, refuse(CodeSourceGap, c.batch.Symbol, proto.ReasonSourceGap,
+			"updates %d to %d (previous %d) do not follow %d", m.first, m.last, m.previous, last)
+	}
+	c.setLevels(s)
+	return &c.batch, nil
+}
+
+// covered reports whether the book holds all of m already. Spot: u ≤ last; USD-M,
+// until the first diff is used: u < last.
+func covered(s *binanceState, m *binanceMessage) bool {
+	if m.chained && !s.bridged {
+		return m.last < s.last
+	}
+	return m.last <= s.last
+}
+
+// follows reports whether m is the next diff of the chain. After a snapshot:
+// spot U ≤ last+1 ≤ u, USD-M U ≤ last ≤ u; after a diff: spot U = last+1, USD-M
+// pu = last.
+func follows(s *binanceState, m *binanceMessage) bool {
+	switch {
+	case m.chained && m.previous == s.last:
+		return true
+	case s.bridged:
+		return !m.chained && m.first == s.last+1
+	case m.chained:
+		return m.first <= s.last && s.last <= m.last
+	}
+	return m.first <= s.last+1 && s.last+1 <= m.last
+}
+
+// setLevels adds the message's levels to the batch and moves the chain on.
+func (c *binanceCodec) setLevels(s *binanceState) {
+	m := &c.message
+	e := addEvent(&c.batch, proto.EventSetLevels)
+	e.Bids = append(e.Bids, m.bids...)
+	e.Asks = append(e.Asks, m.asks...)
+	c.batch.VenueTime = m.time
+	s.last, s.bridged = m.last, true
+}
+
+// wait buffers the message until a snapshot. A gap among those that wait makes
+// the older ones worthless: no snapshot before it could be brought up to date.
+func (c *binanceCodec) wait(s *binanceState, value []byte) error {
+	m := &c.message
+	if n := len(s.waiting); n > 0 {
+		w := s.waiting[n-1]
+		if m.last <= w.last {
+			return nil // a duplicate
+		}
+		if m.chained && m.previous != w.last || !m.chained && m.first != w.last+1 {
+			c.restart(s)
+			c.keep(s, value)
+			return refuse(CodeSourceGap, c.batch.Symbol, proto.ReasonSourceGap,
+				"updates %d to %d (previous %d) do not follow %d", m.first, m.last, m.previous, w.last)
+		}
+	}
+	c.keep(s, value)
+	return nil
+}
+
+func (c *binanceCodec) keep(s *binanceState, value []byte) {
+	m := &c.message
+	previous := m.previous
+	if !m.chained {
+		previous = m.first - 1
+	}
+	s.waiting = append(s.waiting, binanceWaiting{first: m.first, last: m.last, previous: previous, value: bytes.Clone(value)})
+	s.bytes += len(value)
+	c.buffered += len(value)
+	for len(s.waiting) > maxBinanceDiffs || s.bytes > maxBinanceDiffBytes || c.buffered > maxBinanceTotalBytes && s.bytes > 0 {
+		c.discard(s, 1)
+	}
+}
+
+// discard lets go of the n oldest diffs that wait.
+func (c *binanceCodec) discard(s *binanceState, n int) {
+	for i := range s.waiting[:n] {
+		s.bytes -= len(s.waiting[i].value)
+		c.buffered -= len(s.waiting[i].value)
+		s.waiting[i].value = nil
+	}
+	if s.waiting = s.waiting[n:]; len(s.waiting) == 0 {
+		s.waiting = nil
+	}
+}
+
+// restart forgets the chain and what waits: from here on a snapshot is needed.
+func (c *binanceCodec) restart(s *binanceState) {
+	c.discard(s, len(s.waiting))
+	s.chained, s.bridged = false, false
+}
+
+// snapshot makes the batch of the message, which is a REST snapshot, and of the
+// diffs that wait and follow it.
+func (c *binanceCodec) snapshot(s *binanceState) (*proto.Batch, error) {
+	m := &c.message
+	if m.last == 0 {
+		return nil, refuse(CodeMalformed, c.batch.Symbol, proto.ReasonNone, "a snapshot without lastUpdateId")
+	}
+	if s.chained && m.last < s.last {
+		return nil, nil // older than the book, which is whole
+	}
+	if len(s.waiting) > 0 {
+		if w := s.waiting[0]; w.first > m.last && w.previous != m.last {
+			return nil, refuse(CodeOldSnapshot, c.batch.Symbol, proto.ReasonNone,
+				"the snapshot is of %d, the oldest update that waits is %d to %d", m.last, w.first, w.last)
+		}
+	}
+	e := addEvent(&c.batch, proto.EventSnapshot)
+	e.Bids = append(e.Bids, m.bids...)
+	e.Asks = append(e.Asks, m.asks...)
+	s.bridged = s.chained && s.bridged && s.last == m.last
+	s.chained, s.last = true, m.last
+	for i, w := range s.waiting {
+		if err := m.parse(w.value, c.batch.Exponents); err != nil {
+			c.restart(s)
+			return nil, refusal(c.batch.Symbol, err) // the exponents have changed since it came
+		}
+		if covered(s, m) {
+			continue
+		}
+		if !follows(s, m) {
+			s.chained, s.bridged = false, false
+			c.discard(s, i)
+			return nil, refuse(CodeSourceGap, c.batch.Symbol, proto.ReasonSourceGap,
+				"updates %d to %d (previous %d) do not follow the snapshot of %d", m.first, m.last, m.previous, s.last)
+		}
+		c.setLevels(s)
+	}
+	c.discard(s, len(s.waiting))
+	return &c.batch, nil
+}
+
+// trade makes the batch of the message, which is a trade. Futures report
+// liquidations' fills against the insurance fund with quantity 0: no trades.
+func (c *binanceCodec) trade(s *binanceState) (*proto.Batch, error) {
+	m := &c.message
+	if s.trades == binanceOther {
+		s.trades = m.kind
+	}
+	if s.trades != m.kind || m.trade <= s.lastTrade || m.qty == 0 {
+		return nil, nil
+	}
+	s.lastTrade = m.trade
+	e := addEvent(&c.batch, proto.EventTrade)
+	e.Trade = proto.Trade{ID: m.trade, Price: m.price, Qty: m.qty, VenueTime: m.tradeTime, Aggressor: proto.AggressorBuy}
+	if m.maker {
+		e.Trade.Aggressor = proto.AggressorSell
+	}
+	return &c.batch, nil
+}

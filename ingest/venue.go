@@ -1,0 +1,162 @@
+package ingest
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/depthcast/depthcast/proto"
+)
+
+// Codes of records that the codecs of raw venue formats refuse.
+const (
+	CodeBadDecimal  = "bad_decimal"  // a number that the instrument's exponents cannot carry
+	CodeOldSnapshot = "old_snapshot" // the changes known do not reach back to the venue's snapshot
+	CodeRowMismatch = "row_mismatch" // the book is not what the venue's own row says
+)
+
+// maxVenueSymbols bounds how many symbols a codec keeps state of.
+const maxVenueSymbols = 1 << 16
+
+// venueSymbols is the state that the codec of a raw venue format keeps per
+// symbol. A symbol gets one with its first record that is well formed.
+type venueSymbols[T any] struct {
+	of map[string]*venueSymbol[T]
+}
+
+// venueSymbol is one symbol of a raw format, "VENUE:NAME" or, for load, a clone
+// "VENUE:NAME~7" that is fed with the payloads of VENUE:NAME.
+type venueSymbol[T any] struct {
+	symbol string // the record's key
+	feed   string // "VENUE"
+	name   string // as the payload has it
+	state  T
+}
+
+func newVenueSymbols[T any]() venueSymbols[T] {
+	return venueSymbols[T]{of: map[string]*venueSymbol[T]{}}
+}
+
+// find returns the symbol of a record's key.
+func (v *venueSymbols[T]) find(key []byte) (*venueSymbol[T], *proto.RecordError) {
+	if s := v.of[string(key)]; s != nil {
+		return s, nil
+	}
+	if !validSymbol(key) {
+		return nil, refuse(CodeBadSymbol, "", proto.ReasonBadRecord, "the key is no symbol")
+	}
+	symbol := string(key)
+	feed, name, ok := SplitSymbol(symbol)
+	if !ok {
+		return nil, refuse(CodeBadSymbol, symbol, proto.ReasonBadRecord, "the key is not VENUE:NAME")
+	}
+	if len(v.of) >= maxVenueSymbols {
+		return nil, refuse(CodeTooManySymbols, symbol, proto.ReasonBadRecord, "more than %d symbols", maxVenueSymbols)
+	}
+	s := &venueSymbol[T]{symbol: symbol, feed: feed, name: name}
+	v.of[symbol] = s
+	return s, nil
+}
+
+// SplitSymbol takes a symbol of a raw venue format apart: the venue, which is
+// also its feed, and the name that the venue's payloads carry. What follows a
+// "~" tells clones apart and belongs to neither.
+func SplitSymbol(symbol string) (venue, name string, ok bool) {
+	venue, name, ok = strings.Cut(symbol, ":")
+	name, _, _ = strings.Cut(name, "~")
+	return venue, name, ok && venue != "" && name != ""
+}
+
+// addEvent appends an empty event of the kind to b, reusing slices of events
+// that b held before.
+func addEvent(b *proto.Batch, kind proto.EventKind) *proto.Event {
+	n := len(b.Events)
+	if n < cap(b.Events) {
+		b.Events = b.Events[:n+1]
+	} else {
+		b.Events = append(b.Events, proto.Event{})
+	}
+	e := &b.Events[n]
+	*e = proto.Event{
+		Kind: kind,
+		Bids: e.Bids[:0], Asks: e.Asks[:0],
+		BidOrders: e.BidOrders[:0], AskOrders: e.AskOrders[:0],
+	}
+	return e
+}
+
+// heartbeat makes b the sign of life of a feed.
+func heartbeat(b *proto.Batch, feed string) *proto.Batch {
+	*b = proto.Batch{Feed: feed, Events: b.Events[:0]}
+	addEvent(b, proto.EventHeartbeat)
+	return b
+}
+
+var (
+	errTooManyLevels = errors.New("too many levels")
+	errNegativeQty   = errors.New("negative quantity")
+)
+
+// maxVenueLevels bounds the levels of one side in one message.
+const maxVenueLevels = 1 << 16
+
+// levels appends the levels [price, quantity, …] of the array that must come
+// next; further elements of a level are passed to rest, if it is not nil.
+func (s *jsonText) levels(dst []proto.Level, x proto.Exponents, rest func()) []proto.Level {
+	for s.open('['); s.more(']'); {
+		if len(dst) >= maxVenueLevels {
+			s.fail(errTooManyLevels)
+			return dst
+		}
+		var l proto.Level
+		n := 0
+		for s.open('['); s.more(']'); n++ {
+			switch {
+			case n == 0:
+				l.Price = s.decimal(x.Price)
+			case n == 1:
+				l.Qty = s.quantity(x.Qty)
+			case rest != nil:
+				rest()
+			default:
+				s.skip()
+			}
+		}
+		if n < 2 {
+			s.fail(errJSON)
+			return dst
+		}
+		dst = append(dst, l)
+	}
+	return dst
+}
+
+// decimal returns the decimal, in quotes, that must come next.
+func (s *jsonText) decimal(exponent int8) int64 {
+	text := s.str()
+	if s.err != nil {
+		return 0
+	}
+	m, err := proto.ParseDecimal(text, exponent)
+	if err != nil {
+		s.err = err
+	}
+	return m
+}
+
+// quantity is a decimal that must not be negative.
+func (s *jsonText) quantity(exponent int8) int64 {
+	m := s.decimal(exponent)
+	if m < 0 {
+		s.fail(errNegativeQty)
+	}
+	return m
+}
+
+// refusal makes the error of a payload that err says is unusable.
+func refusal(symbol string, err error) *proto.RecordError {
+	code := CodeMalformed
+	if errors.Is(err, proto.ErrDecimalTooFine) || errors.Is(err, proto.ErrDecimalTooGreat) {
+		code = CodeBadDecimal
+	}
+	return &proto.RecordError{Code: code, Symbol: symbol, Reason: proto.ReasonBadRecord, Err: err}
+}
