@@ -84,7 +84,7 @@ func (c *binanceCodec) Decode(rec *Record) (*proto.Batch, error) {
 	case binanceTrade, binanceAggTrade:
 		return c.trade(&s.state)
 	case binanceTicker:
-		return heartbeat(&c.batch, s.feed), nil
+		return heartbeat(&c.batch), nil
 	}
 	return nil, nil
 }

@@ -53,7 +53,7 @@ func (c *krakenCodec) Decode(rec *Record) (*proto.Batch, error) {
 	}
 	switch m.kind {
 	case krakenOther:
-		return heartbeat(&c.batch, s.feed), nil
+		return heartbeat(&c.batch), nil
 	case krakenTrade:
 		for _, t := range m.trades {
 			addEvent(&c.batch, proto.EventTrade).Trade = t

@@ -84,9 +84,9 @@ func addEvent(b *proto.Batch, kind proto.EventKind) *proto.Event {
 	return e
 }
 
-// heartbeat makes b the sign of life of a feed.
-func heartbeat(b *proto.Batch, feed string) *proto.Batch {
-	*b = proto.Batch{Feed: feed, Events: b.Events[:0]}
+// heartbeat makes b nothing but a sign of life of its feed.
+func heartbeat(b *proto.Batch) *proto.Batch {
+	b.HasExponents = false
 	addEvent(b, proto.EventHeartbeat)
 	return b
 }

@@ -172,10 +172,10 @@ func fuzzCodec(t *testing.T, codec Codec, key string, values [][]byte) {
 		if len(b.Events) == 0 || b.Feed == "" {
 			t.Fatalf("a batch without events or feed: %+v", b)
 		}
+		if b.Symbol != key {
+			t.Fatalf("a batch of %q from a record of %q", b.Symbol, key)
+		}
 		for _, e := range b.Events {
-			if e.Kind != proto.EventHeartbeat && b.Symbol != key {
-				t.Fatalf("a batch of %q from a record of %q", b.Symbol, key)
-			}
 			for _, l := range append(slices.Clone(e.Bids), e.Asks...) {
 				if l.Qty < 0 {
 					t.Fatalf("a level with the negative quantity %d", l.Qty)
