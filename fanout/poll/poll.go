@@ -27,9 +27,9 @@ var (
 type Events uint32
 
 const (
-	In      Events = unix.EPOLLIN
-	Out     Events = unix.EPOLLOUT
-	PeerEnd Events = unix.EPOLLRDHUP // the peer will write no more
+	In     Events = unix.EPOLLIN
+	Out    Events = unix.EPOLLOUT
+	PeerIn Events = unix.EPOLLRDHUP // the peer will write no more
 )
 
 const (
@@ -42,7 +42,7 @@ const (
 )
 
 // Readable reports whether Recv has something to say: bytes, end or error.
-func (e Events) Readable() bool { return e&(In|PeerEnd|broken) != 0 }
+func (e Events) Readable() bool { return e&(In|PeerIn|broken) != 0 }
 
 // Writable reports whether Send has something to say: room or error.
 func (e Events) Writable() bool { return e&(Out|broken) != 0 }

@@ -8,11 +8,12 @@ import (
 	"testing"
 )
 
-// A delta entry of the size that is usual: some pointers and counters.
+// delta has the size of an entry that is usual: some pointers and counters.
 type delta struct {
-	seq, prev uint64
-	frames    [2]atomic.Pointer[[]byte]
-	levels    []uint64
+	seq uint64
+	_   uint64                    // prev
+	_   [2]atomic.Pointer[[]byte] // frames
+	_   []uint64                  // levels
 }
 
 func BenchmarkPublish(b *testing.B) {
