@@ -18,6 +18,12 @@ const (
 	eventsEvents         = 16
 )
 
+// Values of ClearKind.
+const (
+	clearSessionStart = 1
+	clearReset        = 2
+)
+
 // AppendEvents appends b as the value of a Kafka record (Events). An event of
 // kind EventNone becomes one with nothing set. Order counts are written for a
 // side where any level has one.
@@ -57,9 +63,9 @@ func appendEvent(dst []byte, e *Event) []byte {
 	case EventTrade, EventTradeCancel, EventTradeCorrect:
 		return appendTradeEvent(dst, e)
 	case EventClear:
-		kind := uint64(2) // reset
+		kind := uint64(clearReset)
 		if e.SessionStart {
-			kind = 1
+			kind = clearSessionStart
 		}
 		return appendUint(appendEventHead(dst, e.Kind, sizeUint(1, kind)), 1, kind)
 	case EventInstrument:

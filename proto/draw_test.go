@@ -117,7 +117,9 @@ func drawBatch(t *rapid.T) *Batch {
 		OriginSeq: anySeq.Draw(t, "origin_seq"), OriginPrevSeq: anySeq.Draw(t, "origin_prev"), Generation: anyUint64.Draw(t, "generation"),
 		HasExponents: rapid.Bool().Draw(t, "has_exponents"),
 	}
-	b.LastSourceSeq = b.FirstSourceSeq + rapid.Uint64Range(0, math.MaxUint64-b.FirstSourceSeq).Draw(t, "covers")
+	if b.FirstSourceSeq > 0 {
+		b.LastSourceSeq = b.FirstSourceSeq + rapid.Uint64Range(0, math.MaxUint64-b.FirstSourceSeq).Draw(t, "covers")
+	}
 	if b.HasExponents {
 		b.Exponents = Exponents{anyExponent.Draw(t, "pe"), anyExponent.Draw(t, "qe")}
 	}

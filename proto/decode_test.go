@@ -1,0 +1,205 @@
+package proto
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	googleproto "google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+
+	"github.com/depthcast/depthcast/proto/pb"
+)
+
+func TestEveryBatchIsDecodedAsItWasAppended(t *testing.T) {
+	defer moreChecks(2000)()
+	var got Batch // one for all, as in use
+	rapid.Check(t, func(t *rapid.T) {
+		want := drawBatch(t)
+		value := AppendEvents(nil, want)
+		got.Seq, got.KafkaTime = 5, 6
+		if err := DecodeEvents(value, &got); err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(plain(&got), plain(want)) {
+			t.Fatalf(" got %+v\nwant %+v", plain(&got), plain(want))
+		}
+		if got.Bytes != len(value) || got.Seq != 5 || got.KafkaTime != 6 {
+			t.Fatalf("bytes %d of %d, seq %d, Kafka time %d", got.Bytes, len(value), got.Seq, got.KafkaTime)
+		}
+	})
+}
+
+// decodesLikeGenerated holds DecodeEvents to the generated decoder on any bytes.
+func decodesLikeGenerated(t interface {
+	Helper()
+	Fatalf(string, ...any)
+}, value []byte, reused *Batch) {
+	t.Helper()
+	err := DecodeEvents(value, reused)
+	if errors.Is(err, ErrTooLarge) {
+		return // an early judgement: a later field may have replaced what is too large
+	}
+	var events pb.Events
+	wantErr := googleproto.Unmarshal(value, &events)
+	var want *Batch
+	if wantErr == nil {
+		want, wantErr = batchOf(&events)
+	}
+	switch {
+	case (err == nil) != (wantErr == nil):
+		t.Fatalf("%x\n got error %v\nwant error %v\n%v", value, err, wantErr, &events)
+	case err == nil && !reflect.DeepEqual(plain(reused), plain(want)):
+		t.Fatalf("%x\n got %+v\nwant %+v", value, plain(reused), plain(want))
+	case errors.Is(err, ErrMalformed) && errors.Is(wantErr, errReference):
+		t.Fatalf("%x\nrefused by %v, the reference by %v", value, err, wantErr)
+	}
+}
+
+func FuzzDecodeEvents(f *testing.F) {
+	for seed := range 40 {
+		f.Add(AppendEvents(nil, rapid.Custom(drawBatch).Example(seed)))
+	}
+	for _, v := range oddRecords() {
+		f.Add(v)
+	}
+	var reused Batch
+	f.Fuzz(func(t *testing.T, value []byte) { decodesLikeGenerated(t, value, &reused) })
+}
+
+// oddRecords are records that no encoder of ours makes, but that are protobuf.
+func oddRecords() map[string][]byte {
+	nested := func(number protowire.Number, body ...[]byte) []byte {
+		b := protowire.AppendTag(nil, number, protowire.BytesType)
+		return protowire.AppendBytes(b, join(body))
+	}
+	number := func(number protowire.Number, v uint64) []byte {
+		return protowire.AppendVarint(protowire.AppendTag(nil, number, protowire.VarintType), v)
+	}
+	fixed := func(number protowire.Number, v uint64) []byte {
+		return protowire.AppendFixed64(protowire.AppendTag(nil, number, protowire.Fixed64Type), v)
+	}
+	symbol := nested(1, []byte("X"))
+	return map[string][]byte{
+		"unpacked arrays":    join([][]byte{symbol, nested(16, nested(1, nested(1, number(1, 4), number(1, 2), number(2, 7), number(2, 8))))}),
+		"arrays in pieces":   join([][]byte{symbol, nested(16, nested(1, nested(1, nested(1, []byte{4}), number(2, 7))), nested(1, nested(1, nested(1, []byte{2, 2}), nested(2, []byte{8, 9}))))}),
+		"kinds in a row":     join([][]byte{symbol, nested(16, nested(1, nested(1, nested(1, []byte{4}), number(2, 7))), nested(7, fixed(1, 9)))}),
+		"kind, other, kind":  join([][]byte{symbol, nested(16, nested(2, fixed(1, 5)), nested(7, fixed(1, 9)), nested(2, number(2, 1), number(4, 3), fixed(1, 6)))}),
+		"unknown fields":     join([][]byte{number(99, 5), symbol, nested(200, []byte("?")), nested(16, nested(50, []byte("newer"))), nested(16, nested(7, fixed(1, 9), number(40, 1)))}),
+		"wrong wire type":    join([][]byte{number(1, 5), symbol, nested(8, []byte("late")), nested(16, number(7, 1))}),
+		"group":              join([][]byte{symbol, {0xf3, 0x01, 0x08, 0x01, 0xf4, 0x01}}),
+		"stray end of group": join([][]byte{symbol, {0xf4, 0x01}}),
+		"last of many":       join([][]byte{nested(1, []byte("A B")), number(6, 200), number(7, 3), number(6, 4), symbol, nested(16, nested(2, fixed(1, 1), number(2, 9), number(2, 2), number(4, 1)))}),
+		"truncated array":    join([][]byte{symbol, nested(16, nested(1, nested(1, nested(1, []byte{0x80}))))}),
+		"lengths differ":     join([][]byte{symbol, nested(16, nested(1, nested(1, nested(1, []byte{2, 2}), nested(2, []byte{1}))))}),
+		"field beyond kind":  join([][]byte{symbol, nested(16, nested(2, fixed(1, 1), number(2, 1), number(4, 1), number(34, 7)))}),
+		"wide enums":         join([][]byte{symbol, nested(16, nested(2, fixed(1, 1), number(2, 1<<32|1), number(4, 1))), nested(16, nested(16, number(1, 256)))}),
+	}
+}
+
+func join(parts [][]byte) (out []byte) {
+	for _, p := range parts {
+		out = append(out, p...)
+	}
+	return out
+}
+
+func TestOddButValidProtobufIsDecodedLikeTheGeneratedCode(t *testing.T) {
+	var reused Batch
+	for name, value := range oddRecords() {
+		t.Run(name, func(t *testing.T) { decodesLikeGenerated(t, value, &reused) })
+	}
+}
+
+func TestBadRecordsAreRefusedWithTheirReason(t *testing.T) {
+	levels := func(qty ...int64) *pb.Levels { return &pb.Levels{Price: make([]int64, len(qty)), Qty: qty} }
+	event := func(kind *pb.Event) []*pb.Event { return []*pb.Event{kind} }
+	price := func(e int32) *int32 { return &e }
+	for name, c := range map[string]struct {
+		events *pb.Events
+		class  error
+		says   string
+	}{
+		"long symbol":    {&pb.Events{Symbol: strings.Repeat("x", 65)}, ErrTooLarge, "symbol of 65 bytes"},
+		"space":          {&pb.Events{Symbol: "A B"}, ErrBadValue, "symbol"},
+		"control":        {&pb.Events{Symbol: "A\x7f"}, ErrBadValue, "symbol"},
+		"no symbol":      {&pb.Events{Events: event(&pb.Event{})}, ErrBadValue, "no symbol"},
+		"long feed":      {&pb.Events{Symbol: "X", Feed: strings.Repeat("x", 65)}, ErrTooLarge, "feed"},
+		"exponent":       {&pb.Events{Symbol: "X", PriceExponent: price(-19), QtyExponent: price(0)}, ErrBadValue, "price_exponent -19"},
+		"one exponent":   {&pb.Events{Symbol: "X", PriceExponent: price(-2)}, ErrBadValue, "without the other"},
+		"source seq":     {&pb.Events{Symbol: "X", FirstSourceSeq: 5, LastSourceSeq: 4}, ErrBadValue, "source sequence 5 to 4"},
+		"negative qty":   {&pb.Events{Symbol: "X", Events: event(&pb.Event{Kind: &pb.Event_SetLevels{SetLevels: &pb.SetLevels{Asks: levels(1, -1)}}})}, ErrBadValue, "event 0: value out of range: asks: quantity -1"},
+		"array lengths":  {&pb.Events{Symbol: "X", Events: event(&pb.Event{Kind: &pb.Event_SetLevels{SetLevels: &pb.SetLevels{Bids: &pb.Levels{Price: []int64{1, 2}, Qty: []int64{1}}}}})}, ErrBadValue, "2 prices, 1 quantities"},
+		"side":           {&pb.Events{Symbol: "X", Events: event(&pb.Event{Kind: &pb.Event_Add{Add: &pb.OrderAdd{OrderId: 1, Qty: 1}}})}, ErrBadValue, "no side"},
+		"order 0":        {&pb.Events{Symbol: "X", Events: event(&pb.Event{Kind: &pb.Event_Reduce{Reduce: &pb.OrderReduce{Qty: 1}}})}, ErrBadValue, "order 0"},
+		"clear":          {&pb.Events{Symbol: "X", Events: event(&pb.Event{Kind: &pb.Event_Clear{Clear: &pb.Clear{}}})}, ErrBadValue, "clear of kind 0"},
+		"phase":          {&pb.Events{Symbol: "X", Events: event(&pb.Event{Kind: &pb.Event_Phase{Phase: &pb.PhaseChange{Phase: 9}}})}, ErrBadValue, "phase 9"},
+		"levels, orders": {&pb.Events{Symbol: "X", Events: event(&pb.Event{Kind: &pb.Event_Snapshot{Snapshot: &pb.BookSnapshot{ByOrder: true, Bids: levels(1)}}})}, ErrBadValue, "by order with levels"},
+		"many events":    {&pb.Events{Symbol: "X", Events: make([]*pb.Event, MaxEvents+1)}, ErrTooLarge, "65536 events"},
+		"many levels":    {&pb.Events{Symbol: "X", Events: event(&pb.Event{Kind: &pb.Event_SetLevels{SetLevels: &pb.SetLevels{Bids: levels(make([]int64, MaxRecordLevels+1)...)}}})}, ErrTooLarge, "levels and orders"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for i, e := range c.events.Events {
+				if e == nil {
+					c.events.Events[i] = &pb.Event{}
+				}
+			}
+			var b Batch
+			err := DecodeEvents(generated(t, c.events), &b)
+			if !errors.Is(err, c.class) || !strings.Contains(err.Error(), c.says) {
+				t.Fatalf("%v; want %v saying %q", err, c.class, c.says)
+			}
+		})
+	}
+}
+
+func TestDecodingDoesNotAllocateOnceTheBatchHasGrown(t *testing.T) {
+	d := tenLevels()
+	value := AppendEvents(nil, &Batch{Symbol: "SIM:BTC-USD", Feed: "sim", Session: "s", Events: []Event{
+		{Kind: EventSetLevels, Bids: d.Bids, Asks: d.Asks}, {Kind: EventAdd, OrderID: 1, Side: Bid, Qty: 1}, {Kind: EventTrade, Trade: Trade{ID: 1, Qty: 1}}}})
+	var b Batch
+	if n := testing.AllocsPerRun(100, func() {
+		if err := DecodeEvents(value, &b); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Fatalf("%v allocations", n)
+	}
+}
+
+func TestAfterAHugeRecordABatchKeepsLittle(t *testing.T) {
+	huge := AppendEvents(nil, &Batch{Symbol: "X", Events: []Event{{Kind: EventSetLevels, Bids: make([]Level, keptLarge*2)}}})
+	var b Batch
+	for _, value := range [][]byte{huge, AppendEvents(nil, &Batch{Symbol: "X", Events: make([]Event, 1)})} {
+		if err := DecodeEvents(value, &b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c := cap(b.Events[0].Bids); c > keptLarge {
+		t.Fatalf("%d levels kept", c)
+	}
+}
+
+func BenchmarkDecodeEvents(b *testing.B) {
+	d := tenLevels()
+	value := AppendEvents(nil, &Batch{Symbol: "SIM:BTC-USD", Feed: "sim", Events: []Event{{Kind: EventSetLevels, Bids: d.Bids, Asks: d.Asks}}})
+	b.Run("hand", func(b *testing.B) {
+		var batch Batch
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := DecodeEvents(value, &batch); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("generated", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := googleproto.Unmarshal(value, &pb.Events{}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
