@@ -54,8 +54,7 @@ type Partition struct {
 	log       *slog.Logger
 	stats     *Stats
 
-	mu sync.Mutex // the lock: guards books and what follows
-	// books are written by Run's goroutine only.
+	mu          sync.Mutex // the lock: guards books and what follows
 	books       Books
 	feeds       feeds
 	catchingUp  bool

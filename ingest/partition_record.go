@@ -162,8 +162,8 @@ func (p *Partition) batch(rec *Record, b *proto.Batch, format string, now time.T
 // heartbeats of a feed.
 func (p *Partition) check(rec *Record, b *proto.Batch, format string) (*symbol, *proto.RecordError) {
 	if b.Symbol != string(rec.Key) {
-		// Each of the two may lack a change now.
-		if validSymbol(b.Symbol) {
+		// Each of the two may lack a change now; refused sees to the key's.
+		if validSymbol(b.Symbol) && validSymbol(rec.Key) {
 			p.refuseBook(b.Symbol, rec, proto.ReasonBadRecord)
 		}
 		return nil, refuse(CodeKeyMismatch, b.Symbol, proto.ReasonBadRecord, "key %.64q, payload %.64q", rec.Key, b.Symbol)
@@ -269,7 +269,7 @@ func (p *Partition) discard(rec *Record, err *proto.RecordError) {
 	if len(name) > proto.MaxSymbolBytes {
 		name = name[:proto.MaxSymbolBytes]
 	}
-	p.warn("record refused", "code", err.Code, "symbol", string(name), "offset", rec.Offset, "reason", err.Reason, "err", text)
+	p.warn("record refused", "code", err.Code, "symbol", string(name), "offset", rec.Offset, "reason", proto.ReasonWord(err.Reason), "err", text)
 	if p.cfg.DeadLetters == nil {
 		return
 	}

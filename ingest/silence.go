@@ -80,5 +80,5 @@ func (p *Partition) Tick(now time.Time) {
 
 func (p *Partition) stale(feed string, reason proto.Reason, on bool) {
 	p.books.SetStale(feed, reason, on)
-	p.log.Info("staleness", "reason", reason, "feed", feed, "on", on)
+	p.log.Info("staleness", "reason", proto.ReasonWord(reason), "feed", feed, "on", on)
 }

@@ -1,0 +1,225 @@
+package ingest
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/depthcast/depthcast/proto"
+)
+
+func TestCorruptRecordHarmsOnlyItsSymbol(t *testing.T) {
+	r := newRig(t, nil)
+	r.records(rec(0, "X", "level"), rec(1, "Y", "level"), rec(2, "X", "garbage"), rec(3, "Y", "level"))
+	r.want("apply X@0", "apply Y@1", "refuse X@2 bad_record", "apply Y@3")
+	r.wantRefused(CodeMalformed, 1)
+	want := []string{"events/0@2 X=garbage malformed: 1 parts"}
+	if !slices.Equal(r.letters.got, want) {
+		t.Errorf("dead letters %q, want %q", r.letters.got, want)
+	}
+}
+
+func TestUnsetEventIsRefusedLikeAnyOther(t *testing.T) {
+	r := newRig(t, nil)
+	r.records(rec(0, "X", "level"), rec(1, "X", "level,newer"))
+	r.want("apply X@0", "refuse X@1 bad_record")
+	r.wantRefused("unset_event", 1)
+}
+
+func TestCorruptRecordWithoutKeyHarmsEveryBook(t *testing.T) {
+	r := newRig(t, nil)
+	r.records(rec(0, "X", "level"), rec(1, "", "garbage"), rec(2, "a b", "garbage"))
+	r.want("apply X@0", "refuse @1 bad_record", "refuse @2 bad_record")
+	if len(r.letters.got) != 2 {
+		t.Errorf("dead letters: %q", r.letters.got)
+	}
+}
+
+func TestErrorBesideTheBookHarmsNoBook(t *testing.T) {
+	r := newRig(t, nil)
+	r.records(rec(0, "X", "badtrade"))
+	r.want()
+	r.wantRefused("bad_trade", 1)
+}
+
+func TestTombstoneIsRefused(t *testing.T) {
+	r := newRig(t, nil)
+	r.records(rec(0, "X", "level"), Record{Offset: 1, Key: []byte("X")})
+	r.want("apply X@0", "refuse X@1 bad_record")
+	r.wantRefused(CodeTombstone, 1)
+}
+
+func TestRefusalByTheBooksIsCountedAndKept(t *testing.T) {
+	r := newRig(t, nil)
+	r.books.apply = func(b *proto.Batch) (proto.Outcome, error) {
+		return 0, refuse("contradiction", b.Symbol, proto.ReasonContradiction, "no such order")
+	}
+	r.records(rec(0, "X", "level"))
+	r.want("apply X@0") // the books have put X into recovering themselves
+	r.wantRefused("contradiction", 1)
+	if len(r.letters.got) != 1 {
+		t.Errorf("dead letters: %q", r.letters.got)
+	}
+}
+
+func TestBookNeverBeginsWholeAfterALostRecord(t *testing.T) {
+	complete := func(tc *TopicConfig, _ *Config) { tc.Complete = true }
+	t.Run("without loss", func(t *testing.T) {
+		r := newRig(t, complete)
+		r.records(rec(0, "X", "level"))
+		if got := r.books.lines; !slices.Contains(got, "begin complete=true") {
+			t.Errorf("books were told %q", got)
+		}
+		r.want("apply X@0")
+	})
+	t.Run("its own first record", func(t *testing.T) {
+		r := newRig(t, complete)
+		r.records(rec(0, "X", "garbage"), rec(1, "X", "level"), rec(2, "Y", "level"))
+		r.want("refuse X@0 bad_record", "apply X@1", "apply Y@2")
+	})
+	t.Run("a record that may have been its own", func(t *testing.T) {
+		r := newRig(t, complete)
+		r.records(rec(0, "", "garbage"), rec(1, "X", "level"))
+		r.want("refuse @0 bad_record", "refuse X@0 bad_record", "apply X@1")
+	})
+	t.Run("a gap before it", func(t *testing.T) {
+		r := newRig(t, complete)
+		r.give(Fetched{Records: []Record{rec(0, "X", "level"), rec(5, "Y", "level")},
+			Gaps: []OffsetGap{{1, 5}}, Next: 6, HighWatermark: 6}, nil)
+		r.want("apply X@0", "refuse @4 offset_gap", "refuse Y@4 offset_gap", "apply Y@5")
+	})
+	t.Run("a raw venue format", func(t *testing.T) {
+		r := newRig(t, complete)
+		raw := rec(3, "X", "level")
+		raw.ContentType = "text/x-raw-test"
+		r.records(rec(0, "Y", "level"), raw)
+		r.want("apply Y@0", "refuse X@2 no_snapshot", "apply X@3")
+	})
+	t.Run("a log not read from offset 0", func(t *testing.T) {
+		r := newRig(t, complete)
+		r.records(rec(1, "X", "level"))
+		if got := r.books.lines; !slices.Contains(got, "begin complete=false") {
+			t.Errorf("books were told %q", got)
+		}
+	})
+}
+
+func TestContentTypeOfTheRecordWins(t *testing.T) {
+	r := newRig(t, nil)
+	unknown, named := rec(0, "X", "level"), rec(1, "X", "level")
+	unknown.ContentType, named.ContentType = "application/x-nobody", "text/x-raw-test"
+	r.records(unknown, named)
+	r.want("refuse X@0 bad_record", "apply X@1")
+	r.wantRefused(CodeUnknownContentType, 1)
+}
+
+func TestKeyMismatchDistrustsBothBooks(t *testing.T) {
+	r := newRig(t, nil)
+	r.records(rec(0, "X", "level"), rec(1, "Y", "level"), rec(2, "Z", "level"),
+		rec(3, "X", "Y|F|level"), rec(4, "", "Z|F|level"))
+	r.want("apply X@0", "apply Y@1", "apply Z@2",
+		"refuse Y@3 bad_record", "refuse X@3 bad_record",
+		"refuse Z@4 bad_record")
+	r.wantRefused(CodeKeyMismatch, 2)
+}
+
+func TestHeartbeatHasNoSymbolAndNoOtherEvents(t *testing.T) {
+	r := newRig(t, nil)
+	r.records(rec(0, "X", "level"), rec(1, "", "|F|heartbeat"), rec(2, "", "|F|heartbeat,level"))
+	r.want("apply X@0", "apply @1", "refuse @2 bad_record")
+	r.wantRefused(CodeBadSymbol, 1)
+}
+
+func TestInstrumentEventSetsExponentsOfLaterRecords(t *testing.T) {
+	r := newRig(t, func(_ *TopicConfig, c *Config) {
+		c.Instruments = map[string]proto.Exponents{"Y": {Price: -1, Qty: -1}}
+	})
+	var got []proto.Exponents
+	r.books.apply = func(b *proto.Batch) (proto.Outcome, error) {
+		got = append(got, b.Exponents)
+		return proto.Applied, nil
+	}
+	r.records(rec(0, "X", "level"), rec(1, "X", "instrument"), rec(2, "X", "level"), rec(3, "Y", "level"))
+	want := []proto.Exponents{proto.DefaultExponents, proto.DefaultExponents, {Price: -2, Qty: -3}, {Price: -1, Qty: -1}}
+	if !slices.Equal(got, want) {
+		t.Errorf("exponents %v, want %v", got, want)
+	}
+}
+
+func TestOutcomesAreCounted(t *testing.T) {
+	r := newRig(t, nil)
+	outcomes := []proto.Outcome{proto.Applied, proto.Held, proto.Duplicate, proto.Ignored}
+	r.books.apply = func(b *proto.Batch) (proto.Outcome, error) { return outcomes[b.Seq], nil }
+	r.records(rec(0, "X", "level,level"), rec(1, "X", "level"), rec(2, "X", "level"), rec(3, "X", "level"), rec(4, "X", "buffered"))
+	s := r.Stats()
+	got := []uint64{s.Records.Load(), s.Applied.Load(), s.Held.Load(), s.Duplicates.Load(), s.Ignored.Load(), s.Silent.Load(), s.Events.Load()}
+	if want := []uint64{5, 1, 1, 1, 1, 1, 3}; !slices.Equal(got, want) {
+		t.Errorf("records, applied, held, duplicates, ignored, silent, events = %v, want %v", got, want)
+	}
+	if s.NextOffset.Load() != 5 || s.Lag() != 0 || s.Symbols.Load() != 1 {
+		t.Errorf("next %d, lag %d, symbols %d", s.NextOffset.Load(), s.Lag(), s.Symbols.Load())
+	}
+}
+
+func TestSymbolsAndFeedsAreBounded(t *testing.T) {
+	r := newRig(t, func(_ *TopicConfig, c *Config) { c.MaxSymbols, c.MaxFeeds = 2, 1 })
+	r.records(rec(0, "X", "level"), rec(1, "Y", "level"), rec(2, "Z", "level"), rec(3, "X", "X|G|level"), rec(4, "X", "level"))
+	r.want("apply X@0", "apply Y@1", "refuse X@3 bad_record", "apply X@4")
+	r.wantRefused(CodeTooManySymbols, 1)
+	r.wantRefused(CodeTooManyFeeds, 1)
+}
+
+func TestEveryRecordOfAFetchIsAppliedInOrder(t *testing.T) {
+	r := newRig(t, func(_ *TopicConfig, c *Config) { c.HoldRecords = 3 })
+	var rs []Record
+	for i := range int64(10) {
+		rs = append(rs, rec(i, "X", "level"))
+	}
+	var seqs []int64
+	r.books.apply = func(b *proto.Batch) (proto.Outcome, error) {
+		seqs = append(seqs, b.Seq)
+		return proto.Applied, nil
+	}
+	r.records(rs...)
+	if want := []int64{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}; !slices.Equal(seqs, want) {
+		t.Errorf("applied %v", seqs)
+	}
+}
+
+func TestLogNeverHoldsPayloadsAndIsLimited(t *testing.T) {
+	r := newRig(t, nil)
+	long := strings.Repeat("s3cret", 1000)
+	for i := range int64(200) {
+		secret := rec(i, "X", "level")
+		secret.Value = []byte(long)
+		r.records(secret)
+	}
+	r.stop()
+	if n := strings.Count(r.logged.String(), "record refused"); n == 0 || n > 100 {
+		t.Errorf("%d lines for 200 refused records", n)
+	}
+	if strings.Contains(r.logged.String(), "s3crets3cret") {
+		t.Error("the log holds a payload")
+	}
+	r.wantRefused(CodeMalformed, 200)
+}
+
+func TestForeignErrorOfACodecIsARefusal(t *testing.T) {
+	if e := recordError(errors.New("boom")); e.Code != CodeMalformed || e.Reason != proto.ReasonBadRecord {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestRefusalCodesAreBounded(t *testing.T) {
+	var s Stats
+	for i := range 2 * maxCodes {
+		s.refuse(strings.Repeat("x", i))
+	}
+	if n := len(s.Refused()); n != maxCodes+1 {
+		t.Errorf("%d labels", n)
+	}
+	if s.Refused()["other"] != maxCodes {
+		t.Errorf("other: %d", s.Refused()["other"])
+	}
+}
