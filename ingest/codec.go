@@ -51,6 +51,7 @@ var formats = map[string]format{
 	"binance": {contentType: "application/vnd.binance+json", new: newBinanceCodec},
 	"kraken":  {contentType: "application/vnd.kraken+json", new: newKrakenCodec},
 	"lobster": {contentType: "text/vnd.lobster", new: newLobsterCodec},
+	"proto":   {contentType: "application/vnd.depthcast+protobuf", complete: true, new: newProtoCodec},
 }
 
 // DefaultFormat is that of a Kafka topic for which none is named.
@@ -83,6 +84,8 @@ var formatNames = func() map[string]string {
 const (
 	CodeUnknownContentType = "unknown_content_type"
 	CodeMalformed          = "malformed"        // the value is not of its format
+	CodeBadValue           = "bad_value"        // a field holds what its definition forbids
+	CodeTooLarge           = "too_large"        // more events, levels or bytes than are admitted
 	CodeTombstone          = "tombstone"        // no value at all
 	CodeBadSymbol          = "bad_symbol"       // not 1 to 64 bytes of UTF-8 without spaces and control characters
 	CodeKeyMismatch        = "key_mismatch"     // key and payload name different symbols

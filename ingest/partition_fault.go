@@ -112,3 +112,59 @@ func (p *Partition) recheck() {
 func (p *Partition) keysMoved() {
 	p.Do(func() { p.lost(max(0, p.next-1), proto.ReasonOffsetGap) })
 }
+
+// refuseBook puts the book of a symbol into recovering because rec was not
+// applied to it, now or when the symbol comes to live here.
+func (p *Partition) refuseBook(name string, rec *Record, reason proto.Reason) {
+	if s := p.symbols[name]; s != nil && s.owned {
+		p.books.Refuse(s.name, rec.Offset, reason)
+		return
+	}
+	p.taint(name, rec, reason)
+}
+
+// refused gives up a record that the books have not seen.
+func (p *Partition) refused(rec *Record, err *proto.RecordError) {
+	p.discard(rec, err)
+	switch {
+	case err.Reason == proto.ReasonNone:
+	case validSymbol(rec.Key):
+		p.refuseBook(string(rec.Key), rec, err.Reason)
+	case validSymbol(err.Symbol):
+		p.refuseBook(err.Symbol, rec, err.Reason)
+	default:
+		p.lost(rec.Offset, err.Reason)
+	}
+}
+
+// discard counts, logs and keeps a copy of a refused record.
+func (p *Partition) discard(rec *Record, err *proto.RecordError) {
+	p.stats.refuse(err.Code)
+	text := err.Err.Error()
+	if len(text) > 200 {
+		text = text[:200]
+	}
+	name := rec.Key
+	if len(name) > proto.MaxSymbolBytes {
+		name = name[:proto.MaxSymbolBytes]
+	}
+	p.warn("record refused", "code", err.Code, "symbol", string(name), "offset", rec.Offset, "reason", proto.ReasonWord(err.Reason), "err", text)
+	if p.cfg.DeadLetters == nil {
+		return
+	}
+	letter := *rec
+	letter.Headers = append(rec.Headers[:len(rec.Headers):len(rec.Headers)], Header{DeadLetterText, []byte(text)})
+	p.cfg.DeadLetters.Put(p.id, letter, err.Code) // it counts what it drops
+}
+
+// DeadLetterText is the header of a dead letter that says in words what is wrong.
+const DeadLetterText = "depthcast-error"
+
+// recordError is err as what Codec and Books promise it to be.
+func recordError(err error) *proto.RecordError {
+	var r *proto.RecordError
+	if errors.As(err, &r) {
+		return r
+	}
+	return refuse(CodeMalformed, "", proto.ReasonBadRecord, "%w", err)
+}

@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -134,25 +133,37 @@ func (p *Partition) batch(rec *Record, b *proto.Batch, format string, now time.T
 		return
 	}
 	outcome, failure := p.books.Apply(b)
+	if failure == nil && (outcome == proto.Duplicate || outcome == proto.Ignored) {
+		p.dropped(outcome)
+		return
+	}
+	if s != nil {
+		s.define(b) // in a refused batch too: a definition is a statement of its own
+	}
 	if failure != nil {
 		p.discard(rec, recordError(failure)) // the books have drawn their conclusion
 		return
 	}
-	switch outcome {
-	case proto.Duplicate:
-		p.tally.duplicates++
-		return
-	case proto.Ignored:
-		p.tally.ignored++
-		return
-	case proto.Held:
+	if outcome == proto.Held {
 		p.tally.held++
-	default:
+	} else {
 		p.tally.applied++
 	}
 	p.tally.events += uint64(len(b.Events))
+}
+
+func (p *Partition) dropped(o proto.Outcome) {
+	if o == proto.Duplicate {
+		p.tally.duplicates++
+	} else {
+		p.tally.ignored++
+	}
+}
+
+// define takes the exponents of an instrument event.
+func (s *symbol) define(b *proto.Batch) {
 	for i := range b.Events {
-		if e := &b.Events[i]; e.Kind == proto.EventInstrument && s != nil && e.Instrument != nil {
+		if e := &b.Events[i]; e.Kind == proto.EventInstrument && e.Instrument != nil && validExponents(e.Instrument.Exponents) {
 			s.exponents, s.defined = e.Instrument.Exponents, true
 		}
 	}
@@ -232,60 +243,4 @@ func (p *Partition) taint(name string, rec *Record, reason proto.Reason) {
 	if s := p.know(name, rec); s != nil {
 		s.tainted = reason
 	}
-}
-
-// refuseBook puts the book of a symbol into recovering because rec was not
-// applied to it, now or when the symbol comes to live here.
-func (p *Partition) refuseBook(name string, rec *Record, reason proto.Reason) {
-	if s := p.symbols[name]; s != nil && s.owned {
-		p.books.Refuse(s.name, rec.Offset, reason)
-		return
-	}
-	p.taint(name, rec, reason)
-}
-
-// refused gives up a record that the books have not seen.
-func (p *Partition) refused(rec *Record, err *proto.RecordError) {
-	p.discard(rec, err)
-	switch {
-	case err.Reason == proto.ReasonNone:
-	case validSymbol(rec.Key):
-		p.refuseBook(string(rec.Key), rec, err.Reason)
-	case validSymbol(err.Symbol):
-		p.refuseBook(err.Symbol, rec, err.Reason)
-	default:
-		p.lost(rec.Offset, err.Reason)
-	}
-}
-
-// discard counts, logs and keeps a copy of a refused record.
-func (p *Partition) discard(rec *Record, err *proto.RecordError) {
-	p.stats.refuse(err.Code)
-	text := err.Err.Error()
-	if len(text) > 200 {
-		text = text[:200]
-	}
-	name := rec.Key
-	if len(name) > proto.MaxSymbolBytes {
-		name = name[:proto.MaxSymbolBytes]
-	}
-	p.warn("record refused", "code", err.Code, "symbol", string(name), "offset", rec.Offset, "reason", proto.ReasonWord(err.Reason), "err", text)
-	if p.cfg.DeadLetters == nil {
-		return
-	}
-	letter := *rec
-	letter.Headers = append(rec.Headers[:len(rec.Headers):len(rec.Headers)], Header{DeadLetterText, []byte(text)})
-	p.cfg.DeadLetters.Put(p.id, letter, err.Code) // it counts what it drops
-}
-
-// DeadLetterText is the header of a dead letter that says in words what is wrong.
-const DeadLetterText = "depthcast-error"
-
-// recordError is err as what Codec and Books promise it to be.
-func recordError(err error) *proto.RecordError {
-	var r *proto.RecordError
-	if errors.As(err, &r) {
-		return r
-	}
-	return refuse(CodeMalformed, "", proto.ReasonBadRecord, "%w", err)
 }

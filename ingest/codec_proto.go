@@ -1,0 +1,44 @@
+package ingest
+
+import (
+	"errors"
+
+	"github.com/depthcast/depthcast/proto"
+)
+
+// protoCodec reads depthcast.v1.Events.
+type protoCodec struct {
+	instruments Instruments
+	batch       proto.Batch
+}
+
+func newProtoCodec(i Instruments) Codec { return &protoCodec{instruments: i} }
+
+func (c *protoCodec) Decode(rec *Record) (*proto.Batch, error) {
+	b := &c.batch
+	if err := proto.DecodeEvents(rec.Value, b); err != nil {
+		code := CodeMalformed
+		switch {
+		case errors.Is(err, proto.ErrBadValue):
+			code = CodeBadValue
+		case errors.Is(err, proto.ErrTooLarge):
+			code = CodeTooLarge
+		}
+		return nil, refuse(code, b.Symbol, proto.ReasonBadRecord, "%w", err)
+	}
+	if !b.HasExponents {
+		b.Exponents = c.exponents(b)
+	}
+	return b, nil
+}
+
+// exponents are those of a batch that names none: a definition that it carries
+// holds for the batch itself.
+func (c *protoCodec) exponents(b *proto.Batch) proto.Exponents {
+	for i := range b.Events {
+		if e := &b.Events[i]; e.Kind == proto.EventInstrument {
+			return e.Instrument.Exponents
+		}
+	}
+	return c.instruments.Exponents(b.Symbol)
+}
