@@ -300,7 +300,7 @@ func (c *Cluster) clusterError(err error) error {
 		if c.cfg.SASL.Mechanism != "" && errors.Is(err, io.EOF) {
 			hint = ", and the user and password, for which some brokers just hang up"
 		}
-		return fmt.Errorf("%w: no broker of %s answered within %v: check --brokers, and that a broker runs there and can be reached%s: %w",
-			ErrUnreachable, c.cfg.brokers(), c.cfg.RequestTimeout, hint, err)
+		return fmt.Errorf("%w: no broker of %s answers: check --brokers, and that a broker runs there and can be reached%s: %w",
+			ErrUnreachable, c.cfg.brokers(), hint, err)
 	}
 }

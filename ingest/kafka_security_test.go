@@ -6,12 +6,14 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"hash/crc32"
 	"math/big"
 	"net"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 func newBroker(t *testing.T, opts ...kfake.Opt) *kfake.Cluster {
@@ -140,4 +142,53 @@ func TestKafkaCompactedTopicIsReadWithItsGaps(t *testing.T) {
 			t.Errorf("%d records, %d offsets in gaps, of %d", present, missing, total)
 		}
 	}
+}
+
+// Compaction may take the records at the end of a batch and leave the batch. Where
+// a fetch brings nothing else, the source must find the next batch all the same.
+func TestKafkaBatchWithoutItsEndIsPassed(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	l := newLabAt(t, b.ListenAddrs()[0])
+	topic := l.topic(1, nil)
+	l.produce(topic, numbered("r", 12)...) // for the ends of the log
+	first, second := rawBatch(0, 9, 5), rawBatch(10, 1, 2)
+	b.ControlKey(int16(kmsg.Fetch), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		b.KeepControl()
+		req := kreq.(*kmsg.FetchRequest)
+		resp := req.ResponseKind().(*kmsg.FetchResponse)
+		p := kmsg.NewFetchResponseTopicPartition()
+		p.HighWatermark, p.LastStableOffset, p.LogStartOffset = 12, 12, 0
+		switch at := req.Topics[0].Partitions[0].FetchOffset; {
+		case at < 10:
+			p.RecordBatches = first
+		case at < 12:
+			p.RecordBatches = second
+		}
+		rt := kmsg.NewFetchResponseTopic()
+		rt.Topic, rt.TopicID = topic, req.Topics[0].TopicID
+		rt.Partitions = append(rt.Partitions, p)
+		resp.Topics = append(resp.Topics, rt)
+		return resp, nil, true
+	})
+	got, gaps := l.collect(l.open(topic, Start{}), 7)
+	if got[4].Offset != 4 || got[5].Offset != 10 || len(gaps) != 1 || gaps[0] != (OffsetGap{5, 10}) {
+		t.Fatalf("read %+v, gaps %v", got, gaps)
+	}
+}
+
+// rawBatch encodes a batch of the offsets from first to first+lastDelta, of which
+// only the first n have a record.
+func rawBatch(first int64, lastDelta, n int32) []byte {
+	var records []byte
+	for i := range n {
+		r := kmsg.Record{OffsetDelta: i, Value: []byte("v")}
+		r.Length = int32(len(r.AppendTo(nil))) - 1 // the length itself takes one byte
+		records = r.AppendTo(records)
+	}
+	b := kmsg.RecordBatch{FirstOffset: first, Magic: 2, LastOffsetDelta: lastDelta, FirstTimestamp: 1, MaxTimestamp: 1,
+		ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1, NumRecords: n, Records: records}
+	b.Length = int32(len(b.AppendTo(nil))) - 12 // first offset and length are not counted
+	b.CRC = int32(crc32.Checksum(b.AppendTo(nil)[21:], castagnoli))
+	return b.AppendTo(nil)
 }

@@ -14,7 +14,9 @@ type WatchKind uint8
 const (
 	// WatchOffsets: the ends of a partition's log, once a round.
 	WatchOffsets WatchKind = iota
-	// WatchShrunk: a partition's high watermark lies below one seen before.
+	// WatchShrunk: a partition's high watermark lies below one seen before. When
+	// the Kafka topic was recreated in the middle of a round, this comes first
+	// and WatchRecreated in the next round.
 	WatchShrunk
 	// WatchRecreated: the Kafka topic has another id (all its partitions), or
 	// the whole cluster has.
