@@ -25,12 +25,12 @@ type KafkaSource struct {
 	recheck atomic.Bool // set by Recheck, cleared by Next
 
 	// Owned by the goroutine that calls Next.
-	conn     *leaderConn // nil when a connection must be made first
-	topicID  [16]byte    // of the Kafka topic that next refers to; zero before the first connection
-	next     int64       // offset to fetch next; -1 until start is resolved
-	expected int64       // offset after the last one handed out: expected ≤ next
-	high     int64 // high watermark of the last answer
-	logStart int64 // of the last answer; -1 before
+	conn     *leaderConn             // nil when a connection must be made first
+	topicID  [16]byte                // of the Kafka topic that next refers to; zero before the first connection
+	next     int64                   // offset to fetch next; -1 until start is resolved
+	expected int64                   // offset after the last one handed out: expected ≤ next
+	high     int64                   // high watermark of the last answer
+	logStart int64                   // of the last answer; -1 before
 	batches  []protocol.RecordReader // fetched and not yet handed out
 	last     delivered
 	failures int // in a row; sets the backoff

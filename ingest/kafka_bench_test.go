@@ -39,6 +39,30 @@ func BenchmarkKafkaSource(b *testing.B) {
 	}
 }
 
+// BenchmarkKafkaProducer writes records like those of BenchmarkKafkaSource in
+// slices of 1,000. One op is one acknowledged record.
+func BenchmarkKafkaProducer(b *testing.B) {
+	l := newLab(b)
+	p, err := l.NewProducer(ProducerConfig{KafkaTopic: l.topic(1, nil)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	records := numbered("SIM:BTC-USD", 1000)
+	for i := range records {
+		records[i].Value = append(records[i].Value, make([]byte, 120-len(records[i].Value))...)
+	}
+	b.ReportAllocs()
+	defer cpuPerOp(b)()
+	for n := 0; n < b.N; n += len(records) {
+		if err := p.Produce(l.ctx, records[:min(len(records), b.N-n)]); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := p.Close(l.ctx); err != nil {
+		b.Fatal(err)
+	}
+}
+
 // fill writes benchRecords records that compress about as market data does.
 func (l *lab) fill(b *testing.B, topic string, codec kgo.CompressionCodec) {
 	b.Helper()

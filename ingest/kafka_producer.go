@@ -94,7 +94,8 @@ func (c *Cluster) NewProducer(cfg ProducerConfig) (*Producer, error) {
 // Produce hands over copies of Key, Value, Time (0: now), ContentType and Headers
 // of the records, in order, and waits only while the bounds are reached. An error
 // is ctx's, or that of a record given up since the last Flush; records from the
-// failing one on were not taken.
+// failing one on were not taken. Cancelling ctx also gives up what was taken with
+// it and not sent yet.
 func (p *Producer) Produce(ctx context.Context, records []Record) error {
 	for _, k := range p.copies(records) {
 		if err := p.givenUp(); err != nil {
