@@ -66,16 +66,16 @@ func (r DropReason) String() string {
 	return drops[r].Label
 }
 
-// refusal is a row of the table of error codes.
-type refusal struct {
+// errorRow is a row of the table of error codes.
+type errorRow struct {
 	Code         pb.ErrorCode
 	Text         string // for people, where nothing better is known
 	Retry        pb.Retry
 	RetryAfterMS uint32
 }
 
-// refusals is indexed by error code.
-var refusals = [...]refusal{
+// errorRows is indexed by error code.
+var errorRows = [numErrorCodes]errorRow{
 	{pb.ErrorCode_ERROR_CODE_UNSPECIFIED, "never sent", pb.Retry_RETRY_NEVER, 0},
 	{pb.ErrorCode_ERROR_CODE_BAD_REQUEST, "the message is not of this protocol's form", pb.Retry_RETRY_NEVER, 0},
 	{pb.ErrorCode_ERROR_CODE_UNKNOWN_REQUEST, "the server does not know this request", pb.Retry_RETRY_NEVER, 0},

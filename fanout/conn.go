@@ -1,0 +1,250 @@
+package fanout
+
+import (
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/depthcast/depthcast/fanout/poll"
+	"github.com/depthcast/depthcast/proto"
+)
+
+// connState of a connection.
+type connState uint8
+
+const (
+	open    connState = iota // served
+	closing                  // sends what is in flight and its close frame, and waits for the peer's
+	closed                   // its descriptor is somebody else's
+)
+
+// conn is one client. Its memory is what limits how many there can be.
+type conn struct {
+	// Static.
+	shard     *shard
+	transport transport
+	remote    string
+	fd        int
+	codec     proto.Codec
+
+	// Owned by the shard's goroutine.
+	state      connState
+	blocked    bool            // the socket is full: nothing is tried before EPOLLOUT
+	armed      bool            // EPOLLOUT is asked for
+	conflating bool            // it has met a full socket and not caught up since
+	queued     bool            // in shard.queue
+	unread     bool            // in shard.unread
+	scan       bool            // any subscription may have something pending, not only listed ones
+	pinged     bool            // and has said nothing since
+	peerClosed bool            // its close frame came
+	laps       uint16          // since lapsFrom
+	place      int             // in shard.conns
+	subs       []*subscription // at most Config.MaxSubscriptions
+	listed     *subscription   // those that may have something pending
+	control    []byte          // frames for this client alone, before data; at most Config.ControlBytes; nil when none
+	flight     *frame          // half sent: the rest goes first; nil when none
+	sent       int             // bytes of flight that have left
+	in         *inbound        // nil unless a message is incomplete
+	cipher     int             // bytes pending in the transport, as counted in hub.pinned
+	requests   bucket
+	resyncs    bucket
+
+	// Times on the shard's clock.
+	heard    time.Duration // last sign of life
+	lapsFrom time.Duration
+	stalled  time.Duration // while blocked: when the socket last took something
+	deadline time.Duration // while closing: when the peer has had long enough
+
+	// In shard.stalls, while blocked.
+	before, after *conn
+}
+
+// bucket is a token bucket: how much may be asked at once, and how fast that comes
+// back.
+type bucket struct {
+	spent float32 // of the burst
+	at    time.Duration
+}
+
+// take takes one token; false if there is none.
+func (b *bucket) take(now time.Duration, perSecond float32, burst int) bool {
+	b.spent = max(0, b.spent-float32((now-b.at).Seconds())*perSecond)
+	b.at = now
+	if b.spent+1 > float32(burst) {
+		return false
+	}
+	b.spent++
+	return true
+}
+
+// Ready handles what the poller saw of the socket. Sending is left to the turn.
+func (c *conn) Ready(events poll.Events) {
+	if c.state == closed {
+		return
+	}
+	s := c.shard
+	s.look()
+	if events.Readable() {
+		s.receive(c)
+	}
+	if events.Writable() && c.armed && c.state != closed {
+		c.blocked = false
+		c.scan = true
+		s.enqueue(c)
+	}
+	if len(s.queue)+len(s.unread) > 0 {
+		s.poller.Wake()
+	}
+}
+
+// maxReads bounds how often a connection is read before the others have their turn.
+const maxReads = 4
+
+// receive reads what has come.
+func (s *shard) receive(c *conn) {
+	for range maxReads {
+		n, class := c.transport.Recv(s.inbox)
+		switch class {
+		case poll.OK, poll.Partial:
+			c.heard, c.pinged = s.since, false
+			s.parse(c, s.inbox[:n])
+			if c.state == closed {
+				return
+			}
+			if class == poll.Partial {
+				s.answered(c)
+				return
+			}
+		case poll.Again:
+			s.answered(c)
+			return
+		default:
+			s.lost(c)
+			return
+		}
+	}
+	s.answered(c)
+	if !c.unread {
+		c.unread = true
+		s.unread = append(s.unread, c)
+	}
+}
+
+// answered sees to it that what reading left to be sent is sent.
+func (s *shard) answered(c *conn) {
+	switch {
+	case c.state == closed:
+	case c.transport.Pending() > 0:
+		s.block(c, false)
+	case len(c.control) > 0 || c.scan:
+		s.enqueue(c)
+	}
+}
+
+// parse takes the next bytes of a client's stream.
+func (s *shard) parse(c *conn, b []byte) {
+	p := c.in
+	if p == nil {
+		s.fresh = inbound{}
+		p = &s.fresh
+	}
+	s.reading = c
+	err := p.feed(b, s.config.MaxMessageBytes, s.onMessage)
+	s.reading = nil
+	if c.state == closed {
+		return
+	}
+	switch {
+	case err != nil:
+		if v, ok := err.(*violation); ok {
+			s.drop(c, dropOf(v))
+		}
+		c.in = nil
+	case p.idle():
+		c.in = nil
+	case c.in == nil:
+		kept := s.fresh
+		c.in = &kept
+	}
+}
+
+// dropOf returns the reason that a breach of the WebSocket protocol is counted as.
+func dropOf(v *violation) DropReason {
+	switch v.code {
+	case ws.StatusMessageTooBig:
+		return DropTooBig
+	case ws.StatusInvalidFramePayloadData:
+		return DropBadText
+	}
+	return DropProtocol
+}
+
+// message handles one control frame or whole message of s.reading. Its error only
+// stops what reads on.
+func (s *shard) message(op ws.OpCode, payload []byte) error {
+	c := s.reading
+	switch {
+	case op == ws.OpClose:
+		c.peerClosed = true
+		if c.state == open {
+			s.drop(c, DropClientClosed)
+		} else if c.drained() {
+			s.close(c)
+		}
+		return errEnded
+	case c.state != open:
+		return nil
+	case op == ws.OpPing:
+		s.reply(c, ws.OpPong, payload)
+	case op == ws.OpPong:
+	case op != opCode(c.codec):
+		s.drop(c, DropWrongType)
+	default:
+		s.request(c, payload)
+	}
+	if c.state != open {
+		return errEnded
+	}
+	return nil
+}
+
+// drained reports whether all that was to be sent is with the kernel.
+func (c *conn) drained() bool {
+	return c.flight == nil && len(c.control) == 0 && c.transport.Pending() == 0
+}
+
+// reply puts a frame for c alone before its data.
+func (s *shard) reply(c *conn, op ws.OpCode, payload []byte) {
+	if c.state != open {
+		return
+	}
+	s.append(c, s.encoder.finish(op, append(s.encoder.begin(), payload...)))
+}
+
+// append puts frame bytes into the control buffer.
+func (s *shard) append(c *conn, b []byte) {
+	if len(c.control)+len(b) > s.config.ControlBytes {
+		s.drop(c, DropControlOverflow)
+		return
+	}
+	c.control = append(c.control, b...)
+}
+
+// begin puts f in flight, n bytes of which have left.
+func (c *conn) begin(f *frame, n int) {
+	c.flight, c.sent = f, n
+	if f.pins.Add(1) == 1 {
+		c.shard.hub.pinned.Add(int64(len(f.bytes)))
+	}
+}
+
+// land ends the flight, complete or not.
+func (c *conn) land() {
+	if c.flight == nil {
+		return
+	}
+	if c.flight.pins.Add(-1) == 0 {
+		c.shard.hub.pinned.Add(-int64(len(c.flight.bytes)))
+	}
+	c.flight, c.sent = nil, 0
+}

@@ -1,0 +1,107 @@
+package fanout
+
+import (
+	"sync/atomic"
+
+	"github.com/depthcast/depthcast/fanout/ring"
+	"github.com/depthcast/depthcast/proto"
+)
+
+// codecs is the number of codecs; a proto.Codec is an index below it.
+const codecs = int(proto.NumCodecs)
+
+// frames holds what was encoded of one thing, by codec. Whoever needs a frame
+// first makes it and stores it by compare-and-swap; all share it.
+type frames [codecs]atomic.Pointer[frame]
+
+// kind of an item.
+type kind uint8
+
+const (
+	kindDelta kind = iota + 1
+	kindTrades
+	kindStatus
+	kindReset // what was shown is void: readers are sent the snapshot
+)
+
+// item is what the entries of a topic's ring hold. It never changes once it was
+// published, save for frames.
+type item struct {
+	kind      kind
+	reason    proto.SnapshotReason // of a reset
+	exponents proto.Exponents      // of its frames
+	hash      uint32               // of the view after it
+	seq       int64                // of the book after it
+	ordinal   uint64               // trades channel: of the last trade up to it
+	since     uint64               // position of the last reset up to it; 0: none
+	barrier   uint64               // position of the last status or reset up to it, which no merge crosses
+
+	// The one of its kind; nil for a reset.
+	delta  *proto.Delta
+	trades *proto.Trades
+	status *proto.Status
+
+	frames frames
+}
+
+type entry = ring.Entry[item]
+
+// One allocation holds an entry and what it refers to.
+type (
+	deltaEntry struct {
+		entry
+		delta proto.Delta
+	}
+	tradesEntry struct {
+		entry
+		trades proto.Trades
+		room   [1]proto.Trade // most records have one
+	}
+	statusEntry struct {
+		entry
+		status proto.Status
+	}
+)
+
+// Bytes that an entry counts for in its ring beside its own: its body, and its
+// frames in both codecs as they may be made later.
+const (
+	bodyBytes  = 512
+	levelBytes = 24 + 10 + 36
+	tradeBytes = 56 + 30 + 160
+)
+
+// snapshot is a topic's state at one ring position: who takes it follows the ring
+// from position+1. It never changes, save for frames.
+type snapshot struct {
+	position uint64
+	since    uint64 // position of the last reset up to it, before which nobody may resume; 0: none
+	status   *entry // last status entry up to it; nil: none since the topic was opened
+	ordinal  uint64 // trades channel: of the last trade up to it
+	state    proto.Snapshot
+
+	frames [proto.SnapshotReset + 1]frames // by reason
+}
+
+// levels returns what it weighs against a net delta.
+func (s *snapshot) levels() uint64 { return uint64(len(s.state.Bids) + len(s.state.Asks)) }
+
+// void reports whether there is no state to show yet.
+func (s *snapshot) void() bool { return s.state.State == proto.Recovering }
+
+// final returns the status entry that ended the instrument, if it lies within s.
+func (s *snapshot) final() *entry {
+	if s.status != nil && s.status.Value.status.Final {
+		return s.status
+	}
+	return nil
+}
+
+// mark is what a keepalive may say to a cursor that has read all up to position.
+// It never changes, save for frames.
+type mark struct {
+	position  uint64
+	exponents proto.Exponents
+	value     proto.Mark
+	frames    frames
+}

@@ -1,0 +1,124 @@
+package fanout
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/depthcast/depthcast/proto"
+)
+
+// feed is a topic as one shard sees it: the subscriptions there, and what they
+// share within a turn.
+type feed struct {
+	// Static.
+	topic *Topic
+	shard *shard
+
+	// dirty is set by the topic's writer and cleared by the shard. Whoever sets it
+	// owns next until the shard has taken the feed from its list.
+	dirty atomic.Bool
+	next  *feed
+
+	// Owned by the shard.
+	subs   []*subscription
+	first  int           // where the next round begins: nobody is always last
+	turn   uint64        // of the shard, for which head and runs hold
+	head   uint64        // newest position that this turn delivers
+	runs   [codecs]run   // the last that was built
+	active time.Duration // on the shard's clock: when something was last published or said
+	said   *mark         // in the last keepalive
+}
+
+// run is consecutive frames in the shard's arena, for all who stand at from.
+type run struct {
+	from, next uint64
+	bytes      []byte
+	frames     uint32
+}
+
+// subState is what a subscription needs next. One that is gone is in no list.
+type subState uint8
+
+const (
+	joining subState = iota // a snapshot, for the reason noted
+	live                    // what the ring has from its cursor on
+	gone                    // nothing
+)
+
+// subscription is a connection's cursor into a topic's ring. Owned by the shard.
+type subscription struct {
+	feed *feed
+	conn *conn
+
+	next    uint64        // cursor: the ring position to be sent next
+	seq     int64         // trades channel: of the last frame
+	ordinal uint64        // trades channel: of the last trade sent, 0: none yet
+	wait    *behind       // nil unless the node is behind the client
+	dirty   *subscription // next in the connection's list of those that may have something pending
+	place   uint32        // in feed.subs
+	last    uint16        // trades channel: how many past trades to begin with
+	state   subState
+	reason  proto.SnapshotReason // of the snapshot, while joining
+	drop    bool                 // policy drop: every frame, and the end at the first lap
+
+	listed    bool // in the connection's list
+	catchUp   bool // it has resumed: what it missed comes as a net delta
+	began     bool // trades channel: seq and ordinal are known
+	keepalive bool // a keepalive is due
+}
+
+// wake tells the shard that the ring has more. For the topic's writer.
+func (f *feed) wake() {
+	if f.dirty.Load() || f.dirty.Swap(true) {
+		return
+	}
+	for {
+		head := f.shard.dirty.Load()
+		f.next = head
+		if f.shard.dirty.CompareAndSwap(head, f) {
+			break
+		}
+	}
+	f.shard.poller.Wake()
+}
+
+// look fixes, once a turn, what the turn delivers.
+func (f *feed) look() {
+	if f.turn == f.shard.turns {
+		return
+	}
+	f.turn = f.shard.turns
+	f.head = f.topic.ring.Head()
+	f.runs = [codecs]run{}
+}
+
+// add makes s one of f's subscriptions.
+func (f *feed) add(s *subscription) {
+	s.place = uint32(len(f.subs))
+	f.subs = append(f.subs, s)
+}
+
+// remove takes s out; the last one takes its place.
+func (f *feed) remove(s *subscription) {
+	last := len(f.subs) - 1
+	f.subs[s.place] = f.subs[last]
+	f.subs[s.place].place = s.place
+	f.subs[last] = nil
+	f.subs = f.subs[:last]
+	s.state = gone
+}
+
+// round calls visit for each subscription, beginning elsewhere each time.
+func (f *feed) round(visit func(*subscription)) {
+	n := len(f.subs)
+	if n == 0 {
+		return
+	}
+	f.first = (f.first + n/3 + 1) % n
+	for _, s := range f.subs[f.first:] {
+		visit(s)
+	}
+	for _, s := range f.subs[:f.first] {
+		visit(s)
+	}
+}

@@ -1,0 +1,172 @@
+package fanout
+
+import (
+	"sync/atomic"
+
+	"github.com/gobwas/ws"
+
+	"github.com/depthcast/depthcast/proto"
+)
+
+// frame is one WebSocket frame as it is sent, header included. It never changes.
+type frame struct {
+	bytes []byte
+	pins  atomic.Int32 // connections in which it is half sent
+}
+
+// smallFrame has its bytes beside it: one allocation for most frames.
+type smallFrame struct {
+	frame
+	room [smallFrameBytes]byte
+}
+
+const smallFrameBytes = 128
+
+func newFrame(b []byte) *frame {
+	if len(b) > smallFrameBytes {
+		return &frame{bytes: append([]byte(nil), b...)}
+	}
+	f := &smallFrame{}
+	f.bytes = f.room[:copy(f.room[:], b)]
+	return &f.frame
+}
+
+// frameSize returns the length of the first frame in b, which the server made
+// (RFC 6455 section 5.2; never masked).
+func frameSize(b []byte) int {
+	switch n := int(b[1] & 0x7f); n {
+	case 126:
+		return 4 + int(b[2])<<8 + int(b[3])
+	case 127:
+		size := 0
+		for _, c := range b[2:10] {
+			size = size<<8 | int(c)
+		}
+		return 10 + size
+	default:
+		return 2 + n
+	}
+}
+
+// encoder makes frames in a buffer that it reuses. Owned by a shard's goroutine.
+type encoder struct {
+	buf    []byte // headerRoom bytes, then the payload under way
+	header headerBytes
+	room   [ws.MaxHeaderSize]byte
+	merger proto.Merger
+	net    proto.Delta
+}
+
+const (
+	// headerRoom is the longest header of a frame that is not masked.
+	headerRoom = 10
+
+	// maxIdleBytes is what a buffer may keep after use.
+	maxIdleBytes = 1 << 20
+)
+
+// headerBytes is an io.Writer that keeps what it is given, once.
+type headerBytes struct {
+	b [ws.MaxHeaderSize]byte
+	n int
+}
+
+func (h *headerBytes) Write(b []byte) (int, error) {
+	h.n = copy(h.b[:], b)
+	return h.n, nil
+}
+
+// begin returns the buffer to append a payload to.
+func (x *encoder) begin() []byte {
+	if cap(x.buf) < headerRoom {
+		x.buf = make([]byte, headerRoom, 4096)
+	}
+	return x.buf[:headerRoom]
+}
+
+// finish puts a header before the payload that was appended to begin's buffer. The
+// result is valid until the next begin.
+func (x *encoder) finish(op ws.OpCode, b []byte) []byte {
+	x.buf = b
+	if cap(b) > maxIdleBytes {
+		x.buf = nil
+	}
+	h := ws.Header{Fin: true, OpCode: op, Length: int64(len(b) - headerRoom)}
+	// Neither the writer nor a header with a legal length can fail.
+	_ = ws.WriteHeaderBuffer(&x.header, h, x.room[:])
+	begin := headerRoom - x.header.n
+	copy(b[begin:], x.header.b[:x.header.n])
+	return b[begin:]
+}
+
+// store makes a frame of a payload and puts it where all shards find it; if
+// another was faster, that one is returned.
+func (x *encoder) store(slot *atomic.Pointer[frame], c proto.Codec, b []byte) *frame {
+	f := newFrame(x.finish(opCode(c), b))
+	if slot.CompareAndSwap(nil, f) {
+		return f
+	}
+	return slot.Load()
+}
+
+func opCode(c proto.Codec) ws.OpCode {
+	if c == proto.CodecJSON {
+		return ws.OpText
+	}
+	return ws.OpBinary
+}
+
+// form says how t's frames are written under exponents.
+func (t *Topic) form(exponents proto.Exponents) proto.TopicForm {
+	return proto.TopicForm{Topic: t.number, Counts: t.key.View.Counts, Exponents: exponents}
+}
+
+// entryFrame returns the frame of e, which is no reset.
+func (s *shard) entryFrame(t *Topic, e *entry, c proto.Codec) *frame {
+	slot := &e.Value.frames[c]
+	if f := slot.Load(); f != nil {
+		return f
+	}
+	form, b := t.form(e.Value.exponents), s.encoder.begin()
+	switch e.Value.kind {
+	case kindDelta:
+		b = c.AppendDelta(b, form, e.Value.delta)
+	case kindTrades:
+		b = c.AppendTrades(b, form, e.Value.trades)
+	case kindStatus:
+		b = c.AppendStatus(b, form, e.Value.status)
+	}
+	s.stats.encoded.Add(1)
+	return s.encoder.store(slot, c, b)
+}
+
+// snapshotFrame returns the frame of snap for one reason. Of a trades topic it is
+// the history of all the trades that snap holds.
+func (s *shard) snapshotFrame(t *Topic, snap *snapshot, reason proto.SnapshotReason, c proto.Codec) *frame {
+	slot := &snap.frames[reason][c]
+	if f := slot.Load(); f != nil {
+		return f
+	}
+	b := c.AppendSnapshot(s.encoder.begin(), t.form(snap.state.Exponents), reason, &snap.state)
+	s.stats.encoded.Add(1)
+	return s.encoder.store(slot, c, b)
+}
+
+// keepaliveFrame returns the frame of m.
+func (s *shard) keepaliveFrame(t *Topic, m *mark, c proto.Codec) *frame {
+	slot := &m.frames[c]
+	if f := slot.Load(); f != nil {
+		return f
+	}
+	keepalive := m.value.KeepaliveAt(s.now.UnixNano())
+	b := c.AppendKeepalive(s.encoder.begin(), t.form(m.exponents), &keepalive)
+	s.stats.encoded.Add(1)
+	return s.encoder.store(slot, c, b)
+}
+
+// tradesFrame returns a frame of its own: what is said to one subscriber.
+func (s *shard) tradesFrame(t *Topic, exponents proto.Exponents, trades *proto.Trades, c proto.Codec) *frame {
+	b := c.AppendTrades(s.encoder.begin(), t.form(exponents), trades)
+	s.stats.encoded.Add(1)
+	return newFrame(s.encoder.finish(opCode(c), b))
+}

@@ -1,0 +1,276 @@
+package fanout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/depthcast/depthcast/fanout/ring"
+	"github.com/depthcast/depthcast/proto"
+)
+
+// Books is where views come from. Its errors are those of proto.
+type Books interface {
+	// OpenView opens the view of key. Under the partition's lock it first calls
+	// t.Opened(view), and from then on tells t every change, in order.
+	OpenView(key proto.TopicKey, t *Topic) error
+	// ReadView fills s with the state of key at this moment, without opening a
+	// view that stays.
+	ReadView(key proto.TopicKey, s *proto.Snapshot) error
+	// Symbols lists what is known.
+	Symbols() []proto.SymbolInfo
+}
+
+// errOverloaded refuses a topic beyond Config.MaxTopics.
+var errOverloaded = errors.New("fanout: as many topics as configured")
+
+// Hub holds the topics and the shards. All methods are for any goroutine.
+type Hub struct {
+	// Static after New.
+	config  Config
+	started time.Time
+	shards  []*shard
+	budget  *ring.Budget
+	merged  *mergedFrames
+
+	// Atomics.
+	pinned atomic.Int64 // bytes of frames in flight, a shared one counted once
+	conns  atomic.Int64 // admitted and not yet closed
+	stats  hubStats
+
+	// mu guards the fields below, and those of topics that say so. It comes before
+	// no other lock: nothing is called while it is held.
+	mu         sync.Mutex
+	topics     map[proto.TopicKey]*Topic
+	lastNumber uint32
+	closed     bool
+	emptied    chan struct{} // closed when the hub is and the last connection has gone
+}
+
+// New starts the shards of a hub. Errors wrap ErrConfig or come from the system.
+func New(c Config) (*Hub, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	h := &Hub{
+		config:  c,
+		started: c.Now(),
+		budget:  ring.NewBudget(c.AllRingsBytes),
+		merged:  newMergedFrames(c.MergedBytes),
+		topics:  make(map[proto.TopicKey]*Topic),
+		emptied: make(chan struct{}),
+		shards:  make([]*shard, c.Shards),
+	}
+	for i := range h.shards {
+		s, err := newShard(h, i)
+		if err != nil {
+			for _, started := range h.shards[:i] {
+				_ = started.poller.Close() // the error that counts is err
+			}
+			return nil, err
+		}
+		h.shards[i] = s
+	}
+	for _, s := range h.shards {
+		s.poller.Wake() // sets its first timer
+	}
+	return h, nil
+}
+
+// now returns the time in ns since 1970.
+func (h *Hub) now() int64 { return h.config.Now().UnixNano() }
+
+// ReadView is Books.ReadView, for those who answer a single question.
+func (h *Hub) ReadView(key proto.TopicKey, s *proto.Snapshot) error {
+	return h.config.Books.ReadView(key, s)
+}
+
+// Symbols is Books.Symbols.
+func (h *Hub) Symbols() []proto.SymbolInfo { return h.config.Books.Symbols() }
+
+// admit counts a connection and gives it to the least loaded shard.
+func (h *Hub) admit(a Accepted, t transport) error {
+	if int(a.Codec) >= codecs {
+		return fmt.Errorf("%w: %d", ErrCodec, a.Codec)
+	}
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return ErrClosed
+	}
+	if h.conns.Add(1) > int64(h.config.MaxConns) {
+		h.conns.Add(-1)
+		h.mu.Unlock()
+		return fmt.Errorf("%w (%d)", ErrFull, h.config.MaxConns)
+	}
+	least := h.shards[0]
+	for _, s := range h.shards[1:] {
+		if s.load.Load() < least.load.Load() {
+			least = s
+		}
+	}
+	least.load.Add(1)
+	h.mu.Unlock()
+
+	tune(a.FD, &h.config)
+	a.transport = t
+	least.post(a)
+	return nil
+}
+
+// full reports whether Accept would refuse for want of room.
+func (h *Hub) full() bool { return h.conns.Load() >= int64(h.config.MaxConns) }
+
+// left is told that a connection has closed.
+func (h *Hub) left() {
+	if h.conns.Add(-1) > 0 {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.checkEmptied()
+}
+
+// checkEmptied tells Shutdown when there is nothing left to wait for. Under mu,
+// so that no connection can be admitted between the two conditions.
+func (h *Hub) checkEmptied() {
+	if !h.closed || h.conns.Load() > 0 {
+		return
+	}
+	select {
+	case <-h.emptied:
+	default:
+		close(h.emptied)
+	}
+}
+
+// acquire returns the topic of key for one more shard, opening it if need be,
+// which takes the partition's lock. Each success is followed by one release.
+func (h *Hub) acquire(key proto.TopicKey) (*Topic, error) {
+	t, err := h.reserve(key)
+	if err != nil {
+		return nil, err
+	}
+	t.once.Do(func() { t.err = h.open(t) })
+	if t.err != nil {
+		return nil, t.err
+	}
+	return t, nil
+}
+
+// reserve counts a reader of key's topic, making the topic if there is none.
+func (h *Hub) reserve(key proto.TopicKey) (*Topic, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, ErrClosed
+	}
+	t := h.topics[key]
+	if t == nil {
+		if len(h.topics) >= h.config.MaxTopics {
+			return nil, errOverloaded
+		}
+		var err error
+		if t, err = newTopic(h, key); err != nil {
+			return nil, err
+		}
+		h.topics[key] = t
+	}
+	t.readers++
+	return t, nil
+}
+
+// open opens the view of t. One that cannot be opened is forgotten, so that the
+// next who asks tries again.
+func (h *Hub) open(t *Topic) error {
+	err := h.config.Books.OpenView(t.key, t)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err != nil {
+		delete(h.topics, t.key)
+		return err
+	}
+	h.lastNumber++
+	t.number = h.lastNumber
+	return nil
+}
+
+// release takes a reader from t, which lingers when it was the last.
+func (h *Hub) release(t *Topic) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t.readers--
+	if t.readers == 0 {
+		t.idleSince = h.config.Now()
+	}
+}
+
+// expire closes the topics that nobody has read for Config.TopicLinger.
+func (h *Hub) expire() {
+	deadline := h.config.Now().Add(-h.config.TopicLinger)
+	for _, t := range h.takeIdle(func(t *Topic) bool { return !t.idleSince.After(deadline) }) {
+		t.close()
+	}
+}
+
+// takeIdle removes from the hub the topics without readers for which due is true.
+func (h *Hub) takeIdle(due func(*Topic) bool) []*Topic {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var idle []*Topic
+	for key, t := range h.topics {
+		if t.readers == 0 && due(t) {
+			delete(h.topics, key)
+			idle = append(idle, t)
+		}
+	}
+	return idle
+}
+
+// Shutdown ends the hub: no connection is admitted any more; each is sent a drain
+// frame and a close frame (1001) after what is half sent, and is given until ctx
+// ends to read them. It returns ctx's error if connections were cut off then.
+// A second call returns ErrClosed.
+func (h *Hub) Shutdown(ctx context.Context) error {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return ErrClosed
+	}
+	h.closed = true
+	h.checkEmptied()
+	h.mu.Unlock()
+
+	h.tell(orderDrain)
+	var err error
+	select {
+	case <-h.emptied:
+	case <-ctx.Done():
+		err = ctx.Err()
+		h.tell(orderCut)
+		select {
+		case <-h.emptied: // every shard closes what it has in its next turn
+		case <-time.After(h.config.CloseTimeout): // a shard's loop has ended before
+		}
+	}
+	for _, s := range h.shards {
+		if closing := s.poller.Close(); closing != nil && err == nil {
+			err = closing
+		}
+	}
+	for _, t := range h.takeIdle(func(*Topic) bool { return true }) {
+		t.close()
+	}
+	return err
+}
+
+// tell gives every shard an order.
+func (h *Hub) tell(o order) {
+	for _, s := range h.shards {
+		s.order.Store(uint32(o))
+		s.poller.Wake()
+	}
+}

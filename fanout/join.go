@@ -1,0 +1,187 @@
+package fanout
+
+import (
+	"time"
+
+	"github.com/depthcast/depthcast/fanout/ring"
+	"github.com/depthcast/depthcast/proto"
+)
+
+// snapshot adds the cached snapshot for sub, which is joining, and returns the
+// cursor after it. While the book is recovering there is none to show: sub is told
+// the states that it passes through, and ok is false.
+func (p *plan) snapshot(sub *subscription) (next uint64, ok bool) {
+	t := sub.feed.topic
+	snap := t.snapshot.Load()
+	if snap.void() {
+		p.states(sub, snap)
+		return 0, false
+	}
+	next = snap.position + 1
+	if final := snap.final(); final != nil && t.ring.Oldest() <= final.Position() {
+		// It says more than the snapshot can.
+		next = final.Position()
+	}
+	if t.key.Channel == proto.ChannelTrades {
+		return p.trades(sub, snap, next)
+	}
+	frame := p.shard.snapshotFrame(t, snap, sub.reason, p.conn.codec)
+	p.shard.stats.snapshots.Add(1)
+	return next, p.add(part{bytes: frame.bytes, frame: frame, sub: sub, next: next, frames: 1, joins: true})
+}
+
+// states adds the status entries from sub's cursor on, and nothing else.
+func (p *plan) states(sub *subscription, snap *snapshot) {
+	f := sub.feed
+	for next := sub.next; next <= f.head; next++ {
+		e, status := f.topic.ring.Get(next)
+		if status == ring.Lapped {
+			next = max(next, snap.position)
+			e = snap.status
+		}
+		if e == nil || e.Value.kind != kindStatus {
+			continue
+		}
+		if !p.single(sub, p.shard.entryFrame(f.topic, e, p.conn.codec), next+1) {
+			return
+		}
+	}
+}
+
+// trades adds what a trades topic begins with: past trades on joining, and after a
+// lap what can still be had of the trades in between, with the range of the others.
+func (p *plan) trades(sub *subscription, snap *snapshot, next uint64) (uint64, bool) {
+	var frame *frame
+	if !sub.began {
+		frame = p.shard.historyFrame(sub.feed.topic, snap, int(sub.last), p.conn.codec)
+	} else {
+		next = max(next, sub.next)
+		missed, any := missedTrades(sub, snap)
+		if !any {
+			sub.state, sub.next = live, next
+			return next, true
+		}
+		frame = p.shard.tradesFrame(sub.feed.topic, snap.state.Exponents, &missed, p.conn.codec)
+	}
+	one := part{bytes: frame.bytes, frame: frame, sub: sub, next: next, frames: 1, joins: true, trades: true, seq: snap.state.Seq, ordinal: snap.ordinal}
+	return next, p.add(one)
+}
+
+// missedTrades returns the trades of snap that sub has not seen, and the range of
+// those that neither has. any is false if sub has seen all.
+func missedTrades(sub *subscription, snap *snapshot) (t proto.Trades, any bool) {
+	if snap.ordinal <= sub.ordinal {
+		return t, false
+	}
+	t = proto.Trades{PrevSeq: sub.seq, Seq: snap.state.Seq, Trades: snap.state.Trades, Times: snap.state.Times}
+	for len(t.Trades) > 0 && t.Trades[0].Ordinal <= sub.ordinal {
+		t.Trades = t.Trades[1:]
+	}
+	first := snap.ordinal + 1
+	if len(t.Trades) > 0 {
+		first = t.Trades[0].Ordinal
+	}
+	if first > sub.ordinal+1 {
+		t.MissedFirst, t.MissedLast = sub.ordinal+1, first-1
+		t.Missed = first - t.MissedFirst
+	}
+	return t, true
+}
+
+// historyFrame returns the frame of the last n trades of snap, made once.
+func (s *shard) historyFrame(t *Topic, snap *snapshot, n int, c proto.Codec) *frame {
+	n = min(n, len(snap.state.Trades))
+	m := s.hub.merged.find(mergedKey{topic: t.number, codec: c, history: true, from: snap.position, to: uint64(n)})
+	m.once.Do(func() {
+		history := proto.Trades{Seq: snap.state.Seq, PrevSeq: snap.state.Seq, History: true, Times: snap.state.Times}
+		history.Trades = snap.state.Trades[len(snap.state.Trades)-n:]
+		m.frame = s.tradesFrame(t, snap.state.Exponents, &history, c)
+		s.hub.merged.grew(len(m.frame.bytes))
+	})
+	return m.frame
+}
+
+// resume is where a client says that it stands.
+type resume struct {
+	epoch   uint64
+	seq     int64
+	hash    uint32
+	ordinal uint64 // trades channel
+}
+
+// place returns the ring position from which a client that stands at r goes on
+// without a snapshot. Its state must be that of the entry before, as the hash (for
+// trades: the ordinal) has it.
+func (t *Topic) place(r resume) (next uint64, found bool) {
+	snap := t.snapshot.Load()
+	if snap.state.Epoch != r.epoch || snap.void() {
+		return 0, false
+	}
+	head := t.ring.Head()
+	e, status := t.ring.Search(func(e *entry) bool {
+		return e.Position() > snap.since && e.Value.seq > r.seq
+	})
+	switch status {
+	case ring.OK:
+		next = e.Position()
+	case ring.Empty:
+		next = head + 1
+	default:
+		return 0, false
+	}
+	if next == 1 {
+		return 1, t.openedSeq <= r.seq && t.stands(r, t.openedHash, t.openedOrdinal)
+	}
+	last, status := t.ring.Get(next - 1)
+	if status != ring.OK || last.Position() < snap.since || last.Value.seq > r.seq {
+		return 0, false
+	}
+	return next, t.stands(r, last.Value.hash, last.Value.ordinal)
+}
+
+// stands reports whether a client at r has the state with this hash or ordinal.
+func (t *Topic) stands(r resume, hash uint32, ordinal uint64) bool {
+	if t.key.Channel == proto.ChannelTrades {
+		return r.ordinal == ordinal
+	}
+	return r.hash == hash
+}
+
+// bookSeq returns the newest seq of the book that is known here.
+func (t *Topic) bookSeq() int64 {
+	seq := t.snapshot.Load().state.Seq
+	if e, status := t.ring.Get(t.ring.Head()); status == ring.OK {
+		seq = max(seq, e.Value.seq)
+	}
+	if m := t.mark.Load(); m != nil {
+		seq = max(seq, m.value.Seq)
+	}
+	return seq
+}
+
+// behind is the wait of a client that has seen more than this node.
+type behind struct {
+	resume   resume
+	deadline time.Duration // on the shard's clock
+}
+
+// settle ends the wait of sub if the node has caught up with it or the time is
+// over, and reports whether it has ended. It says something: not while what is
+// pending is being collected.
+func (s *shard) settle(sub *subscription) bool {
+	t, w := sub.feed.topic, sub.wait
+	snap := t.snapshot.Load()
+	same := snap.state.Epoch == w.resume.epoch
+	if same && t.bookSeq() < w.resume.seq && s.since < w.deadline {
+		return false
+	}
+	sub.wait = nil
+	next, found := t.place(w.resume)
+	if !found || snap.void() {
+		return true // a snapshot follows
+	}
+	sub.goOn(next)
+	s.stats.resumed.Add(1)
+	s.sayState(sub, snap)
+	return true
+}

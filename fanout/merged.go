@@ -1,0 +1,107 @@
+package fanout
+
+import (
+	"sync"
+
+	"github.com/depthcast/depthcast/fanout/ring"
+	"github.com/depthcast/depthcast/proto"
+)
+
+// mergedFrames caches net deltas and histories of trades, so that one of a range is made once for all who
+// stand at its beginning. Frames beyond the limit are forgotten oldest half first.
+// All methods are for any goroutine.
+type mergedFrames struct {
+	// Static.
+	halfBytes int
+
+	// mu guards the fields below. No other lock is taken under it, and nothing is
+	// merged or encoded.
+	mu       sync.Mutex
+	recent   map[mergedKey]*merged
+	previous map[mergedKey]*merged
+	bytes    int // of recent
+}
+
+type mergedKey struct {
+	topic    uint32
+	codec    proto.Codec
+	history  bool   // the last to trades of the snapshot at from, instead of:
+	from, to uint64 // ring positions of the deltas, both included
+}
+
+// merged is made by the first who needs it, while the others wait.
+type merged struct {
+	once  sync.Once
+	frame *frame // nil: the ring no longer had the range
+}
+
+func newMergedFrames(limit int) *mergedFrames {
+	return &mergedFrames{halfBytes: limit / 2, recent: make(map[mergedKey]*merged)}
+}
+
+// find returns what is to hold key's frame.
+func (m *mergedFrames) find(key mergedKey) *merged {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if found := m.recent[key]; found != nil {
+		return found
+	}
+	found := m.previous[key]
+	if found == nil {
+		found = &merged{}
+	}
+	m.recent[key] = found
+	return found
+}
+
+// mergedKeyBytes is about what an empty place in the cache takes.
+const mergedKeyBytes = 128
+
+// grew counts a frame that was made.
+func (m *mergedFrames) grew(bytes int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.bytes += bytes + mergedKeyBytes
+	if m.bytes > m.halfBytes {
+		m.previous, m.recent, m.bytes = m.recent, make(map[mergedKey]*merged), 0
+	}
+}
+
+// mergedFrame returns the frame of the net delta of the deltas from…to, or nil if
+// the ring no longer has them.
+func (s *shard) mergedFrame(t *Topic, from, to uint64, c proto.Codec) *frame {
+	m := s.hub.merged.find(mergedKey{topic: t.number, codec: c, from: from, to: to})
+	m.once.Do(func() {
+		size := 0
+		if m.frame = s.merge(t, from, to, c); m.frame != nil {
+			size = len(m.frame.bytes)
+		}
+		s.hub.merged.grew(size)
+	})
+	return m.frame
+}
+
+func (s *shard) merge(t *Topic, from, to uint64, c proto.Codec) *frame {
+	x := &s.encoder
+	var exponents proto.Exponents
+	for position := from; position <= to; position++ {
+		e, status := t.ring.Get(position)
+		if status != ring.OK {
+			if position > from {
+				x.merger.Merge(&x.net) // leave nothing behind for the next
+			}
+			return nil
+		}
+		x.merger.Add(e.Value.delta)
+		exponents = e.Value.exponents
+	}
+	x.merger.Merge(&x.net)
+	b := c.AppendDelta(x.begin(), t.form(exponents), &x.net)
+	s.stats.encoded.Add(1)
+	s.stats.merged.Add(1)
+	f := newFrame(x.finish(opCode(c), b))
+	if cap(x.net.Bids)+cap(x.net.Asks) > maxIdleBytes/24 {
+		x.net = proto.Delta{}
+	}
+	return f
+}

@@ -1,0 +1,305 @@
+package fanout
+
+import (
+	"github.com/depthcast/depthcast/fanout/ring"
+	"github.com/depthcast/depthcast/proto"
+)
+
+// part is bytes pending for one connection: of one frame, of a run of several, or
+// of its control frames.
+type part struct {
+	bytes  []byte
+	frame  *frame        // the only frame in it; nil for a run and for control frames
+	sub    *subscription // whose cursor moves with it; nil for control frames and the one in flight
+	from   uint64        // of a run: position of its first frame
+	next   uint64        // cursor after it
+	frames uint32        // in it
+	flight bool          // the rest of the frame in flight
+	joins  bool          // a snapshot: sub is live after it
+
+	// Trades channel, if trades is set: what sub has seen after it.
+	trades  bool
+	seq     int64
+	ordinal uint64
+}
+
+// plan is what is pending for one connection in one turn, collected by shared
+// frames and cursors. It knows nothing of how it is sent: whoever does tells how
+// many bytes have left (commit). Owned by the shard; its buffers are reused.
+type plan struct {
+	shard *shard
+	conn  *conn
+	parts []part
+	bytes int
+	more  bool       // there is more than this plan holds
+	ends  DropReason // DropNone, or why the connection ends instead
+}
+
+func (p *plan) begin(s *shard, c *conn) {
+	p.shard, p.conn, p.parts = s, c, p.parts[:0]
+	p.bytes, p.more, p.ends = 0, false, DropNone
+}
+
+// forget lets go of what the plan refers to.
+func (p *plan) forget() {
+	clear(p.parts)
+	p.parts = p.parts[:0]
+}
+
+// collect gathers what is pending: the rest of the frame in flight, then control
+// frames, then data, until the limit of a turn.
+func (p *plan) collect() {
+	c := p.conn
+	if c.flight != nil {
+		p.add(part{bytes: c.flight.bytes[c.sent:], frame: c.flight, flight: true, frames: 1})
+	}
+	if len(c.control) > 0 {
+		p.add(part{bytes: c.control})
+	}
+	if c.state != open {
+		return
+	}
+	if c.scan {
+		c.scan = false
+		p.collectAll()
+		return
+	}
+	for sub := c.listed; sub != nil; {
+		next := sub.dirty
+		sub.dirty, sub.listed = nil, false
+		p.follow(sub)
+		sub = next
+	}
+	c.listed = nil
+}
+
+// collectAll looks at every subscription, beginning elsewhere each turn, so that
+// one with very much to say does not silence the others.
+func (p *plan) collectAll() {
+	c := p.conn
+	for sub := c.listed; sub != nil; {
+		next := sub.dirty
+		sub.dirty, sub.listed = nil, false
+		sub = next
+	}
+	c.listed = nil
+	n := len(c.subs)
+	if n == 0 {
+		return
+	}
+	first := int(p.shard.turns) % n
+	for i := range n {
+		p.follow(c.subs[(first+i)%n])
+	}
+}
+
+// room reports whether a part of size bytes still fits. The first always does.
+func (p *plan) room(size int) bool {
+	if p.bytes > 0 && p.bytes+size > p.shard.config.MaxBytesPerTurn {
+		p.more = true
+		return false
+	}
+	return true
+}
+
+// add takes a part if there is room for it.
+func (p *plan) add(part part) bool {
+	if !p.room(len(part.bytes)) {
+		return false
+	}
+	p.parts = append(p.parts, part)
+	p.bytes += len(part.bytes)
+	return true
+}
+
+// join returns the bytes of all parts in order, at most MaxBytesPerTurn. A single
+// part is not copied.
+func (p *plan) join() []byte {
+	limit := p.shard.config.MaxBytesPerTurn
+	if len(p.parts) == 1 {
+		b := p.parts[0].bytes
+		p.more = p.more || len(b) > limit
+		return b[:min(len(b), limit)]
+	}
+	b := p.shard.scratch[:0]
+	for i := range p.parts {
+		rest := p.parts[i].bytes
+		b = append(b, rest[:min(len(rest), limit-len(b))]...)
+	}
+	p.more = p.more || p.bytes > limit
+	return b
+}
+
+// follow adds what is pending for sub: a snapshot if it needs one, then what the
+// ring has from there.
+func (p *plan) follow(sub *subscription) {
+	f := sub.feed
+	f.look()
+	if sub.wait != nil || sub.state == gone {
+		return
+	}
+	next := sub.next
+	if sub.state == joining {
+		var ok bool
+		if next, ok = p.snapshot(sub); !ok {
+			return
+		}
+	}
+	for next <= f.head && p.ends == DropNone {
+		e, status := f.topic.ring.Get(next)
+		ok := true
+		if status == ring.Lapped {
+			p.lapped(sub)
+			next, ok = p.again(sub, next)
+		} else {
+			next, ok = p.entries(sub, e, next)
+		}
+		if !ok {
+			return
+		}
+	}
+	sub.catchUp = false
+	p.keepalive(sub, next)
+}
+
+// again goes on from the snapshot, after sub has been put back to joining.
+func (p *plan) again(sub *subscription, next uint64) (uint64, bool) {
+	if p.ends != DropNone {
+		return 0, false
+	}
+	if next != sub.next {
+		p.more = true // what it has seen is only known once the parts before are sent
+		return 0, false
+	}
+	return p.snapshot(sub)
+}
+
+// entries adds what stands at next, e, and what can go with it; false when there
+// is no more to add for sub now.
+func (p *plan) entries(sub *subscription, e *entry, next uint64) (uint64, bool) {
+	f := sub.feed
+	if e.Value.kind == kindReset {
+		sub.rejoin(e.Value.reason)
+		return p.again(sub, next)
+	}
+	slow := (p.conn.conflating || sub.catchUp) && !sub.drop
+	if slow && e.Value.kind == kindDelta {
+		return p.net(sub, next)
+	}
+	trades := f.topic.key.Channel == proto.ChannelTrades
+	if !slow && !trades {
+		run := p.shard.run(f, e, next, p.conn.codec)
+		if run.frames > 1 && p.bytes+len(run.bytes) <= p.shard.config.MaxBytesPerTurn {
+			return run.next, p.add(part{bytes: run.bytes, sub: sub, from: next, next: run.next, frames: run.frames})
+		}
+	}
+	frame := p.shard.entryFrame(f.topic, e, p.conn.codec)
+	one := part{bytes: frame.bytes, frame: frame, sub: sub, next: next + 1, frames: 1, trades: trades, seq: e.Value.seq, ordinal: e.Value.ordinal}
+	return next + 1, p.add(one)
+}
+
+// single adds one frame after which sub's cursor is at next.
+func (p *plan) single(sub *subscription, frame *frame, next uint64) bool {
+	return p.add(part{bytes: frame.bytes, frame: frame, sub: sub, next: next, frames: 1})
+}
+
+// lapped notes that the ring went past sub's cursor.
+func (p *plan) lapped(sub *subscription) {
+	s, c := p.shard, p.conn
+	s.stats.laps.Add(1)
+	if sub.drop {
+		p.ends = DropLapped
+		return
+	}
+	if s.since-c.lapsFrom > s.config.LapWindow {
+		c.lapsFrom, c.laps = s.since, 0
+	}
+	c.laps++
+	if int(c.laps) > s.config.MaxLaps {
+		p.ends = DropLappedOften
+		return
+	}
+	sub.rejoin(proto.SnapshotLapped)
+}
+
+// rejoin makes s wait for a snapshot.
+func (s *subscription) rejoin(reason proto.SnapshotReason) {
+	s.state, s.reason = joining, reason
+}
+
+// net adds what stands for the deltas from next on for a reader that was slow: one
+// net delta up to the head or to the next status entry, or the snapshot where that
+// is less or a reset lies between.
+func (p *plan) net(sub *subscription, next uint64) (uint64, bool) {
+	f := sub.feed
+	t := f.topic
+	head, status := t.ring.Get(f.head)
+	switch {
+	case status != ring.OK:
+		return next, true // the writer is a whole ring ahead, as the next Get will say
+	case head.Value.since >= next:
+		sub.rejoin(p.resetReason(sub, head.Value.since))
+		return p.again(sub, next)
+	case p.snapshotIsLess(sub, next):
+		sub.rejoin(proto.SnapshotLapped)
+		return p.again(sub, next)
+	}
+	to := f.head
+	for barrier := head.Value.barrier; barrier >= next; {
+		to = barrier - 1
+		e, status := t.ring.Get(to)
+		if status != ring.OK {
+			return next, true
+		}
+		barrier = e.Value.barrier
+	}
+	var frame *frame
+	if to > next {
+		frame = p.shard.mergedFrame(t, next, to, p.conn.codec)
+	} else if e, status := t.ring.Get(next); status == ring.OK {
+		frame = p.shard.entryFrame(t, e, p.conn.codec)
+	}
+	if frame == nil {
+		return next, true
+	}
+	return to + 1, p.single(sub, frame, to+1)
+}
+
+// resetReason returns the reason of the reset at position; that of a lap if it is
+// gone.
+func (p *plan) resetReason(sub *subscription, position uint64) proto.SnapshotReason {
+	if e, status := sub.feed.topic.ring.Get(position); status == ring.OK {
+		return e.Value.reason
+	}
+	return proto.SnapshotLapped
+}
+
+// snapshotIsLess reports whether the cached snapshot, with what follows it, holds
+// fewer levels than the range from next to the head. It must not be behind next.
+func (p *plan) snapshotIsLess(sub *subscription, next uint64) bool {
+	f := sub.feed
+	snap := f.topic.snapshot.Load()
+	if snap.position+1 < next || snap.void() {
+		return false
+	}
+	all, status := f.topic.ring.Levels(next, f.head)
+	if status != ring.OK || all <= snap.levels() {
+		return false
+	}
+	after, status := f.topic.ring.Levels(snap.position+1, f.head)
+	return status == ring.OK && snap.levels()+after < all
+}
+
+// keepalive adds a keepalive if one is due and sub, with its cursor at next, has
+// seen all that it speaks of.
+func (p *plan) keepalive(sub *subscription, next uint64) {
+	if !sub.keepalive {
+		return
+	}
+	sub.keepalive = false
+	m := sub.feed.said
+	if m == nil || m.position+1 != next {
+		return
+	}
+	p.single(sub, p.shard.keepaliveFrame(sub.feed.topic, m, p.conn.codec), next)
+}

@@ -1,0 +1,189 @@
+package fanout
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/depthcast/depthcast/proto"
+	"github.com/depthcast/depthcast/proto/pb"
+)
+
+// largeMessage is from where on a request over the rate is refused unread.
+const largeMessage = 1024
+
+// request handles one message of c. Whatever it holds, it is answered and c goes
+// on, save that what breaks a limit of memory ends it.
+func (s *shard) request(c *conn, msg []byte) {
+	s.stats.requests.Add(1)
+	granted := c.requests.take(s.since, float32(s.config.RequestsPerSecond), s.config.RequestBurst)
+	if !granted && len(msg) > largeMessage {
+		s.refuse(c, answer{}, pb.ErrorCode_ERROR_CODE_RATE_LIMITED, "")
+		return
+	}
+	req, err := c.codec.DecodeRequest(msg)
+	var bad *proto.RequestError
+	switch {
+	case errors.As(err, &bad):
+		a := answer{id: bad.ID}
+		if !granted {
+			s.refuse(c, a, pb.ErrorCode_ERROR_CODE_RATE_LIMITED, "")
+			return
+		}
+		s.refuse(c, a, bad.Code, bad.Error())
+	case err != nil:
+		s.refuse(c, answer{}, pb.ErrorCode_ERROR_CODE_BAD_REQUEST, err.Error())
+	case !granted:
+		s.refuse(c, answer{id: req.Id}, pb.ErrorCode_ERROR_CODE_RATE_LIMITED, "")
+	default:
+		s.dispatch(c, req)
+	}
+}
+
+func (s *shard) dispatch(c *conn, req *pb.Request) {
+	if n := itemsOf(req); n > s.config.MaxItems {
+		s.refuse(c, answer{id: req.Id}, pb.ErrorCode_ERROR_CODE_TOO_MANY_ITEMS, fmt.Sprintf("%d items, at most %d", n, s.config.MaxItems))
+		return
+	}
+	switch body := req.Body.(type) {
+	case *pb.Request_Subscribe:
+		for i, item := range body.Subscribe.Items {
+			s.subscribe(c, answer{id: req.Id, item: uint32(i)}, item)
+		}
+	case *pb.Request_Unsubscribe:
+		s.eachTopic(c, req.Id, body.Unsubscribe.Topics, s.unsubscribe)
+	case *pb.Request_Modify:
+		for i, item := range body.Modify.Items {
+			s.modify(c, answer{id: req.Id, item: uint32(i), topic: item.Topic}, item)
+		}
+	case *pb.Request_Resync:
+		s.eachTopic(c, req.Id, body.Resync.Topics, s.resync)
+	case *pb.Request_Mismatch:
+		s.stats.mismatches.Add(1)
+		s.config.Log.Debug("client reports another hash", "remote", c.remote, "topic", body.Mismatch.Topic, "seq", body.Mismatch.Seq)
+		s.eachTopic(c, req.Id, []uint32{body.Mismatch.Topic}, s.resync)
+	case *pb.Request_Auth:
+		s.refuse(c, answer{id: req.Id}, pb.ErrorCode_ERROR_CODE_UNAUTHENTICATED, "this server knows no tokens: connect without one")
+	case *pb.Request_Ping:
+		s.say(c, &pb.Frame{Body: &pb.Frame_Pong{Pong: &pb.Pong{Id: req.Id, Data: body.Ping.Data, Time: s.now.UnixNano()}}}, proto.Exponents{})
+	default:
+		s.refuse(c, answer{id: req.Id}, pb.ErrorCode_ERROR_CODE_UNKNOWN_REQUEST, "")
+	}
+}
+
+func itemsOf(req *pb.Request) int {
+	return len(req.GetSubscribe().GetItems()) + len(req.GetUnsubscribe().GetTopics()) +
+		len(req.GetModify().GetItems()) + len(req.GetResync().GetTopics())
+}
+
+// answer says what an ack or an error is about.
+type answer struct {
+	id, item uint32 // of the request
+	topic    uint32 // number, where one is named
+}
+
+// eachTopic calls do for the subscription of each topic number.
+func (s *shard) eachTopic(c *conn, id uint32, topics []uint32, do func(*conn, answer, *subscription)) {
+	for i, number := range topics {
+		a := answer{id: id, item: uint32(i), topic: number}
+		if sub := c.subscription(number); sub != nil {
+			do(c, a, sub)
+		} else {
+			s.refuse(c, a, pb.ErrorCode_ERROR_CODE_UNKNOWN_TOPIC, "")
+		}
+	}
+}
+
+// subscription returns c's subscription of a topic, nil if it has none.
+func (c *conn) subscription(number uint32) *subscription {
+	for _, sub := range c.subs {
+		if sub.feed.topic.number == number {
+			return sub
+		}
+	}
+	return nil
+}
+
+// resync has a snapshot sent, unless c asks for that too often.
+func (s *shard) resync(c *conn, a answer, sub *subscription) {
+	if !c.resyncs.take(s.since, float32(1/s.config.ResyncInterval.Seconds()), resyncBurst) {
+		s.refuse(c, a, pb.ErrorCode_ERROR_CODE_RATE_LIMITED, "")
+		return
+	}
+	s.stats.resyncs.Add(1)
+	if sub.wait == nil {
+		sub.rejoin(proto.SnapshotResync)
+		s.list(sub)
+	}
+}
+
+// resyncBurst is how many snapshots may be asked for at once.
+const resyncBurst = 8
+
+// refuse answers with an error; without a text, with that of the table.
+func (s *shard) refuse(c *conn, a answer, code pb.ErrorCode, text string) {
+	row := errorRows[code]
+	if text == "" {
+		text = row.Text
+	}
+	s.stats.errors[code].Add(1)
+	s.say(c, &pb.Frame{Body: &pb.Frame_Error{Error: &pb.Error{
+		Id: a.id, Item: a.item, Topic: a.topic, Code: code, Message: text, Retry: row.Retry, RetryAfterMs: row.RetryAfterMS,
+	}}}, proto.Exponents{})
+}
+
+// say puts a frame of c's own before its data.
+func (s *shard) say(c *conn, f *pb.Frame, x proto.Exponents) {
+	if c.state != open {
+		return
+	}
+	b, err := c.codec.AppendFrame(s.encoder.begin(), f, x)
+	if err != nil {
+		s.config.Log.Error("cannot encode a frame", "remote", c.remote, "err", err)
+		s.drop(c, DropInternal)
+		return
+	}
+	s.append(c, s.encoder.finish(opCode(c.codec), b))
+}
+
+// hello greets c with the limits that it has here.
+func (s *shard) hello(c *conn) {
+	cfg := s.config
+	s.say(c, &pb.Frame{Body: &pb.Frame_Hello{Hello: &pb.Hello{
+		Version: 1,
+		Server:  cfg.Server,
+		Limits: &pb.Limits{
+			MaxSubscriptions: uint32(cfg.MaxSubscriptions), MaxItems: uint32(cfg.MaxItems),
+			MaxMessageBytes: uint32(cfg.MaxMessageBytes), MaxRequestsPerS: uint32(cfg.RequestsPerSecond),
+		},
+		IntervalsMs:    []uint32{0},
+		Depths:         proto.Depths,
+		Channels:       []pb.Channel{pb.Channel_CHANNEL_BOOK, pb.Channel_CHANNEL_TRADES},
+		ResumeWindowMs: uint32(cfg.ResumeWindow.Milliseconds()),
+		KeepaliveMs:    uint32(cfg.KeepaliveInterval.Milliseconds()),
+		Time:           s.now.UnixNano(),
+	}}}, proto.Exponents{})
+}
+
+// sayDrain tells c that the server stops; when to come back differs by connection,
+// so that not all come at once.
+func (s *shard) sayDrain(c *conn) {
+	s.say(c, &pb.Frame{Body: &pb.Frame_Drain{Drain: &pb.Drain{
+		DeadlineMs:       uint32(s.config.CloseTimeout.Milliseconds()),
+		ReconnectAfterMs: uint32(s.jitter.IntN(maxReconnectMS)),
+	}}}, proto.Exponents{})
+}
+
+// maxReconnectMS bounds the time over which clients of a server that stops are
+// spread.
+const maxReconnectMS = 5000
+
+// sayState tells sub's client the state of the book outside the order of the ring.
+func (s *shard) sayState(sub *subscription, snap *snapshot) {
+	t, c := sub.feed.topic, sub.conn
+	status := proto.Status{
+		Seq: snap.state.Seq, State: snap.state.State, Reason: snap.state.Reason, Phase: snap.state.Phase,
+		Indicative: snap.state.Indicative, Locked: snap.state.Locked, Crossed: snap.state.Crossed, Times: snap.state.Times,
+	}
+	b := c.codec.AppendStatus(s.encoder.begin(), t.form(snap.state.Exponents), &status)
+	s.append(c, s.encoder.finish(opCode(c.codec), b))
+}

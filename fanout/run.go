@@ -1,0 +1,115 @@
+package fanout
+
+import (
+	"github.com/depthcast/depthcast/fanout/ring"
+	"github.com/depthcast/depthcast/proto"
+)
+
+// run returns consecutive frames from e on, at from, up to the feed's head: built
+// once in a turn for all who stand there. A run of one has no bytes.
+func (s *shard) run(f *feed, e *entry, from uint64, c proto.Codec) run {
+	if from == f.head {
+		return run{from: from, next: from + 1, frames: 1}
+	}
+	if r := &f.runs[c]; r.from == from {
+		return *r
+	}
+	r := run{from: from, next: from}
+	begin := len(s.arena)
+	limit := min(begin+s.config.MaxBytesPerTurn, cap(s.arena))
+	for {
+		b := s.entryFrame(f.topic, e, c).bytes
+		if len(s.arena)+len(b) > limit {
+			break
+		}
+		s.arena = append(s.arena, b...)
+		r.next++
+		r.frames++
+		if r.next > f.head {
+			break
+		}
+		var status ring.Status
+		if e, status = f.topic.ring.Get(r.next); status != ring.OK || e.Value.kind == kindReset {
+			break
+		}
+	}
+	r.bytes = s.arena[begin:len(s.arena):len(s.arena)]
+	f.runs[c] = r
+	return r
+}
+
+// commit moves what n bytes of the plan carried: cursors past the frames that have
+// left or begun to, the frame that is half sent into flight. It returns how many
+// frames have begun to leave.
+func (p *plan) commit(n int) (frames uint32) {
+	c := p.conn
+	for i := range p.parts {
+		if n == 0 {
+			break
+		}
+		part := &p.parts[i]
+		took := min(n, len(part.bytes))
+		n -= took
+		whole := took == len(part.bytes)
+		switch {
+		case part.flight && whole:
+			c.land()
+		case part.flight:
+			c.sent += took
+		case part.sub == nil && whole:
+			c.control = nil
+		case part.sub == nil:
+			c.control = c.control[:copy(c.control, c.control[took:])]
+		case part.frame == nil && !whole:
+			frames += p.commitRun(part, took)
+		default:
+			part.move()
+			frames += part.frames
+			if !whole {
+				c.begin(part.frame, took)
+			}
+		}
+	}
+	return frames
+}
+
+// move sets the cursor to where it is after the part. A frame that has begun to
+// leave counts: nothing can come before the rest of it.
+func (part *part) move() {
+	sub := part.sub
+	sub.next = part.next
+	if part.joins {
+		sub.state = live
+	}
+	if part.trades {
+		sub.began, sub.seq, sub.ordinal = true, part.seq, part.ordinal
+	}
+}
+
+// commitRun is commit for a run of which took bytes have left, not all.
+func (p *plan) commitRun(part *part, took int) (frames uint32) {
+	b, next := part.bytes, part.from
+	for took > 0 {
+		size := frameSize(b)
+		if took < size {
+			p.conn.begin(p.runFrame(part.sub.feed.topic, next, b[:size]), took)
+		}
+		took -= min(took, size)
+		b = b[size:]
+		next++
+		frames++
+	}
+	part.sub.next = next
+	return frames
+}
+
+// runFrame returns the frame at position, of which b is a copy: the shared one if
+// the ring still has it.
+func (p *plan) runFrame(t *Topic, position uint64, b []byte) *frame {
+	if e, status := t.ring.Get(position); status == ring.OK {
+		if f := e.Value.frames[p.conn.codec].Load(); f != nil {
+			return f
+		}
+	}
+	return newFrame(b)
+}

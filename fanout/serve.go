@@ -1,0 +1,230 @@
+package fanout
+
+import (
+	"github.com/gobwas/ws"
+
+	"github.com/depthcast/depthcast/fanout/poll"
+)
+
+// serve sends c what is pending, in one system call.
+func (s *shard) serve(c *conn) {
+	if c.state == closed || c.blocked {
+		return
+	}
+	if c.transport.Pending() > 0 {
+		if class := c.transport.Flush(); class != poll.OK {
+			s.sent(c, class, class == poll.Partial, true)
+			return
+		}
+	}
+	p := &s.plan
+	p.begin(s, c)
+	p.collect()
+	if p.ends != DropNone {
+		p.forget()
+		s.drop(c, p.ends)
+		return
+	}
+	if len(p.parts) == 0 {
+		s.sent(c, poll.OK, true, false)
+		return
+	}
+	n, class := c.transport.Send(p.join())
+	s.stats.sends.Add(1)
+	s.stats.bytes.Add(uint64(n))
+	s.stats.frames.Add(uint64(p.commit(n)))
+	more := p.more
+	p.forget()
+	s.sent(c, class, n > 0, more)
+}
+
+// sent draws the conclusions from what became of a send: whether it moved bytes,
+// and whether more is pending than was offered.
+func (s *shard) sent(c *conn, class poll.Class, progress, more bool) {
+	c.scan = c.scan || more
+	switch class {
+	case poll.OK:
+		s.unblock(c)
+		switch {
+		case more, c.flight != nil, len(c.control) > 0:
+			s.enqueue(c)
+		case c.state == closing && c.peerClosed:
+			s.close(c)
+		default:
+			c.conflating = false
+		}
+	case poll.Partial, poll.Again:
+		if class == poll.Again {
+			s.stats.again.Add(1)
+		}
+		s.block(c, progress)
+	case poll.Gone:
+		s.lost(c)
+	default:
+		s.drop(c, DropInternal)
+		s.close(c)
+	}
+}
+
+// block waits for the socket of c to take more.
+func (s *shard) block(c *conn, progress bool) {
+	pending := c.transport.Pending()
+	s.hub.pinned.Add(int64(pending - c.cipher))
+	c.cipher = pending
+	c.conflating, c.blocked = true, true
+	if !c.armed {
+		c.armed = true
+		s.arm(c, poll.In|poll.PeerIn|poll.Out)
+		c.stalled = s.since
+		s.stalls.push(c)
+	} else if progress {
+		c.stalled = s.since
+		s.stalls.remove(c)
+		s.stalls.push(c)
+	}
+}
+
+func (s *shard) unblock(c *conn) {
+	s.hub.pinned.Add(int64(-c.cipher))
+	c.cipher = 0
+	c.blocked = false
+	if c.armed {
+		c.armed = false
+		s.arm(c, poll.In|poll.PeerIn)
+		s.stalls.remove(c)
+	}
+}
+
+func (s *shard) arm(c *conn, events poll.Events) {
+	if err := s.poller.Mod(c.fd, events); err != nil {
+		s.config.Log.Error("cannot wait for a socket", "remote", c.remote, "err", err)
+		s.drop(c, DropInternal)
+		s.close(c)
+	}
+}
+
+// lost is told that the peer is no longer there.
+func (s *shard) lost(c *conn) {
+	if c.state == open {
+		s.count(c, DropClientGone)
+	}
+	s.close(c)
+}
+
+func (s *shard) count(c *conn, reason DropReason) {
+	s.stats.drops[reason].Add(1)
+	s.config.Log.Debug("connection ended", "remote", c.remote, "reason", reason.String(), "subscriptions", len(c.subs))
+}
+
+// drop ends c for a reason, with a close frame where the socket takes one: what is
+// in flight is finished first, and the peer may answer for Config.CloseTimeout.
+func (s *shard) drop(c *conn, reason DropReason) {
+	if c.state != open {
+		return
+	}
+	s.count(c, reason)
+	s.unsubscribeAll(c)
+	c.state = closing
+	row := drops[reason]
+	if c.blocked || row.Code == 0 {
+		s.close(c)
+		return
+	}
+	body := ws.NewCloseFrameBody(row.Code, row.Label+": "+row.Text)
+	c.control = append(c.control, s.encoder.finish(ws.OpClose, append(s.encoder.begin(), body...))...)
+	c.deadline = s.since + s.config.CloseTimeout
+	s.farewell = append(s.farewell, c)
+	s.enqueue(c)
+}
+
+// close frees all that c has. Its descriptor is closed here and nowhere else.
+func (s *shard) close(c *conn) {
+	if c.state == closed {
+		return
+	}
+	if c.armed {
+		s.stalls.remove(c)
+	}
+	s.unsubscribeAll(c)
+	c.state = closed
+	c.land()
+	s.hub.pinned.Add(int64(-c.cipher))
+	c.cipher, c.control, c.in = 0, nil, nil
+
+	_ = s.poller.Del(c.fd) // fails only where Add did, or when the poller is closed
+	if err := c.transport.Close(); err != nil {
+		s.config.Log.Error("cannot close a connection", "remote", c.remote, "err", err)
+	}
+	last := len(s.conns) - 1
+	s.conns[c.place] = s.conns[last]
+	s.conns[c.place].place = c.place
+	s.conns[last] = nil
+	s.conns = s.conns[:last]
+	s.load.Add(-1)
+	s.hub.left()
+}
+
+// drain says goodbye to c because the server stops.
+func (s *shard) drain(c *conn) {
+	if c.state != open {
+		return
+	}
+	s.sayDrain(c)
+	s.drop(c, DropShutdown)
+}
+
+// stalls is a list of blocked connections, those first that have waited longest.
+type stalls struct {
+	first, last *conn
+}
+
+func (l *stalls) push(c *conn) {
+	c.before, c.after = l.last, nil
+	if l.last != nil {
+		l.last.after = c
+	} else {
+		l.first = c
+	}
+	l.last = c
+}
+
+func (l *stalls) remove(c *conn) {
+	if c.before != nil {
+		c.before.after = c.after
+	} else {
+		l.first = c.after
+	}
+	if c.after != nil {
+		c.after.before = c.before
+	} else {
+		l.last = c.before
+	}
+	c.before, c.after = nil, nil
+}
+
+// limitPinned drops the connection that is stalled longest, of all shards, while
+// frames in flight hold too many bytes.
+func (s *shard) limitPinned() {
+	first := int64(0)
+	if c := s.stalls.first; c != nil {
+		first = max(1, int64(c.stalled))
+	}
+	s.stall.Store(first)
+	if s.shed.Swap(false) && s.stalls.first != nil {
+		s.drop(s.stalls.first, DropPinnedBytes)
+	}
+	if s.hub.pinned.Load() <= s.config.PinnedBytes {
+		return
+	}
+	longest := s
+	for _, other := range s.hub.shards {
+		stall, least := other.stall.Load(), longest.stall.Load()
+		if stall != 0 && (least == 0 || stall < least) {
+			longest = other
+		}
+	}
+	if longest.stall.Load() != 0 {
+		longest.shed.Store(true)
+		longest.poller.Wake()
+	}
+}

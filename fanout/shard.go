@@ -1,0 +1,252 @@
+package fanout
+
+import (
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/depthcast/depthcast/fanout/poll"
+	"github.com/depthcast/depthcast/proto"
+)
+
+// errEnded stops the parsing of a connection that has no more to say.
+var errEnded = errors.New("fanout: connection ended")
+
+// order is what the hub tells all shards.
+type order uint32
+
+const (
+	orderNone  order = iota
+	orderDrain       // say goodbye to everybody
+	orderCut         // close what is left
+)
+
+// shard serves a share of the connections on one goroutine, its poller's. All that
+// others may touch are the inbox, the list of dirty feeds, load, order and the
+// counters.
+type shard struct {
+	// Static.
+	hub       *Hub
+	config    *Config
+	index     int
+	poller    *poll.Poller
+	onMessage func(ws.OpCode, []byte) error
+	stats     stats
+
+	// Atomics.
+	load  atomic.Int32         // connections, those in the inbox included
+	dirty atomic.Pointer[feed] // topics that have more in their rings
+	order atomic.Uint32
+	shed  atomic.Bool  // drop the connection that is stalled longest
+	stall atomic.Int64 // when the longest stall began (ns on the shard's clock), 0: none
+
+	// mu guards arrivals. Nothing is called while it is held.
+	mu       sync.Mutex
+	arrivals []Accepted
+
+	// Owned by the poller's goroutine.
+	now      time.Time     // of this turn or event
+	since    time.Duration // the same, since the hub began; the shard's clock
+	turns    uint64
+	sweepAt  time.Duration
+	wakeAt   time.Time // the poller's deadline, on the real clock
+	sweeps   uint64
+	obeyed   order
+	conns    []*conn
+	swept    int // conns below it have been looked at in this round
+	feeds    map[proto.TopicKey]*feed
+	queue    []*conn // to be served in the next turn
+	serving  []*conn // the queue's other half
+	unread   []*conn // may have more to read that no event will tell of
+	rereads  []*conn // its other half
+	stalls   stalls  // blocked connections, longest first
+	farewell []*conn // closing connections, by deadline
+	waiting  []*subscription
+	plan     plan
+	encoder  encoder
+	arena    []byte // runs of this turn
+	scratch  []byte // one connection's send
+	inbox    []byte // one connection's receive
+	fresh    inbound
+	jitter   *rand.Rand
+	reading  *conn // whose message is being handled
+}
+
+const (
+	// sweepEvery is how often timers are looked at, and so how late they may be.
+	sweepEvery = 250 * time.Millisecond
+	// expireSweeps is how many sweeps lie between two looks at idle topics.
+	expireSweeps = 4
+	receiveBytes = 64 << 10
+	// arenaBytes bounds the runs that a turn shares; beyond it they are not shared.
+	arenaBytes = 512 << 10
+)
+
+func newShard(h *Hub, index int) (*shard, error) {
+	s := &shard{
+		hub: h, config: &h.config, index: index,
+		feeds:   make(map[proto.TopicKey]*feed),
+		arena:   make([]byte, 0, arenaBytes),
+		scratch: make([]byte, 0, h.config.MaxBytesPerTurn),
+		inbox:   make([]byte, receiveBytes),
+		jitter:  rand.New(rand.NewPCG(uint64(h.config.Now().UnixNano()), uint64(index))),
+	}
+	s.onMessage = s.message
+	s.look()
+	var err error
+	s.poller, err = poll.New(poll.Config{Turn: s.turn, OnFatal: h.config.OnFatal})
+	return s, err
+}
+
+// look reads the clock.
+func (s *shard) look() {
+	s.now = s.config.Now()
+	s.since = s.now.Sub(s.hub.started)
+}
+
+// post puts a connection into the inbox. Any goroutine may call it.
+func (s *shard) post(a Accepted) {
+	a.Buffered = append([]byte(nil), a.Buffered...)
+	s.mu.Lock()
+	s.arrivals = append(s.arrivals, a)
+	s.mu.Unlock()
+	s.poller.Wake()
+}
+
+// turn is what the shard does whenever it was woken: inbox, then delivery of what
+// is new in the rings, then timers.
+func (s *shard) turn() {
+	s.look()
+	s.turns++
+	s.arena = s.arena[:0]
+
+	s.takeArrivals()
+	s.obey()
+	s.rereads, s.unread = s.unread, s.rereads[:0]
+	for i, c := range s.rereads {
+		s.rereads[i] = nil
+		c.unread = false
+		if c.state != closed {
+			s.receive(c)
+		}
+	}
+	s.takeDirty()
+	s.settleAll()
+	s.serveQueue()
+	if s.since >= s.sweepAt {
+		s.sweep()
+		s.serveQueue()
+	}
+	s.limitPinned()
+	if len(s.queue)+len(s.unread) > 0 {
+		s.poller.Wake()
+	}
+	s.setTimer()
+}
+
+// setTimer asks for the turn of the next sweep. The timer runs on the real clock,
+// also where a test has replaced the shard's.
+func (s *shard) setTimer() {
+	if now := time.Now(); !now.Before(s.wakeAt) {
+		s.wakeAt = now.Add(sweepEvery)
+		s.poller.WakeAt(s.wakeAt)
+	}
+}
+
+func (s *shard) takeArrivals() {
+	s.mu.Lock()
+	arrivals := s.arrivals
+	s.arrivals = nil
+	s.mu.Unlock()
+	for i := range arrivals {
+		s.welcome(&arrivals[i])
+	}
+}
+
+// welcome begins to serve a connection.
+func (s *shard) welcome(a *Accepted) {
+	c := &conn{shard: s, transport: a.transport, remote: a.Remote, fd: a.FD, codec: a.Codec, heard: s.since, place: len(s.conns)}
+	c.requests.at, c.resyncs.at = s.since, s.since
+	s.conns = append(s.conns, c)
+	s.stats.accepted.Add(1)
+	if err := s.poller.Add(a.FD, poll.In|poll.PeerIn, c); err != nil {
+		s.config.Log.Error("cannot serve a connection", "remote", c.remote, "err", errors.Join(ErrTransport, err))
+		s.stats.drops[DropInternal].Add(1)
+		s.close(c)
+		return
+	}
+	s.hello(c)
+	if len(a.Buffered) > 0 {
+		s.parse(c, a.Buffered)
+	}
+	if c.state == closed {
+		return
+	}
+	if s.obeyed != orderNone {
+		s.drain(c)
+	}
+	s.enqueue(c)
+}
+
+// obey carries out the hub's last order, once.
+func (s *shard) obey() {
+	o := order(s.order.Load())
+	if o == s.obeyed {
+		return
+	}
+	s.obeyed = o
+	for i := len(s.conns) - 1; i >= 0; i-- {
+		if c := s.conns[i]; o == orderCut {
+			s.close(c)
+		} else {
+			s.drain(c)
+		}
+	}
+}
+
+// takeDirty lists what has something new pending.
+func (s *shard) takeDirty() {
+	for f := s.dirty.Swap(nil); f != nil; {
+		next := f.next
+		f.next = nil
+		f.dirty.Store(false) // from here on the writer may list it again
+		f.active = s.since
+		f.round(s.list)
+		f = next
+	}
+}
+
+// list notes that sub may have something pending.
+func (s *shard) list(sub *subscription) {
+	c := sub.conn
+	if c.blocked {
+		return // it will be scanned
+	}
+	if !sub.listed {
+		sub.listed = true
+		sub.dirty, c.listed = c.listed, sub
+	}
+	s.enqueue(c)
+}
+
+// enqueue lets c be served in the next turn, or in this one if that is to come.
+func (s *shard) enqueue(c *conn) {
+	if !c.queued {
+		c.queued = true
+		s.queue = append(s.queue, c)
+	}
+}
+
+func (s *shard) serveQueue() {
+	s.serving, s.queue = s.queue, s.serving[:0]
+	for i, c := range s.serving {
+		s.serving[i] = nil
+		c.queued = false
+		s.serve(c)
+	}
+	s.serving = s.serving[:0]
+}

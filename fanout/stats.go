@@ -1,0 +1,106 @@
+package fanout
+
+import (
+	"sync/atomic"
+
+	"github.com/depthcast/depthcast/proto/pb"
+)
+
+// numErrorCodes is one more than the greatest error code.
+const numErrorCodes = int(pb.ErrorCode_ERROR_CODE_INTERNAL) + 1
+
+// stats are a shard's counters: written by its goroutine, read by any.
+type stats struct {
+	accepted      atomic.Uint64
+	frames        atomic.Uint64
+	bytes         atomic.Uint64
+	sends         atomic.Uint64
+	again         atomic.Uint64
+	encoded       atomic.Uint64
+	merged        atomic.Uint64
+	snapshots     atomic.Uint64
+	laps          atomic.Uint64
+	requests      atomic.Uint64
+	mismatches    atomic.Uint64
+	resyncs       atomic.Uint64
+	resumed       atomic.Uint64
+	subscriptions atomic.Int64
+	drops         [dropReasons]atomic.Uint64
+	errors        [numErrorCodes]atomic.Uint64
+}
+
+// hubStats are the counters of what happens before a connection has a shard.
+type hubStats struct {
+	HandshakesRefused atomic.Uint64 // answered with plain HTTP
+	HandshakesFailed  atomic.Uint64 // broken off
+}
+
+// Stats are the sums over all shards since the hub began, and what it holds now.
+type Stats struct {
+	Accepted   uint64 // connections
+	Frames     uint64 // data frames handed to the kernel, begun ones included
+	Bytes      uint64 // handed to the kernel (of TLS: plaintext)
+	Sends      uint64 // system calls that send
+	Again      uint64 // of these, met a full socket
+	Encoded    uint64 // frames made; compare with Frames
+	Merged     uint64 // net deltas among them
+	Snapshots  uint64 // sent
+	Laps       uint64 // cursors that the ring went past
+	Requests   uint64 // messages from clients
+	Mismatches uint64 // reported by clients
+	Resyncs    uint64 // snapshots asked for and granted
+	Resumed    uint64 // subscriptions that went on without a snapshot
+
+	HandshakesRefused uint64
+	HandshakesFailed  uint64
+
+	Drops  map[DropReason]uint64
+	Errors map[pb.ErrorCode]uint64 // error frames
+
+	Conns         int64
+	Subscriptions int64
+	Topics        int   // open, lingering ones included
+	RingBytes     int64 // of all rings
+	PinnedBytes   int64 // of frames half sent
+	ShardConns    []int // connections by shard
+}
+
+// Stats returns the counters. Any goroutine may call it.
+func (h *Hub) Stats() Stats {
+	sum := Stats{
+		Drops: make(map[DropReason]uint64), Errors: make(map[pb.ErrorCode]uint64),
+		Conns: h.conns.Load(), RingBytes: h.budget.Used(), PinnedBytes: h.pinned.Load(),
+		HandshakesRefused: h.stats.HandshakesRefused.Load(), HandshakesFailed: h.stats.HandshakesFailed.Load(),
+	}
+	for _, s := range h.shards {
+		sum.add(&s.stats)
+		sum.ShardConns = append(sum.ShardConns, int(s.load.Load()))
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	sum.Topics = len(h.topics)
+	return sum
+}
+
+func (sum *Stats) add(s *stats) {
+	sum.Accepted += s.accepted.Load()
+	sum.Frames += s.frames.Load()
+	sum.Bytes += s.bytes.Load()
+	sum.Sends += s.sends.Load()
+	sum.Again += s.again.Load()
+	sum.Encoded += s.encoded.Load()
+	sum.Merged += s.merged.Load()
+	sum.Snapshots += s.snapshots.Load()
+	sum.Laps += s.laps.Load()
+	sum.Requests += s.requests.Load()
+	sum.Mismatches += s.mismatches.Load()
+	sum.Resyncs += s.resyncs.Load()
+	sum.Resumed += s.resumed.Load()
+	sum.Subscriptions += s.subscriptions.Load()
+	for r := range s.drops {
+		sum.Drops[DropReason(r)] += s.drops[r].Load()
+	}
+	for code := range s.errors {
+		sum.Errors[pb.ErrorCode(code)] += s.errors[code].Load()
+	}
+}

@@ -1,0 +1,252 @@
+package fanout
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/depthcast/depthcast/proto"
+	"github.com/depthcast/depthcast/proto/pb"
+)
+
+// errorOf returns the code that tells a client of an error of opening a topic.
+func errorOf(err error) pb.ErrorCode {
+	switch {
+	case errors.Is(err, proto.ErrUnknownSymbol):
+		return pb.ErrorCode_ERROR_CODE_UNKNOWN_SYMBOL
+	case errors.Is(err, proto.ErrNotReady):
+		return pb.ErrorCode_ERROR_CODE_NOT_READY
+	case errors.Is(err, proto.ErrUnknownChannel):
+		return pb.ErrorCode_ERROR_CODE_UNKNOWN_CHANNEL
+	case errors.Is(err, proto.ErrBadView):
+		return pb.ErrorCode_ERROR_CODE_BAD_VIEW
+	case errors.Is(err, errOverloaded):
+		return pb.ErrorCode_ERROR_CODE_OVERLOADED
+	case errors.Is(err, ErrClosed):
+		return pb.ErrorCode_ERROR_CODE_DRAINING
+	}
+	return pb.ErrorCode_ERROR_CODE_INTERNAL
+}
+
+// grant returns the topic that stands for what an item asks, with the depth that
+// can be given. err wraps proto.ErrBadView or ErrUnknownChannel.
+func grant(symbol string, channel pb.Channel, depth uint32, group string, counts bool) (proto.TopicKey, error) {
+	key := proto.TopicKey{Symbol: symbol, Channel: proto.ChannelBook}
+	if channel != pb.Channel_CHANNEL_UNSPECIFIED {
+		if channel < 0 || channel > math.MaxUint8 {
+			return key, proto.ErrUnknownChannel
+		}
+		key.Channel = proto.Channel(channel)
+	}
+	if group != "" {
+		return key, fmt.Errorf("%w: grouping by price is not served", proto.ErrBadView)
+	}
+	if key.Channel == proto.ChannelBook {
+		key.View = proto.View{Depth: proto.GrantDepth(depth), Counts: counts}
+	}
+	return key, nil
+}
+
+// subscribe begins what item asks for and answers it, whatever becomes of the
+// others of its request.
+func (s *shard) subscribe(c *conn, a answer, item *pb.SubscribeItem) {
+	key, err := grant(item.Symbol, item.Channel, item.Depth, item.Group, item.Counts)
+	if err != nil {
+		s.refuse(c, a, errorOf(err), err.Error())
+		return
+	}
+	sub := &subscription{conn: c, drop: item.Policy == pb.Policy_POLICY_DROP, last: uint16(min(item.Last, math.MaxUint16))}
+	if !s.begin(sub, a, key) {
+		return
+	}
+	t := sub.feed.topic
+	ack := sub.ack(a)
+	if r := item.Resume; r != nil {
+		s.resume(sub, resume{epoch: r.Epoch, seq: r.Seq, hash: r.Hash, ordinal: r.Ordinal}, ack)
+	}
+	s.say(c, &pb.Frame{Body: &pb.Frame_Ack{Ack: ack}}, t.snapshot.Load().state.Exponents)
+}
+
+// begin gives sub its topic and puts it where it is found; otherwise it answers
+// why not, and returns false.
+func (s *shard) begin(sub *subscription, a answer, key proto.TopicKey) bool {
+	c := sub.conn
+	switch {
+	case c.state != open:
+		return false
+	case len(c.subs) >= s.config.MaxSubscriptions:
+		s.refuse(c, a, pb.ErrorCode_ERROR_CODE_TOO_MANY_SUBSCRIPTIONS, "")
+		return false
+	}
+	f, err := s.feed(key)
+	if err != nil {
+		code := errorOf(err)
+		if code == pb.ErrorCode_ERROR_CODE_INTERNAL {
+			s.config.Log.Error("cannot open a topic", "symbol", key.Symbol, "channel", proto.ChannelWord(key.Channel), "err", err)
+		}
+		s.refuse(c, a, code, "")
+		return false
+	}
+	if had := c.subscription(f.topic.number); had != nil {
+		a.topic = f.topic.number
+		s.refuse(c, a, pb.ErrorCode_ERROR_CODE_ALREADY_SUBSCRIBED, "")
+		return false
+	}
+	sub.feed = f
+	sub.next = f.topic.snapshot.Load().position + 1
+	sub.rejoin(proto.SnapshotInitial)
+	f.add(sub)
+	c.subs = append(c.subs, sub)
+	s.stats.subscriptions.Add(1)
+	s.list(sub)
+	return true
+}
+
+// ack says what was granted to sub, and how its book stands.
+func (sub *subscription) ack(a answer) *pb.Ack {
+	t := sub.feed.topic
+	state := &t.snapshot.Load().state
+	policy := pb.Policy_POLICY_CONFLATE
+	if sub.drop {
+		policy = pb.Policy_POLICY_DROP
+	}
+	return &pb.Ack{
+		Id: a.id, Item: a.item, Topic: t.number, Symbol: t.key.Symbol, Channel: pb.Channel(t.key.Channel),
+		Depth: t.key.View.Depth, Counts: t.key.View.Counts, Policy: policy,
+		PriceExponent: int32(state.Exponents.Price), QtyExponent: int32(state.Exponents.Qty), Epoch: state.Epoch,
+		State: pb.State(state.State), Reason: pb.Reason(state.Reason), Phase: pb.Phase(state.Phase),
+	}
+}
+
+// resume puts sub where its client stands, if that can be found: what follows is
+// nothing or a net delta instead of a snapshot. A node that is behind its client
+// says so and lets it wait.
+func (s *shard) resume(sub *subscription, r resume, ack *pb.Ack) {
+	t := sub.feed.topic
+	snap := t.snapshot.Load()
+	if snap.void() || snap.state.Epoch != r.epoch {
+		return
+	}
+	if t.key.Channel == proto.ChannelTrades {
+		// Wherever it goes on, what it missed is counted from here.
+		sub.began, sub.seq, sub.ordinal = true, r.seq, r.ordinal
+	}
+	if t.bookSeq() < r.seq {
+		sub.wait = &behind{resume: r, deadline: s.since + s.config.BehindWait}
+		s.waiting = append(s.waiting, sub)
+		ack.State, ack.Reason = pb.State_STATE_STALE, pb.Reason_REASON_BEHIND
+		return
+	}
+	if next, found := t.place(r); found {
+		sub.goOn(next)
+		ack.Resumed = true
+		s.stats.resumed.Add(1)
+	}
+}
+
+// goOn makes sub live without a snapshot; what it missed comes as one net delta.
+func (s *subscription) goOn(next uint64) {
+	s.state, s.next, s.catchUp = live, next, true
+}
+
+// unsubscribe ends sub at its client's wish.
+func (s *shard) unsubscribe(c *conn, a answer, sub *subscription) {
+	ack := &pb.Ack{Id: a.id, Item: a.item, Topic: a.topic, Ended: true,
+		Symbol: sub.feed.topic.key.Symbol, Channel: pb.Channel(sub.feed.topic.key.Channel)}
+	s.remove(sub)
+	s.say(c, &pb.Frame{Body: &pb.Frame_Ack{Ack: ack}}, proto.Exponents{})
+}
+
+// modify changes what sub's client gets. Another view is another topic, which takes
+// the place of the first; if it cannot be had, the first goes on.
+func (s *shard) modify(c *conn, a answer, item *pb.ModifyItem) {
+	old := c.subscription(item.Topic)
+	if old == nil {
+		s.refuse(c, a, pb.ErrorCode_ERROR_CODE_UNKNOWN_TOPIC, "")
+		return
+	}
+	had := old.feed.topic.key
+	depth, counts := had.View.Depth, had.View.Counts
+	if item.Depth != nil {
+		depth = *item.Depth
+	}
+	if item.Counts != nil {
+		counts = *item.Counts
+	}
+	drop := old.drop
+	if item.Policy != nil {
+		drop = *item.Policy == pb.Policy_POLICY_DROP
+	}
+	key, err := grant(had.Symbol, pb.Channel(had.Channel), depth, item.GetGroup(), counts)
+	if err != nil {
+		s.refuse(c, a, errorOf(err), err.Error())
+		return
+	}
+	if key == had {
+		old.drop = drop
+		s.say(c, &pb.Frame{Body: &pb.Frame_Ack{Ack: old.ack(a)}}, proto.Exponents{})
+		return
+	}
+	sub := &subscription{conn: c, drop: drop, last: old.last}
+	if !s.begin(sub, a, key) {
+		return
+	}
+	s.remove(old)
+	ack := sub.ack(a)
+	ack.Replaces = a.topic
+	s.say(c, &pb.Frame{Body: &pb.Frame_Ack{Ack: ack}}, proto.Exponents{})
+}
+
+// remove ends one subscription.
+func (s *shard) remove(sub *subscription) {
+	c := sub.conn
+	for i := range c.subs {
+		if c.subs[i] == sub {
+			last := len(c.subs) - 1
+			c.subs[i], c.subs[last] = c.subs[last], nil
+			c.subs = c.subs[:last]
+			break
+		}
+	}
+	s.leave(sub)
+}
+
+func (s *shard) unsubscribeAll(c *conn) {
+	for _, sub := range c.subs {
+		s.leave(sub)
+	}
+	c.subs, c.listed = nil, nil
+}
+
+// leave takes sub out of its feed, and the feed out of its topic if it was the last.
+func (s *shard) leave(sub *subscription) {
+	f := sub.feed
+	f.remove(sub)
+	s.stats.subscriptions.Add(-1)
+	if len(f.subs) == 0 {
+		s.end(f)
+	}
+}
+
+// feed returns the shard's feed of a topic, opening the topic if nobody has.
+func (s *shard) feed(key proto.TopicKey) (*feed, error) {
+	if f := s.feeds[key]; f != nil {
+		return f, nil
+	}
+	t, err := s.hub.acquire(key)
+	if err != nil {
+		return nil, err
+	}
+	f := &feed{topic: t, shard: s, active: s.since}
+	s.feeds[key] = f
+	// From here on the writer tells of what it publishes; what it published before
+	// is seen by whoever then looks at the ring.
+	t.feeds[s.index].Store(f)
+	return f, nil
+}
+
+func (s *shard) end(f *feed) {
+	f.topic.feeds[s.index].Store(nil)
+	delete(s.feeds, f.topic.key)
+	s.hub.release(f.topic)
+}

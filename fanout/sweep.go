@@ -1,0 +1,98 @@
+package fanout
+
+import (
+	"github.com/gobwas/ws"
+)
+
+// sweep looks at everything that waits for a time to come.
+func (s *shard) sweep() {
+	s.sweepAt = s.since + sweepEvery
+	s.sweeps++
+	for s.stalls.first != nil && s.since-s.stalls.first.stalled >= s.config.StallTimeout {
+		s.drop(s.stalls.first, DropStalled)
+	}
+	s.sweepFarewell()
+	s.sweepSilent()
+	for _, f := range s.feeds {
+		s.sweepFeed(f)
+	}
+	if s.index == 0 && s.sweeps%expireSweeps == 0 {
+		s.hub.expire()
+	}
+}
+
+// sweepFarewell closes the connections whose peers have not answered the close
+// frame in time.
+func (s *shard) sweepFarewell() {
+	done := 0
+	for _, c := range s.farewell {
+		if c.state != closed && s.since < c.deadline {
+			break
+		}
+		s.close(c)
+		done++
+	}
+	n := copy(s.farewell, s.farewell[done:])
+	clear(s.farewell[n:])
+	s.farewell = s.farewell[:n]
+}
+
+// sweepSilent looks at some of the connections, at each four times within
+// Config.SilenceTimeout.
+func (s *shard) sweepSilent() {
+	rounds := max(1, int(s.config.SilenceTimeout/4/sweepEvery))
+	for range (len(s.conns) + rounds - 1) / rounds {
+		if len(s.conns) == 0 {
+			return
+		}
+		if s.swept >= len(s.conns) {
+			s.swept = 0
+		}
+		c := s.conns[s.swept]
+		s.swept++
+		silent := s.since - c.heard
+		switch {
+		case c.state != open:
+		case silent >= s.config.SilenceTimeout:
+			s.drop(c, DropSilent)
+		case silent >= s.config.SilenceTimeout/2 && !c.pinged:
+			c.pinged = true
+			s.reply(c, ws.OpPing, nil)
+			s.enqueue(c)
+		}
+	}
+}
+
+// sweepFeed has the subscribers of a topic told that it lives, if it has been idle
+// and there is something new to say.
+func (s *shard) sweepFeed(f *feed) {
+	if s.since-f.active < s.config.KeepaliveInterval {
+		return
+	}
+	m := f.topic.mark.Load()
+	if m == nil || m == f.said || m.position != f.topic.ring.Head() {
+		return
+	}
+	f.said, f.active = m, s.since
+	f.round(func(sub *subscription) {
+		sub.keepalive = true
+		s.list(sub)
+	})
+}
+
+// settleAll ends the waits that are over.
+func (s *shard) settleAll() {
+	kept := s.waiting[:0]
+	for _, sub := range s.waiting {
+		if sub.state == gone {
+			continue
+		}
+		if !s.settle(sub) {
+			kept = append(kept, sub)
+			continue
+		}
+		s.list(sub)
+	}
+	clear(s.waiting[len(kept):])
+	s.waiting = kept
+}
