@@ -1,0 +1,247 @@
+package book
+
+import "github.com/depthcast/depthcast/proto"
+
+// record applies the events of one record. On error it returns the event's place;
+// -1: the record as a whole.
+func (b *book) record(r *proto.Batch) (int, *refusal) {
+	if err := b.denominate(r); err != nil {
+		return -1, err
+	}
+	for i := range r.Events {
+		if b.ended {
+			break
+		}
+		if err := b.event(&r.Events[i], r); err != nil {
+			return i, err
+		}
+	}
+	return 0, nil
+}
+
+// denominate makes sure that the book is in the exponents of r's mantissas: those
+// that it names, else the instrument's, else those that the book is in.
+func (b *book) denominate(r *proto.Batch) *refusal {
+	x := b.exponents
+	if b.instrument != nil {
+		x = b.instrument.Exponents
+	}
+	if r.HasExponents {
+		x = r.Exponents
+	}
+	if x == b.exponents {
+		return nil
+	}
+	kinds := kindsOf(r)
+	switch {
+	case kinds&mantissaKinds == 0:
+		return nil
+	case b.whole && kinds&^noBookKinds == 0:
+		return errExponents
+	case !inRange(x):
+		return errBadInstrument
+	}
+	b.rescale(x)
+	return nil
+}
+
+func inRange(x proto.Exponents) bool {
+	return x.Price >= proto.MinExponent && x.Price <= proto.MaxExponent &&
+		x.Qty >= proto.MinExponent && x.Qty <= proto.MaxExponent
+}
+
+// rescale puts the book into other exponents. What it holds is void.
+func (b *book) rescale(x proto.Exponents) {
+	if b.whole && len(b.bids.levels)+len(b.asks.levels) > 0 {
+		b.lose(proto.ReasonNoSnapshot)
+	}
+	b.breaks(proto.SnapshotInstrument)
+	b.tradesBroken = max(b.tradesBroken, proto.SnapshotInstrument)
+	b.trades.forget()
+	b.indicative = proto.Indicative{}
+	b.exponents = x
+}
+
+// event applies one event.
+func (b *book) event(e *proto.Event, r *proto.Batch) *refusal {
+	if e.Kind == proto.EventSnapshot && e.Continued {
+		return b.snapshot(e)
+	}
+	if err := b.install(); err != nil {
+		return err
+	}
+	if 1<<e.Kind&orderKinds != 0 {
+		return b.orderEvent(e, r)
+	}
+	switch e.Kind {
+	case proto.EventSetLevels:
+		return b.setLevels(e)
+	case proto.EventSnapshot:
+		return b.snapshot(e)
+	case proto.EventClear:
+		b.clear(e.SessionStart)
+		return nil
+	case proto.EventInstrument:
+		return b.define(e.Instrument, r)
+	case proto.EventInstrumentEnd:
+		return b.finalize(e)
+	case proto.EventPhase:
+		return b.setPhase(e)
+	case proto.EventStatistics:
+		return b.addStatistics(e.Statistics)
+	case proto.EventTrade:
+		return b.trades.trade(e.Trade, 0, r)
+	case proto.EventTradeCancel:
+		return b.trades.trade(e.Trade, proto.TradeCancellation, r)
+	case proto.EventTradeCorrect:
+		return b.trades.trade(e.Trade, proto.TradeCorrection, r)
+	case proto.EventHeartbeat:
+		return nil
+	}
+	return errUnset
+}
+
+// takes reports whether an event of a book kept in this way can be applied; false
+// without error while the book is not whole.
+func (b *book) takes(k kept) (bool, *refusal) {
+	if !b.whole {
+		b.engine.skipped++
+		return false, nil
+	}
+	if b.kind == keptUndecided {
+		b.kind = k
+	}
+	if b.kind != k {
+		return false, errMixedBook
+	}
+	b.applied++
+	return true, nil
+}
+
+func (b *book) setLevels(e *proto.Event) *refusal {
+	if ok, err := b.takes(keptByLevel); !ok {
+		return err
+	}
+	for i := range e.Bids {
+		if err := b.bids.set(e.Bids[i].Price, e.Bids[i].Qty, e.Bids[i].Count); err != nil {
+			return err
+		}
+	}
+	for i := range e.Asks {
+		if err := b.asks.set(e.Asks[i].Price, e.Asks[i].Qty, e.Asks[i].Count); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *book) orderEvent(e *proto.Event, r *proto.Batch) *refusal {
+	if ok, err := b.takes(keptByOrder); !ok {
+		return err
+	}
+	switch e.Kind {
+	case proto.EventAdd:
+		return b.add(e.Side, e.OrderID, e.Price, e.Qty)
+	case proto.EventModify:
+		return b.modify(e.OrderID, e.Price, e.Qty, e.KeepPriority)
+	case proto.EventReduce:
+		_, err := b.reduce(e)
+		return err
+	case proto.EventReplace:
+		return b.replace(e.OrderID, e.NewOrderID, e.Price, e.Qty)
+	case proto.EventDelete:
+		return b.delete(e.OrderID)
+	}
+	was, err := b.reduce(e)
+	if err != nil || e.Unprintable {
+		return err
+	}
+	t := proto.Trade{ID: e.TradeID, Price: e.Price, Qty: e.Qty, Aggressor: proto.AggressorSell}
+	if !e.HasPrice {
+		t.Price = was.key ^ b.side(was.side).mask
+	}
+	if was.side == proto.Ask {
+		t.Aggressor = proto.AggressorBuy
+	}
+	return b.trades.trade(t, 0, r)
+}
+
+// clear empties the book: whole if a session starts, else until a snapshot.
+func (b *book) clear(sessionStart bool) {
+	b.applied++
+	b.lose(proto.ReasonSourceReset)
+	if sessionStart {
+		b.whole = true
+		b.breaks(proto.SnapshotReset)
+	}
+}
+
+// define takes the definition of the instrument, and its exponents.
+func (b *book) define(i *proto.Instrument, r *proto.Batch) *refusal {
+	switch {
+	case i == nil || !inRange(i.Exponents):
+		return errBadInstrument
+	case r.HasExponents && r.Exponents != i.Exponents:
+		return errExponents
+	}
+	instrument := *i
+	b.instrument = &instrument
+	if i.Exponents != b.exponents {
+		b.rescale(i.Exponents)
+	}
+	return nil
+}
+
+func (b *book) finalize(e *proto.Event) *refusal {
+	switch e.EndReason {
+	case proto.ReasonDelisted, proto.ReasonRenamed, proto.ReasonExpired:
+	default:
+		return errBadEnd
+	}
+	b.lose(e.EndReason)
+	b.ended = true
+	b.end = proto.Event{EndReason: e.EndReason, NewSymbol: e.NewSymbol}
+	return nil
+}
+
+func (b *book) setPhase(e *proto.Event) *refusal {
+	if e.Phase > proto.Closed {
+		return errBadPhase
+	}
+	b.phase, b.indicative = e.Phase, e.Indicative
+	return nil
+}
+
+// addStatistics takes over what is given.
+func (b *book) addStatistics(s *proto.Statistics) *refusal {
+	if s == nil {
+		return errBadStatistics
+	}
+	to := &b.statistics
+	for _, f := range []struct{ from, to *proto.Optional }{
+		{&s.Open, &to.Open}, {&s.High, &to.High}, {&s.Low, &to.Low}, {&s.Last, &to.Last},
+		{&s.PreviousClose, &to.PreviousClose}, {&s.Settlement, &to.Settlement},
+		{&s.Volume, &to.Volume}, {&s.OpenInterest, &to.OpenInterest},
+	} {
+		if f.from.Set {
+			*f.to = *f.from
+		}
+	}
+	return nil
+}
+
+// keepFacts takes from a refused record what stands for itself: definitions,
+// phases and the instrument's end. One that is bad itself is passed over.
+func (b *book) keepFacts(r *proto.Batch) {
+	for i := range r.Events {
+		e := &r.Events[i]
+		switch e.Kind {
+		case proto.EventInstrument:
+			_ = b.define(e.Instrument, r)
+		case proto.EventPhase:
+			_ = b.setPhase(e)
+		case proto.EventInstrumentEnd:
+			_ = b.finalize(e)
+		}
+	}
+}

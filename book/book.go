@@ -1,0 +1,286 @@
+package book
+
+import "github.com/depthcast/depthcast/proto"
+
+// kept says how a book is kept. It is decided by the first event that needs it,
+// and anew by each snapshot and clear.
+type kept uint8
+
+const (
+	keptUndecided kept = iota
+	keptByLevel
+	keptByOrder
+)
+
+// book is one symbol's book, with its state and its views.
+//
+// Invariants: a book that is not whole is empty. In a book by order each level's
+// quantity and count are those of its orders. Views are told of a batch only
+// after all of it was applied.
+type book struct {
+	engine *Engine
+	symbol string
+
+	bids, asks side
+	orders     orders
+	kind       kept
+	parts      parts
+
+	// What the log says beside the levels.
+	exponents  proto.Exponents
+	instrument *proto.Instrument // nil: not defined
+	statistics proto.Statistics
+	phase      proto.Phase
+	indicative proto.Indicative
+	limit      uint32 // levels a side that the source keeps, by its last snapshot; 0: all
+	end        proto.Event
+	ended      bool // by end; nothing is applied any more
+
+	// Where the book stands.
+	chain  chain
+	held   held
+	whole  bool
+	fresh  bool         // the first record makes it whole
+	reason proto.Reason // why it is not whole
+	seq    int64        // of the last record applied; -1: none
+	epoch  uint64
+	times  proto.Times
+	feed   *feed // that the book comes through; nil: not known yet
+	from   *feed // of the record in hand
+
+	// Of the batch in hand: an event held back and its last record.
+	kinds    uint32 // a bit for each kind of event in it
+	need     uint64 // see verdict
+	applied  int    // how many of its events changed something
+	tracking bool   // views follow: note what is touched
+
+	trades trades
+	views  []*View
+	told   condition // what views were last told
+
+	// Why the next thing that views see must be a reset; 0: it need not.
+	broken       proto.SnapshotReason // views of the book
+	tradesBroken proto.SnapshotReason // views of its trades
+}
+
+func newBook(e *Engine, symbol string) *book {
+	b := &book{
+		engine: e, symbol: symbol,
+		bids: newSide(proto.Bid, e.config.MaxLevels), asks: newSide(proto.Ask, e.config.MaxLevels),
+		orders: orders{most: e.config.MaxOrders}, trades: newTrades(e.config.KeptTrades),
+		exponents: proto.DefaultExponents, chain: newChain(), seq: -1, epoch: e.epoch,
+		reason: proto.ReasonNoSnapshot, told: condition{state: proto.Recovering},
+	}
+	if e.catchingUp {
+		b.tradesBroken = proto.SnapshotRecovered
+	}
+	return b
+}
+
+// Bits of kinds.
+const (
+	orderKinds = 1<<proto.EventAdd | 1<<proto.EventModify | 1<<proto.EventReduce |
+		1<<proto.EventExecute | 1<<proto.EventReplace | 1<<proto.EventDelete
+	tradeKinds    = 1<<proto.EventTrade | 1<<proto.EventTradeCancel | 1<<proto.EventTradeCorrect
+	noBookKinds   = tradeKinds | 1<<proto.EventStatistics | 1<<proto.EventHeartbeat
+	mantissaKinds = orderKinds | tradeKinds | 1<<proto.EventSetLevels | 1<<proto.EventSnapshot |
+		1<<proto.EventStatistics
+)
+
+// kindsOf returns a bit for each kind of event in r; unknown kinds count as unset.
+func kindsOf(r *proto.Batch) uint32 {
+	var kinds uint32
+	for i := range r.Events {
+		k := r.Events[i].Kind
+		if k > proto.EventHeartbeat {
+			k = proto.EventNone
+		}
+		kinds |= 1 << k
+	}
+	return kinds
+}
+
+// take judges one record of the symbol and applies it, or holds it back.
+func (b *book) take(r *proto.Batch) (proto.Outcome, error) {
+	v := b.chain.admit(r, b.heals(r))
+	if v.anew && b.seq >= 0 {
+		b.restart(v.lost)
+	}
+	if v.anew {
+		b.epoch = b.epochOf(r)
+	}
+	if v.lost != proto.ReasonNone {
+		b.drop()
+		b.lose(v.lost)
+	}
+	if v.outcome != proto.Applied {
+		b.finish()
+		return v.outcome, nil
+	}
+	kinds := kindsOf(r)
+	if len(b.held.records) == 0 {
+		b.kinds, b.need = 0, v.need
+	}
+	b.kinds, b.need = b.kinds|kinds, min(b.need, v.need)
+	switch {
+	case kinds&(1<<proto.EventNone) != 0:
+		return b.refuse(r, errUnset, -1)
+	case v.overlap && kinds&orderKinds != 0 && b.whole:
+		return b.refuse(r, errPartialOverlap, -1)
+	case r.More:
+		if err := b.hold(r); err != nil {
+			return b.refuse(r, err, -1)
+		}
+		b.finish()
+		return proto.Held, nil
+	}
+	return b.apply(r)
+}
+
+// heals reports whether r may make the book whole though its source sequence is
+// known already: a snapshot, or a further part of one.
+func (b *book) heals(r *proto.Batch) bool {
+	return !b.whole && len(r.Events) > 0 && r.Events[0].Kind == proto.EventSnapshot &&
+		(!r.Events[0].Continued || len(b.held.records) > 0)
+}
+
+// epochOf returns the history that r's seq belongs to.
+func (b *book) epochOf(r *proto.Batch) uint64 {
+	if r.OriginEpoch != 0 {
+		return r.OriginEpoch
+	}
+	return b.engine.epoch
+}
+
+// apply applies what is held and then r, the last record of the batch.
+func (b *book) apply(r *proto.Batch) (proto.Outcome, error) {
+	b.begin()
+	first := r
+	for i := range b.held.records {
+		h := &b.held.records[i]
+		if i == 0 {
+			first = h
+		}
+		if at, err := b.record(h); err != nil {
+			return b.refuse(r, err, at)
+		}
+	}
+	if at, err := b.record(r); err != nil {
+		return b.refuse(r, err, at)
+	}
+	if err := b.close(); err != nil {
+		return b.refuse(r, err, -1)
+	}
+	b.drop()
+	if b.kinds == 1<<proto.EventSnapshot && b.applied == 0 && b.parts.old {
+		b.finish()
+		return proto.Ignored, nil
+	}
+	b.seq = r.Seq
+	if r.OriginEpoch != 0 {
+		b.seq = r.OriginSeq
+	}
+	b.times = proto.Times{VenueFirst: first.VenueTime, Venue: r.VenueTime, Kafka: r.KafkaTime}
+	if b.feed == nil || b.kinds&^noBookKinds != 0 {
+		b.feed = b.from
+	}
+	b.trades.commit()
+	b.finish()
+	return proto.Applied, nil
+}
+
+// begin prepares for the events of a batch.
+func (b *book) begin() {
+	if b.fresh {
+		b.fresh, b.whole = false, true
+	}
+	b.applied, b.parts.old = 0, false
+	b.tracking = b.shown() && b.broken == 0 && len(b.views) > 0
+	b.bids.tracking, b.asks.tracking = b.tracking, b.tracking
+}
+
+// close ends a batch: what must hold after the whole of it, not within.
+func (b *book) close() *refusal {
+	if err := b.install(); err != nil {
+		return err
+	}
+	most := int(b.known())
+	b.trim(&b.bids, most)
+	b.trim(&b.asks, most)
+	if crossed, _ := b.crossing(); crossed && (b.phase == proto.Continuous || b.phase == proto.PhaseUnknown) {
+		return errCrossed
+	}
+	return nil
+}
+
+// known is how many levels a side the source keeps; 0: all.
+func (b *book) known() uint32 {
+	switch {
+	case b.instrument == nil || b.instrument.MaxLevels == 0:
+		return b.limit
+	case b.limit == 0:
+		return b.instrument.MaxLevels
+	}
+	return min(b.limit, b.instrument.MaxLevels)
+}
+
+// crossing reports whether the best bid is above the best ask, or equal to it.
+func (b *book) crossing() (crossed, locked bool) {
+	bid, ok := b.bids.best()
+	ask, too := b.asks.best()
+	return ok && too && bid > ask, ok && too && bid == ask
+}
+
+// refuse ends a batch that cannot be applied: nothing of it is shown. It takes the
+// book with it, unless no event of the batch touches the book.
+func (b *book) refuse(r *proto.Batch, why *refusal, event int) (proto.Outcome, error) {
+	reason := why.reason
+	b.trades.discard()
+	if b.kinds&^noBookKinds == 0 {
+		reason = proto.ReasonNone
+	} else {
+		b.lose(reason)
+		for i := range b.held.records {
+			b.keepFacts(&b.held.records[i])
+		}
+		b.keepFacts(r)
+	}
+	b.drop()
+	b.finish()
+	return proto.Ignored, why.record(b.symbol, event, reason)
+}
+
+// lose empties the book, which is no longer known to be whole.
+func (b *book) lose(reason proto.Reason) {
+	b.empty()
+	b.parts.active = false
+	b.whole, b.fresh, b.reason = false, false, reason
+	b.breaks(proto.SnapshotRecovered)
+}
+
+// empty takes all levels and orders away.
+func (b *book) empty() {
+	b.bids.clear()
+	b.asks.clear()
+	b.orders.clear()
+	b.kind = keptUndecided
+}
+
+// breaks says that views must be reset before they see more of the book; of
+// several reasons the weightiest stays.
+func (b *book) breaks(r proto.SnapshotReason) { b.broken = max(b.broken, r) }
+
+// restart begins another history, whose log says all anew.
+func (b *book) restart(reason proto.Reason) {
+	if reason == proto.ReasonNone {
+		reason = proto.ReasonRecreated
+	}
+	b.drop()
+	b.lose(reason)
+	b.breaks(proto.SnapshotReset)
+	b.tradesBroken = proto.SnapshotReset
+	b.trades.restart()
+	b.seq, b.times = -1, proto.Times{}
+	b.exponents, b.instrument, b.limit = proto.DefaultExponents, nil, 0
+	b.statistics, b.phase, b.indicative = proto.Statistics{}, proto.PhaseUnknown, proto.Indicative{}
+}

@@ -1,0 +1,324 @@
+package book
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/depthcast/depthcast/proto"
+)
+
+// Engine holds the books of one partition. All its methods, and those of its
+// views, are called under the partition's lock.
+type Engine struct {
+	config     Config
+	epoch      uint64
+	begun      bool
+	complete   bool                // books start whole
+	tainted    map[string]struct{} // symbols not listed, of which a record was refused: they do not start whole
+	catchingUp bool
+	stale      uint32 // a bit for each reason, for every feed
+
+	books map[string]*book
+	list  []*book // in order of their first record
+	ended []*book // those of list that have ended, in order of their end
+	feeds map[string]*feed
+	views []*View // open
+
+	heldBytes int // of all books
+	skipped   uint64
+}
+
+// feed is one source of records.
+type feed struct {
+	name  string
+	time  int64  // Kafka time of its last record or heartbeat
+	stale uint32 // a bit for each reason
+}
+
+// New returns an engine without books. It is catching up until CatchingUp(false).
+func New(c Config) (*Engine, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	return &Engine{
+		config: c, catchingUp: true, books: map[string]*book{}, feeds: map[string]*feed{},
+		tainted: map[string]struct{}{},
+	}, nil
+}
+
+// Begin says which history the records to come belong to. complete: the log is
+// read from offset 0 of a source declared complete from there, so that books are
+// whole from their first record on. Another epoch than before makes every book
+// recovering, recreated; the same one again changes nothing.
+func (e *Engine) Begin(epoch uint64, complete bool) {
+	if e.begun && epoch == e.epoch {
+		return
+	}
+	again := e.begun
+	e.begun, e.epoch, e.complete = true, epoch, complete
+	clear(e.tainted)
+	if !again {
+		return
+	}
+	for len(e.ended) > 0 {
+		e.forgetEnded()
+	}
+	for _, b := range e.list {
+		b.restart(proto.ReasonRecreated)
+		b.chain, b.epoch, b.fresh = newChain(), epoch, complete
+		b.finish()
+	}
+}
+
+// Apply applies one record. An error is a *proto.RecordError; the book that it
+// concerns, if any, is recovering then. With an error the outcome means nothing.
+func (e *Engine) Apply(r *proto.Batch) (proto.Outcome, error) {
+	b := e.books[r.Symbol]
+	f, err := e.feed(r.Feed, b)
+	if err != nil {
+		return e.refuse(r, err)
+	}
+	f.time = max(f.time, r.KafkaTime)
+	switch {
+	case r.Symbol == "":
+		if kindsOf(r)&^(1<<proto.EventHeartbeat) != 0 {
+			return e.refuse(r, errNoSymbol)
+		}
+		return proto.Applied, nil
+	case b == nil:
+		if b, err = e.enlist(r.Symbol); err != nil {
+			return e.refuse(r, err)
+		}
+	case b.ended:
+		if kindsOf(r)&(1<<proto.EventInstrument) == 0 {
+			return e.refuse(r, errEnded)
+		}
+		ahead := b.chain
+		if v := ahead.admit(r, false); v.outcome != proto.Applied {
+			b.chain = ahead
+			return v.outcome, nil
+		}
+		b = e.relist(b)
+	}
+	b.from = f
+	outcome, fault := b.take(r)
+	if b.ended {
+		e.ended = append(e.ended, b)
+	}
+	return outcome, fault
+}
+
+// feed returns the feed of that name, first looking where the book of the record is.
+func (e *Engine) feed(name string, b *book) (*feed, *refusal) {
+	if b != nil && b.feed != nil && b.feed.name == name {
+		return b.feed, nil
+	}
+	if f := e.feeds[name]; f != nil {
+		return f, nil
+	}
+	if len(e.feeds) >= e.config.MaxFeeds {
+		return nil, errTooManyFeeds
+	}
+	f := &feed{name: strings.Clone(name)}
+	e.feeds[f.name] = f
+	return f, nil
+}
+
+// refuse refuses a record before its book has seen it.
+func (e *Engine) refuse(r *proto.Batch, why *refusal) (proto.Outcome, error) {
+	reason := why.reason
+	if kindsOf(r)&^noBookKinds == 0 {
+		reason = proto.ReasonNone
+	}
+	if reason != proto.ReasonNone {
+		e.Refuse(r.Symbol, r.Seq, reason)
+	}
+	return proto.Ignored, why.record(r.Symbol, -1, reason)
+}
+
+// enlist makes the book of a symbol, giving up the one that ended longest ago if
+// there is no room.
+func (e *Engine) enlist(symbol string) (*book, *refusal) {
+	if len(e.list) >= e.config.MaxSymbols && len(e.ended) > 0 {
+		e.forgetEnded()
+	}
+	if len(e.list) >= e.config.MaxSymbols {
+		return nil, errTooManySymbols
+	}
+	symbol = strings.Clone(symbol)
+	b := newBook(e, symbol)
+	_, tainted := e.tainted[symbol]
+	b.fresh = e.complete && !tainted
+	delete(e.tainted, symbol)
+	e.books[symbol] = b
+	e.list = append(e.list, b)
+	return b, nil
+}
+
+// relist makes a new book for a symbol whose instrument had ended. It goes on in
+// the log and in the count of trades, but knows nothing of the book.
+func (e *Engine) relist(old *book) *book {
+	b := newBook(e, old.symbol)
+	b.chain, b.epoch, b.seq, b.trades.ordinal = old.chain, old.epoch, old.seq, old.trades.ordinal
+	b.feed = old.feed
+	e.books[b.symbol] = b
+	e.list[slices.Index(e.list, old)] = b
+	e.ended = slices.DeleteFunc(e.ended, func(o *book) bool { return o == old })
+	return b
+}
+
+// forgetEnded gives up the book that ended longest ago.
+func (e *Engine) forgetEnded() {
+	b := e.ended[0]
+	e.ended = e.ended[1:]
+	e.list = slices.DeleteFunc(e.list, func(o *book) bool { return o == b })
+	delete(e.books, b.symbol)
+}
+
+// Refuse says that the record at seq was refused by others, or that records are
+// missing: the symbol's book (every book, if symbol is empty) is recovering with
+// that reason. A symbol not known is not listed for that, but will not start
+// whole. ReasonNone concerns no book.
+func (e *Engine) Refuse(symbol string, seq int64, reason proto.Reason) {
+	if reason == proto.ReasonNone {
+		return
+	}
+	if symbol == "" {
+		e.complete = false
+		for _, b := range e.list {
+			b.missed(seq, reason)
+		}
+		return
+	}
+	if b := e.books[symbol]; b != nil {
+		b.missed(seq, reason)
+		return
+	}
+	if !e.complete {
+		return
+	}
+	if len(e.tainted) >= e.config.MaxSymbols {
+		e.complete = false
+		return
+	}
+	e.tainted[strings.Clone(symbol)] = struct{}{}
+}
+
+// missed says that the record at seq, or records before it, never came.
+func (b *book) missed(seq int64, reason proto.Reason) {
+	if b.ended {
+		return
+	}
+	switch reason {
+	case proto.ReasonTruncated, proto.ReasonRecreated:
+		// Offsets and source sequences may be used again.
+		b.chain = chain{offset: -1, origin: -1, epoch: b.chain.epoch, generation: b.chain.generation}
+	default:
+		b.chain.offset = max(b.chain.offset, seq)
+	}
+	b.drop()
+	b.lose(reason)
+	b.finish()
+}
+
+// CatchingUp says whether records are read that are known to be old. While they
+// are, every book is recovering, catching_up, and views hear of nothing else.
+func (e *Engine) CatchingUp(on bool) {
+	if on == e.catchingUp {
+		return
+	}
+	e.catchingUp = on
+	for _, b := range e.list {
+		if on {
+			b.breaks(proto.SnapshotRecovered)
+			b.tradesBroken = max(b.tradesBroken, proto.SnapshotRecovered)
+		}
+		b.finish()
+	}
+}
+
+// SetStale says that the books of a feed (of every feed, if it is empty) are or
+// are no longer known to be current. The reason is kafka_unreachable, behind or
+// source_silent. A feed not seen yet has no books.
+func (e *Engine) SetStale(name string, reason proto.Reason, on bool) {
+	set := &e.stale
+	if name != "" {
+		f := e.feeds[name]
+		if f == nil {
+			return
+		}
+		set = &f.stale
+	}
+	was := *set
+	if on {
+		*set |= 1 << reason
+	} else {
+		*set &^= 1 << reason
+	}
+	if *set == was {
+		return
+	}
+	for _, b := range e.list {
+		if !b.ended && (name == "" || b.feed != nil && b.feed.name == name) {
+			b.finish()
+		}
+	}
+}
+
+// Tick renews the marks of the open views whose books have something to show. The
+// time now (ns since 1970) is not needed: marks hold the times of records.
+func (e *Engine) Tick(int64) {
+	for _, v := range e.views {
+		v.mark()
+	}
+}
+
+// Open opens the view of key for p, which hears of every change from now on.
+// Errors: proto.ErrUnknownSymbol, ErrNotReady, ErrUnknownChannel, ErrBadView.
+func (e *Engine) Open(key proto.TopicKey, p Publisher) (*View, error) {
+	v, err := e.view(key)
+	if err != nil {
+		return nil, err
+	}
+	v.to, v.last = p, v.book.seq
+	v.book.views = append(v.book.views, v)
+	e.views = append(e.views, v)
+	return v, nil
+}
+
+// Read fills s with the state of key, without a view that stays. Errors as Open.
+func (e *Engine) Read(key proto.TopicKey, s *proto.Snapshot) error {
+	v, err := e.view(key)
+	if err != nil {
+		return err
+	}
+	v.Snapshot(s)
+	return nil
+}
+
+// view makes the view of key as the book stands.
+func (e *Engine) view(key proto.TopicKey) (*View, error) {
+	b := e.books[key.Symbol]
+	if b == nil || b.ended {
+		if e.catchingUp {
+			return nil, fmt.Errorf("book: %s: %w", key.Symbol, proto.ErrNotReady)
+		}
+		return nil, fmt.Errorf("book: %s: %w", key.Symbol, proto.ErrUnknownSymbol)
+	}
+	v := &View{book: b, key: key, depth: int(key.View.Depth)}
+	switch key.Channel {
+	case proto.ChannelTrades:
+		return v, nil
+	case proto.ChannelBook:
+	default:
+		return nil, fmt.Errorf("book: %s: %w", key.Symbol, proto.ErrUnknownChannel)
+	}
+	if key.View.Depth > maxDepth || key.View.Group != 0 {
+		return nil, fmt.Errorf("book: %s: depth %d, group %d: %w", key.Symbol, key.View.Depth, key.View.Group, proto.ErrBadView)
+	}
+	if b.shown() {
+		v.rebuild()
+	}
+	return v, nil
+}

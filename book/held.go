@@ -1,0 +1,72 @@
+package book
+
+import (
+	"slices"
+	"unsafe"
+
+	"github.com/depthcast/depthcast/proto"
+)
+
+// held are the records of an event that continues (`more`), copied, as the codec
+// reuses its batches. They are applied together at the last one.
+type held struct {
+	records []proto.Batch
+	bytes   int // of memory, as charge counts it
+}
+
+// hold keeps a copy of r.
+func (b *book) hold(r *proto.Batch) *refusal {
+	size := charge(r)
+	c := &b.engine.config
+	if len(b.held.records) >= c.HeldRecords || b.held.bytes+size > c.HeldBytes ||
+		b.engine.heldBytes+size > c.HeldBytesAll {
+		return errHeld
+	}
+	b.held.bytes += size
+	b.engine.heldBytes += size
+	b.held.records = append(b.held.records, clone(r))
+	return nil
+}
+
+// drop forgets what is held.
+func (b *book) drop() {
+	b.engine.heldBytes -= b.held.bytes
+	b.held = held{}
+}
+
+// charge is what a copy of r takes in memory.
+func charge(r *proto.Batch) int {
+	size := int(unsafe.Sizeof(*r)) + len(r.Events)*int(unsafe.Sizeof(proto.Event{}))
+	for i := range r.Events {
+		e := &r.Events[i]
+		size += (len(e.Bids) + len(e.Asks)) * int(unsafe.Sizeof(proto.Level{}))
+		size += (len(e.BidOrders) + len(e.AskOrders)) * int(unsafe.Sizeof(proto.Order{}))
+		if e.Instrument != nil {
+			size += int(unsafe.Sizeof(*e.Instrument))
+		}
+		if e.Statistics != nil {
+			size += int(unsafe.Sizeof(*e.Statistics))
+		}
+	}
+	return size
+}
+
+// clone copies r with all that it points to.
+func clone(r *proto.Batch) proto.Batch {
+	c := *r
+	c.Events = slices.Clone(r.Events)
+	for i := range c.Events {
+		e := &c.Events[i]
+		e.Bids, e.Asks = slices.Clone(e.Bids), slices.Clone(e.Asks)
+		e.BidOrders, e.AskOrders = slices.Clone(e.BidOrders), slices.Clone(e.AskOrders)
+		if e.Instrument != nil {
+			instrument := *e.Instrument
+			e.Instrument = &instrument
+		}
+		if e.Statistics != nil {
+			statistics := *e.Statistics
+			e.Statistics = &statistics
+		}
+	}
+	return c
+}

@@ -1,0 +1,169 @@
+package book
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/depthcast/depthcast/proto"
+)
+
+// parts collects a snapshot, which may come in several events. It is installed
+// when the next event is no part of it.
+type parts struct {
+	active               bool // a first part was seen
+	old                  bool // behind the book: its parts are passed over
+	byOrder              bool
+	limit                uint32
+	source               uint64
+	bids, asks           []proto.Level
+	bidOrders, askOrders []proto.Order
+}
+
+// begin starts anew, keeping the memory.
+func (p *parts) begin(e *proto.Event) {
+	*p = parts{
+		active: true, byOrder: byOrder(e), limit: e.MaxLevels, source: e.SourceSeq,
+		bids: p.bids[:0], asks: p.asks[:0], bidOrders: p.bidOrders[:0], askOrders: p.askOrders[:0],
+	}
+}
+
+func byOrder(e *proto.Event) bool {
+	return e.ByOrder || len(e.BidOrders)+len(e.AskOrders) > 0
+}
+
+// snapshot takes one part of a snapshot.
+func (b *book) snapshot(e *proto.Event) *refusal {
+	p := &b.parts
+	switch {
+	case !e.Continued:
+		p.begin(e)
+		p.old = e.SourceSeq != 0 && e.SourceSeq < b.need
+	case !p.active:
+		if !b.whole {
+			// Its first part was lost with the book.
+			b.engine.skipped++
+			return nil
+		}
+		return errContinued
+	}
+	most := b.engine.config
+	switch {
+	case p.old:
+		return nil
+	case p.byOrder && len(e.Bids)+len(e.Asks) > 0, !p.byOrder && byOrder(e):
+		return errMixedBook
+	case len(p.bids)+len(e.Bids) > most.MaxLevels, len(p.asks)+len(e.Asks) > most.MaxLevels:
+		return errTooManyLevels
+	case len(p.bidOrders)+len(e.BidOrders)+len(p.askOrders)+len(e.AskOrders) > most.MaxOrders:
+		return errTooManyOrders
+	}
+	p.bids, p.asks = append(p.bids, e.Bids...), append(p.asks, e.Asks...)
+	p.bidOrders, p.askOrders = append(p.bidOrders, e.BidOrders...), append(p.askOrders, e.AskOrders...)
+	return nil
+}
+
+// install makes the snapshot collected, if any, the book. A live book sees it as
+// a change of every level that differs.
+func (b *book) install() *refusal {
+	p := &b.parts
+	if !p.active {
+		return nil
+	}
+	p.active = false
+	if p.old {
+		return nil
+	}
+	differences := b.tracking && b.whole && b.broken == 0
+	if differences {
+		b.bids.setAside()
+		b.asks.setAside()
+	}
+	b.empty()
+	b.applied++
+	b.whole, b.fresh, b.limit = true, false, p.limit
+	b.chain.source = max(b.chain.source, p.source)
+	if p.byOrder {
+		b.kind = keptByOrder
+		if err := b.fillOrders(&b.bids, p.bidOrders); err != nil {
+			return err
+		}
+		if err := b.fillOrders(&b.asks, p.askOrders); err != nil {
+			return err
+		}
+	} else {
+		b.kind = keptByLevel
+		if err := b.bids.fill(p.bids); err != nil {
+			return err
+		}
+		if err := b.asks.fill(p.asks); err != nil {
+			return err
+		}
+	}
+	if differences {
+		b.bids.touchDifferences(b.bids.aside)
+		b.asks.touchDifferences(b.asks.aside)
+	}
+	return nil
+}
+
+// setAside keeps the levels of s for comparison while s is filled anew.
+func (s *side) setAside() { s.levels, s.aside = s.aside[:0], s.levels }
+
+// fill puts levels into an empty side.
+func (s *side) fill(levels []proto.Level) *refusal {
+	for i := len(levels) - 1; i >= 0; i-- {
+		l := &levels[i]
+		if l.Qty < 0 {
+			return errBadQty
+		}
+		if l.Qty > 0 {
+			s.levels = append(s.levels, level{key: l.Price ^ s.mask, qty: l.Qty, count: l.Count})
+		}
+	}
+	byKey := func(a, b level) int { return cmp.Compare(a.key, b.key) }
+	if !slices.IsSortedFunc(s.levels, byKey) {
+		slices.SortFunc(s.levels, byKey)
+	}
+	for i := 1; i < len(s.levels); i++ {
+		if s.levels[i-1].key == s.levels[i].key {
+			return errDuplicateLevel
+		}
+	}
+	return nil
+}
+
+// fillOrders puts orders, oldest first within a price, into an empty side. It
+// sorts them in place if need be.
+func (b *book) fillOrders(s *side, list []proto.Order) *refusal {
+	bestFirst := func(x, y proto.Order) int { return cmp.Compare(y.Price^s.mask, x.Price^s.mask) }
+	if !slices.IsSortedFunc(list, bestFirst) {
+		slices.SortStableFunc(list, bestFirst)
+	}
+	for i := range list {
+		o := &list[i]
+		key := o.Price ^ s.mask
+		switch {
+		case o.ID == 0:
+			return errZeroOrder
+		case o.Qty <= 0:
+			return errBadQty
+		case b.orders.index.get(o.ID) != 0:
+			return errDuplicateOrder
+		}
+		last := len(s.levels) - 1
+		if last < 0 || s.levels[last].key != key {
+			if len(s.levels) >= s.most {
+				return errTooManyLevels
+			}
+			s.levels = append(s.levels, level{key: key})
+			last++
+		}
+		if s.levels[last].qty > math.MaxInt64-o.Qty {
+			return errOverflow
+		}
+		b.enqueue(s, last, b.orders.take(order{id: o.ID, key: key, qty: o.Qty, side: s.which}))
+	}
+	slices.Reverse(s.levels)
+	return nil
+}

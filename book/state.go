@@ -1,0 +1,134 @@
+package book
+
+import (
+	"math/bits"
+
+	"github.com/depthcast/depthcast/proto"
+)
+
+// condition is all that a status says beside seq and times. A status goes out
+// whenever it changes.
+//
+// The state is decided by the first that holds:
+//
+//	ended                 recovering, with the reason of the end; final
+//	engine catching up    recovering, catching_up
+//	not whole             recovering, with the most recent reason
+//	engine or feed stale  stale: kafka_unreachable before behind before source_silent
+//	else                  live
+type condition struct {
+	state           proto.State
+	reason          proto.Reason
+	phase           proto.Phase
+	indicative      proto.Indicative
+	locked, crossed bool
+	final           bool
+}
+
+func (b *book) condition() condition {
+	c := condition{state: proto.Live, phase: b.phase, indicative: b.indicative}
+	switch {
+	case b.ended:
+		c.state, c.reason, c.final = proto.Recovering, b.end.EndReason, true
+	case b.engine.catchingUp:
+		c.state, c.reason = proto.Recovering, proto.ReasonCatchingUp
+	case !b.whole:
+		c.state, c.reason = proto.Recovering, b.reason
+	default:
+		c.crossed, c.locked = b.crossing()
+		stale := b.engine.stale
+		if b.feed != nil {
+			stale |= b.feed.stale
+		}
+		if stale != 0 {
+			c.state, c.reason = proto.Stale, proto.Reason(bits.TrailingZeros32(stale))
+		}
+	}
+	return c
+}
+
+// shown reports whether views were last told of a book with levels to show.
+func (b *book) shown() bool { return b.told.state != proto.Recovering }
+
+// finish tells the views what has become of the book: a reset where the chain is
+// broken, else the deltas; then the status, if it changed. It is called after
+// every batch and after every change of what condition depends on.
+func (b *book) finish() {
+	c := b.condition()
+	changed := c != b.told
+	if len(b.views) > 0 {
+		b.tell(c, changed)
+	}
+	if c.state != proto.Recovering {
+		b.broken = 0
+	}
+	if !b.engine.catchingUp {
+		b.tradesBroken = 0
+	}
+	b.told = c
+	b.bids.touched, b.asks.touched = b.bids.touched[:0], b.asks.touched[:0]
+	b.trades.told()
+	if verifying {
+		b.verify()
+	}
+	if c.final {
+		b.views = nil
+	}
+}
+
+func (b *book) tell(c condition, changed bool) {
+	visible := c.state != proto.Recovering
+	reset := visible && (b.broken != 0 || !b.shown())
+	if b.tracking && visible && !reset {
+		b.bids.settle()
+		b.asks.settle()
+	}
+	// The views see the new state also when they ask from within a reset.
+	b.told = c
+	for _, v := range b.views {
+		told := false
+		switch {
+		case v.key.Channel == proto.ChannelTrades:
+			told = v.tellTrades()
+		case reset:
+			v.rebuild()
+			v.last = b.seq
+			v.to.Reset(max(b.broken, proto.SnapshotRecovered))
+			told = true
+		case visible:
+			v.delta()
+		}
+		if changed && !told {
+			v.status()
+		}
+	}
+}
+
+// tellTrades publishes the trades of the batch, or resets the view; true if it
+// was reset.
+func (v *View) tellTrades() bool {
+	b := v.book
+	switch {
+	case b.engine.catchingUp:
+	case b.tradesBroken != 0:
+		v.last = b.seq
+		v.to.Reset(b.tradesBroken)
+		return true
+	case len(b.trades.fresh) > 0:
+		v.trades = proto.Trades{PrevSeq: v.last, Seq: b.seq, Trades: b.trades.fresh, Times: b.times}
+		v.last = b.seq
+		v.to.Trades(&v.trades)
+	}
+	return false
+}
+
+func (v *View) status() {
+	b := v.book
+	c := &b.told
+	v.last = b.seq
+	v.condition = proto.Status{
+		Seq: b.seq, State: c.state, Reason: c.reason, Phase: c.phase, Indicative: c.indicative,
+		Final: c.final, NewSymbol: b.end.NewSymbol, Locked: c.locked, Crossed: c.crossed, Times: b.times,
+	}
+	v.to.Status(&v.condition)
+}

@@ -1,0 +1,89 @@
+//go:build verify
+
+package book
+
+import (
+	"fmt"
+
+	"github.com/depthcast/depthcast/proto"
+)
+
+const verifying = true
+
+// verify panics where an invariant of the package does not hold. It is called
+// whenever the views have been told.
+func (b *book) verify() {
+	if !b.whole && (len(b.bids.levels)+len(b.asks.levels) > 0 || b.orders.index.n > 0) {
+		b.broke("it is not whole, but holds levels or orders")
+	}
+	if b.parts.active {
+		b.broke("a snapshot was left uninstalled")
+	}
+	queued := b.verifySide(&b.bids) + b.verifySide(&b.asks)
+	if queued != b.orders.index.n {
+		b.broke("its queues hold %d orders, its index %d", queued, b.orders.index.n)
+	}
+	if b.told.state == proto.Live && !b.whole {
+		b.broke("it is live, but not whole")
+	}
+	for _, v := range b.views {
+		b.verifyView(v)
+	}
+}
+
+func (b *book) broke(format string, args ...any) {
+	panic(fmt.Sprintf("book: %s at seq %d: %s", b.symbol, b.seq, fmt.Sprintf(format, args...)))
+}
+
+// verifySide checks the levels of s and returns how many orders stand in its queues.
+func (b *book) verifySide(s *side) int {
+	orders := 0
+	for i, l := range s.levels {
+		if l.qty <= 0 {
+			b.broke("the level at %d has quantity %d", l.key^s.mask, l.qty)
+		}
+		if i > 0 && s.levels[i-1].key >= l.key {
+			b.broke("the levels at %d and %d are out of order", s.levels[i-1].key^s.mask, l.key^s.mask)
+		}
+		if b.kind == keptByOrder {
+			orders += b.verifyQueue(s, &l)
+		}
+	}
+	return orders
+}
+
+func (b *book) verifyQueue(s *side, l *level) int {
+	var qty int64
+	var count, before uint32
+	for slot := l.head; slot != 0; slot = b.orders.slab[slot].next {
+		o := &b.orders.slab[slot]
+		if o.key != l.key || o.side != s.which || o.prev != before || b.orders.index.get(o.id) != slot {
+			b.broke("order %d stands in the wrong queue, at %d", o.id, l.key^s.mask)
+		}
+		qty += o.qty
+		count++
+		before = slot
+	}
+	if before != l.tail || qty != l.qty || count != l.count {
+		b.broke("the level at %d says %d in %d orders, its queue %d in %d", l.key^s.mask, l.qty, l.count, qty, count)
+	}
+	return int(count)
+}
+
+func (b *book) verifyView(v *View) {
+	if !b.shown() {
+		return
+	}
+	if v.last > b.seq {
+		b.broke("a view is ahead of it, at seq %d", v.last)
+	}
+	if v.key.Channel != proto.ChannelBook {
+		return
+	}
+	fresh := View{book: b, key: v.key, depth: v.depth}
+	fresh.rebuild()
+	if fresh.hash != v.hash || fresh.bidEdge != v.bidEdge || fresh.askEdge != v.askEdge {
+		b.broke("a view of depth %d has hash %08x and edges %d, %d; its levels say %08x, %d, %d", v.depth,
+			v.hash, v.bidEdge, v.askEdge, fresh.hash, fresh.bidEdge, fresh.askEdge)
+	}
+}

@@ -1,0 +1,185 @@
+package book
+
+import (
+	"slices"
+
+	"github.com/depthcast/depthcast/proto"
+)
+
+// Publisher is told what an open view shows: entries in order, each with the
+// book's seq. What it is given is valid only during the call; it may read
+// View.Snapshot then, but must not close the view.
+type Publisher interface {
+	Delta(d *proto.Delta)
+	Trades(t *proto.Trades)
+	Status(s *proto.Status)
+	// Reset says that what was shown is void: View.Snapshot has the new state.
+	Reset(r proto.SnapshotReason)
+	// Mark says what a keepalive may say now; never while recovering.
+	Mark(m proto.Mark)
+}
+
+// maxDepth is the deepest view that is not full.
+const maxDepth = 1000
+
+// View is what one publisher follows of a book: the best levels of both sides, or
+// the trades. It keeps no levels: only how far its window reached and the hash of
+// what it shows.
+//
+// Invariant, while the book is shown: hash and edges are those of the book's top.
+type View struct {
+	book   *book
+	key    proto.TopicKey
+	to     Publisher
+	depth  int
+	closed bool
+
+	last             int64 // seq of the entry before
+	hash             uint32
+	bidEdge, askEdge int64 // keys; see side.edge
+	deltaOut         proto.Delta
+	trades           proto.Trades
+	condition        proto.Status
+}
+
+// rebuild makes hash and edges anew.
+func (v *View) rebuild() {
+	v.hash = 0
+	for _, s := range []*side{&v.book.bids, &v.book.asks} {
+		for _, l := range s.top(v.depth) {
+			v.hash += proto.Mix(s.which, l.key^s.mask, l.qty)
+		}
+	}
+	v.bidEdge, v.askEdge = v.book.bids.edge(v.depth), v.book.asks.edge(v.depth)
+}
+
+// delta tells the publisher what the batch changed in the view: the final state
+// of every level touched that was in the window before or is in it now, and the
+// levels that left or entered it. Nothing if there is none.
+func (v *View) delta() {
+	b, d := v.book, &v.deltaOut
+	if len(b.bids.touched)+len(b.asks.touched) == 0 {
+		return
+	}
+	d.Bids = v.window(&b.bids, &v.bidEdge, d.Bids[:0])
+	d.Asks = v.window(&b.asks, &v.askEdge, d.Asks[:0])
+	if len(d.Bids)+len(d.Asks) == 0 {
+		return
+	}
+	d.PrevSeq, d.Seq, d.Hash, d.Times = v.last, b.seq, v.hash, b.times
+	v.last = b.seq
+	v.to.Delta(d)
+}
+
+// window appends one side's part of a delta, best first, and moves edge and hash on.
+//
+// Levels that nobody touched change sides of the window only between its old and
+// its new edge. They are walked downwards along with the touched ones.
+func (v *View) window(s *side, edge *int64, out []proto.Level) []proto.Level {
+	before, after := *edge, s.edge(v.depth)
+	if len(s.touched) == 0 {
+		return out
+	}
+	*edge = after
+	at := -1 // place of the next level to walk to, down to floor
+	floor := min(before, after)
+	if before != after {
+		at, _ = s.find(max(before, after))
+		at--
+	}
+	entering := after < before
+	shift := func(l *level) {
+		if entering {
+			v.hash += proto.Mix(s.which, l.key^s.mask, l.qty)
+			out = append(out, s.public(l.key, l.qty, l.count, v.key.View.Counts))
+		} else {
+			v.hash -= proto.Mix(s.which, l.key^s.mask, l.qty)
+			out = append(out, s.public(l.key, 0, 0, false))
+		}
+	}
+	for i := range s.touched {
+		t := &s.touched[i]
+		for ; at >= 0 && s.levels[at].key >= floor && s.levels[at].key > t.key; at-- {
+			shift(&s.levels[at])
+		}
+		if at >= 0 && s.levels[at].key == t.key {
+			at--
+		}
+		was, is := t.before, t.after
+		if t.key < before {
+			was = 0
+		}
+		if t.key < after {
+			is = 0
+		}
+		if was == 0 && is == 0 {
+			continue
+		}
+		v.hash += proto.Mix(s.which, t.key^s.mask, is) - proto.Mix(s.which, t.key^s.mask, was)
+		out = append(out, s.public(t.key, is, t.count, v.key.View.Counts))
+	}
+	for ; at >= 0 && s.levels[at].key >= floor; at-- {
+		shift(&s.levels[at])
+	}
+	return out
+}
+
+// Snapshot fills s with what the view shows, reusing its slices. While the book
+// is recovering it shows no levels.
+func (v *View) Snapshot(s *proto.Snapshot) {
+	b, c := v.book, &v.book.told
+	*s = proto.Snapshot{
+		Symbol: b.symbol, Epoch: b.epoch, Seq: b.seq,
+		State: c.state, Reason: c.reason, Phase: c.phase, Indicative: c.indicative,
+		Locked: c.locked, Crossed: c.crossed, Exponents: b.exponents, Times: b.times,
+		Bids: s.Bids[:0], Asks: s.Asks[:0], Trades: s.Trades[:0],
+	}
+	if v.key.Channel == proto.ChannelTrades {
+		s.Trades = b.trades.last(s.Trades)
+		return
+	}
+	known := int(b.known())
+	s.Partial = known != 0 && (v.depth == 0 || v.depth > known)
+	if !b.shown() {
+		return
+	}
+	s.Hash = v.hash
+	s.Bids = v.show(&b.bids, s.Bids)
+	s.Asks = v.show(&b.asks, s.Asks)
+}
+
+// show appends the window of one side, best first.
+func (v *View) show(s *side, out []proto.Level) []proto.Level {
+	top := s.top(v.depth)
+	for i := len(top) - 1; i >= 0; i-- {
+		out = append(out, s.public(top[i].key, top[i].qty, top[i].count, v.key.View.Counts))
+	}
+	return out
+}
+
+// mark tells the publisher what a keepalive may say now.
+func (v *View) mark() {
+	b := v.book
+	if !b.shown() {
+		return
+	}
+	m := proto.Mark{Seq: b.seq, SymbolTime: b.times.Kafka}
+	if v.key.Channel == proto.ChannelBook {
+		m.Hash = v.hash
+	}
+	if b.feed != nil {
+		m.FeedTime = b.feed.time
+	}
+	v.to.Mark(m)
+}
+
+// Close ends the view; its publisher hears no more. Closing again does nothing.
+func (v *View) Close() {
+	if v.closed {
+		return
+	}
+	v.closed = true
+	e := v.book.engine
+	e.views = slices.DeleteFunc(e.views, func(o *View) bool { return o == v })
+	v.book.views = slices.DeleteFunc(v.book.views, func(o *View) bool { return o == v })
+}
