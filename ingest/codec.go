@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/depthcast/depthcast/proto"
 )
@@ -101,27 +99,4 @@ const (
 // key; reason is that of the recovering state which the book enters.
 func refuse(code, symbol string, reason proto.Reason, text string, args ...any) *proto.RecordError {
 	return &proto.RecordError{Code: code, Symbol: symbol, Reason: reason, Err: fmt.Errorf(text, args...)}
-}
-
-// validSymbol reports whether s can be the name of a symbol: 1 to proto.MaxSymbolBytes
-// bytes of UTF-8 without spaces and control characters.
-func validSymbol[T string | []byte](s T) bool {
-	if len(s) == 0 || len(s) > proto.MaxSymbolBytes {
-		return false
-	}
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c <= ' ' || c >= 0x7f {
-			return printable(string(s))
-		}
-	}
-	return true
-}
-
-func printable(s string) bool {
-	for _, r := range s {
-		if unicode.IsSpace(r) || unicode.IsControl(r) {
-			return false
-		}
-	}
-	return utf8.ValidString(s)
 }

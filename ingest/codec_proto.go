@@ -9,13 +9,18 @@ import (
 // protoCodec reads depthcast.v1.Events.
 type protoCodec struct {
 	instruments Instruments
+	names       map[string]string // of symbols, so that a record does not make its own
 	batch       proto.Batch
 }
 
-func newProtoCodec(i Instruments) Codec { return &protoCodec{instruments: i} }
+func newProtoCodec(i Instruments) Codec {
+	return &protoCodec{instruments: i, names: map[string]string{}}
+}
 
 func (c *protoCodec) Decode(rec *Record) (*proto.Batch, error) {
 	b := &c.batch
+	name, known := c.names[string(rec.Key)]
+	b.Symbol = name // the decoder keeps it where it is the same
 	if err := proto.DecodeEvents(rec.Value, b); err != nil {
 		code := CodeMalformed
 		switch {
@@ -28,6 +33,9 @@ func (c *protoCodec) Decode(rec *Record) (*proto.Batch, error) {
 	}
 	if !b.HasExponents {
 		b.Exponents = c.exponents(b)
+	}
+	if !known && b.Symbol == string(rec.Key) && len(c.names) < maxVenueSymbols {
+		c.names[b.Symbol] = b.Symbol
 	}
 	return b, nil
 }

@@ -107,7 +107,7 @@ func (c *Config) validate() error {
 		return errors.New("ingest: an offset is no start for several partitions: give beginning, end or a time")
 	}
 	for symbol, e := range c.Instruments {
-		if !validSymbol(symbol) || !validExponents(e) {
+		if !proto.ValidSymbol(symbol) || !validExponents(e) {
 			return fmt.Errorf("ingest: instrument %q with exponents %d and %d: the symbol must be 1 to %d bytes without spaces, exponents within %d to %d",
 				symbol, e.Price, e.Qty, proto.MaxSymbolBytes, proto.MinExponent, proto.MaxExponent)
 		}

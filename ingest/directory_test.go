@@ -32,7 +32,7 @@ func TestRecordOnWrongPartitionHarmsNobody(t *testing.T) {
 	wrong.records(rec(7, x, "level"), rec(8, x, "garbage"))
 	right.records(rec(1, x, "level"))
 	right.want("apply "+x+"@0", "apply "+x+"@1")
-	wrong.want()
+	wrong.want("refuse "+x+"@7 bad_record", "refuse "+x+"@8 bad_record") // its own books, which do not know it
 	wrong.wantRefused(CodeWrongPartition, 2)
 	if p, ok := d.Find(x); !ok || p != right.Partition {
 		t.Errorf("%s lives in %v", x, p)

@@ -17,8 +17,8 @@
 //	offsets missing                            all: recovering (offset_gap), unless the
 //	                                           Kafka topic is declared compacted or transactional
 //	records gone before they were read         all: recovering (truncated)
-//	the log lost its end                       all: reset, recovering (truncated)
-//	the Kafka topic recreated                  all: reset, another epoch (recreated)
+//	the log lost its end                       all: recovering (truncated)
+//	the Kafka topic recreated                  all: recovering (recreated), another epoch
 //	not caught up with the log                 none is live (catching_up)
 //	no answer from the broker                  all: stale (kafka_unreachable)
 //	too many records behind                    all: stale (behind)

@@ -15,17 +15,18 @@ import (
 // Books is what a partition applies batches to; book.Engine is it. All calls are
 // made under the partition's lock.
 type Books interface {
-	// Begin says that the records that follow belong to the log epoch. Books of
-	// an earlier log are void; they keep their state and reason. complete: the
-	// log is read from offset 0 and tells everything from there, so that a symbol
-	// begins with an empty, whole book.
+	// Begin says that the records that follow belong to the log epoch; books of
+	// another log are void. complete: the log is read from offset 0 and tells
+	// everything from there, so that a symbol begins with an empty, whole book.
 	Begin(epoch uint64, complete bool)
 	// Apply applies a batch, or refuses it as a whole with a *proto.RecordError,
 	// having put its book into recovering if it concerns one. A batch without a
 	// symbol holds heartbeats of its feed.
 	Apply(b *proto.Batch) (proto.Outcome, error)
 	// Refuse puts a book into recovering because of something at the offset seq
-	// that Apply never saw; a symbol without a book gets one. "": every book.
+	// that Apply never saw. A symbol without a book will not begin whole. "":
+	// every book, and no symbol to come begins whole. With ReasonTruncated and
+	// ReasonRecreated offsets may come a second time.
 	Refuse(symbol string, seq int64, reason proto.Reason)
 	// CatchingUp: while on, no book is live.
 	CatchingUp(on bool)
@@ -68,7 +69,6 @@ type Partition struct {
 	target      int64 // caught up when next reaches it; -1: not known
 	codecs      map[string]Codec
 	symbols     map[string]*symbol
-	tainted     proto.Reason // every symbol that starts from here on lacks records; 0: none does
 
 	// Owned by Run's goroutine.
 	topicID       [16]byte // the log being read; see Directory.begin
@@ -251,7 +251,6 @@ func (p *Partition) setCatchingUp(on bool) {
 // forget drops everything that was learnt from an earlier log.
 func (p *Partition) forget() {
 	p.begun, p.complete, p.next, p.target = false, false, 0, -1
-	p.tainted = proto.ReasonNone
 	p.codecs = map[string]Codec{}
 	p.symbols = map[string]*symbol{}
 	p.stats.Symbols.Store(0)

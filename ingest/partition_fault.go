@@ -57,10 +57,8 @@ func (p *Partition) outOfRange(e *OutOfRange) {
 		p.lost(e.LogStart-1, proto.ReasonTruncated)
 		return
 	}
-	// Offsets will come a second time, for other records: nothing known holds.
+	// Offsets will come a second time, for other records.
 	p.next, p.target = e.HighWatermark, min(p.target, e.HighWatermark)
-	p.books.Begin(p.epoch, false)
-	p.complete = false
 	p.lost(max(0, e.HighWatermark-1), proto.ReasonTruncated)
 }
 
@@ -83,9 +81,6 @@ func (p *Partition) gapsBefore(offset int64, gaps []OffsetGap) []OffsetGap {
 // lost says that records up to seq are missing, of whichever symbols. Called
 // under the lock.
 func (p *Partition) lost(seq int64, reason proto.Reason) {
-	if p.complete {
-		p.tainted = reason
-	}
 	clear(p.codecs) // what they hold does not continue either
 	p.books.Refuse("", seq, reason)
 }
@@ -113,25 +108,15 @@ func (p *Partition) keysMoved() {
 	p.Do(func() { p.lost(max(0, p.next-1), proto.ReasonOffsetGap) })
 }
 
-// refuseBook puts the book of a symbol into recovering because rec was not
-// applied to it, now or when the symbol comes to live here.
-func (p *Partition) refuseBook(name string, rec *Record, reason proto.Reason) {
-	if s := p.symbols[name]; s != nil && s.owned {
-		p.books.Refuse(s.name, rec.Offset, reason)
-		return
-	}
-	p.taint(name, rec, reason)
-}
-
 // refused gives up a record that the books have not seen.
 func (p *Partition) refused(rec *Record, err *proto.RecordError) {
 	p.discard(rec, err)
 	switch {
 	case err.Reason == proto.ReasonNone:
-	case validSymbol(rec.Key):
-		p.refuseBook(string(rec.Key), rec, err.Reason)
-	case validSymbol(err.Symbol):
-		p.refuseBook(err.Symbol, rec, err.Reason)
+	case proto.ValidSymbol(string(rec.Key)):
+		p.books.Refuse(string(rec.Key), rec.Offset, err.Reason)
+	case proto.ValidSymbol(err.Symbol):
+		p.books.Refuse(err.Symbol, rec.Offset, err.Reason)
 	default:
 		p.lost(rec.Offset, err.Reason)
 	}

@@ -8,16 +8,15 @@ import (
 	"github.com/depthcast/depthcast/proto"
 )
 
-// symbol is what a partition knows of a symbol that it owns, has owned, or has
-// refused a record of. Guarded by the partition's lock.
+// symbol is what a partition knows of a symbol that it has claimed. Guarded by
+// the partition's lock.
 type symbol struct {
 	name      string
-	first     int64        // Kafka time of its first record here
-	hash      bool         // Kafka's partitioner puts its key here
-	owned     bool         // it lives here, as far as is known
-	final     bool         // and always will
-	tainted   proto.Reason // not owned yet, and lacks records: how its book must begin; 0: nothing amiss
-	defined   bool         // exponents are those of an instrument event
+	first     int64 // Kafka time of its first record here
+	hash      bool  // Kafka's partitioner puts its key here
+	owned     bool  // it lives here, as far as is known
+	final     bool  // and always will
+	defined   bool  // exponents are those of an instrument event
 	exponents proto.Exponents
 }
 
@@ -56,11 +55,9 @@ func (p *Partition) admit(rec *Record) *proto.RecordError {
 	if p.transactional {
 		return refuse(CodeTransactional, "", proto.ReasonBadRecord, "written in a transaction that may have been aborted; the Kafka topic is not declared transactional")
 	}
-	if len(rec.Key) > 0 && validSymbol(rec.Key) {
-		if s := p.symbols[string(rec.Key)]; s == nil || !s.final {
-			if !p.mayOwn(rec, s) {
-				return p.wrongPartition(rec)
-			}
+	if s := p.symbols[string(rec.Key)]; s == nil || !s.final {
+		if proto.ValidSymbol(string(rec.Key)) && !p.mayOwn(rec, s) {
+			return p.wrongPartition(rec)
 		}
 	}
 	if rec.Value == nil {
@@ -83,18 +80,16 @@ func (p *Partition) hashed(key []byte) bool {
 	return p.hasher.Partition(&kgo.Record{Key: key}, p.count) == int(p.id.Partition)
 }
 
-// wrongPartition refuses a record of a symbol that lives elsewhere. The book
-// there is not concerned. Should the symbol ever come to live here, its book
+// wrongPartition refuses a record of a symbol that lives elsewhere, which does
+// not concern the book there. Should the symbol ever come to live here, its book
 // lacks this record.
 func (p *Partition) wrongPartition(rec *Record) *proto.RecordError {
 	name := string(rec.Key)
 	if s := p.symbols[name]; s != nil && s.owned { // the other's claim came later, and is better
 		s.owned = false
 		p.stats.Symbols.Add(-1)
-		p.books.Refuse(name, rec.Offset, proto.ReasonBadRecord)
 	}
-	p.taint(name, rec, proto.ReasonBadRecord)
-	return refuse(CodeWrongPartition, name, proto.ReasonNone, "the symbol lives in another partition")
+	return refuse(CodeWrongPartition, name, proto.ReasonBadRecord, "the symbol lives in another partition")
 }
 
 // codec returns this partition's instance for a format of the table.
@@ -174,8 +169,8 @@ func (s *symbol) define(b *proto.Batch) {
 func (p *Partition) check(rec *Record, b *proto.Batch, format string) (*symbol, *proto.RecordError) {
 	if b.Symbol != string(rec.Key) {
 		// Each of the two may lack a change now; refused sees to the key's.
-		if validSymbol(b.Symbol) && validSymbol(rec.Key) {
-			p.refuseBook(b.Symbol, rec, proto.ReasonBadRecord)
+		if proto.ValidSymbol(b.Symbol) && proto.ValidSymbol(string(rec.Key)) {
+			p.books.Refuse(b.Symbol, rec.Offset, proto.ReasonBadRecord)
 		}
 		return nil, refuse(CodeKeyMismatch, b.Symbol, proto.ReasonBadRecord, "key %.64q, payload %.64q", rec.Key, b.Symbol)
 	}
@@ -191,7 +186,7 @@ func (p *Partition) check(rec *Record, b *proto.Batch, format string) (*symbol, 
 	if s != nil && s.final {
 		return s, nil
 	}
-	if !validSymbol(b.Symbol) {
+	if !proto.ValidSymbol(b.Symbol) {
 		return nil, refuse(CodeBadSymbol, "", proto.ReasonBadRecord, "symbol %.64q", b.Symbol)
 	}
 	return p.claim(rec, b.Symbol, format)
@@ -199,48 +194,25 @@ func (p *Partition) check(rec *Record, b *proto.Batch, format string) (*symbol, 
 
 // claim makes a symbol live here, unless another partition has the better claim.
 func (p *Partition) claim(rec *Record, name, format string) (*symbol, *proto.RecordError) {
-	s := p.know(name, rec)
+	s := p.symbols[name]
 	if s == nil {
-		return nil, refuse(CodeTooManySymbols, name, proto.ReasonNone, "more than %d symbols", p.cfg.MaxSymbols)
+		if len(p.symbols) >= p.cfg.MaxSymbols {
+			return nil, refuse(CodeTooManySymbols, name, proto.ReasonBadRecord, "more than %d symbols", p.cfg.MaxSymbols)
+		}
+		s = &symbol{name: name, first: rec.Time, hash: p.hashed(rec.Key)}
 	}
 	owned, final := p.directory.claim(s.name, p, s.hash, s.first)
 	if !owned {
 		return nil, p.wrongPartition(rec)
 	}
 	s.final = final
-	if s.owned {
-		return s, nil
-	}
-	s.owned = true
-	p.stats.Symbols.Add(1)
-	reason := s.tainted
-	switch {
-	case reason != proto.ReasonNone:
-	case p.tainted != proto.ReasonNone:
-		reason = p.tainted
-	case p.complete && !formats[format].complete:
-		reason = proto.ReasonNoSnapshot
-	default:
-		return s, nil
-	}
-	p.books.Refuse(s.name, max(0, rec.Offset-1), reason)
-	return s, nil
-}
-
-// know returns what is known of a symbol; nil when there is no room for another.
-func (p *Partition) know(name string, rec *Record) *symbol {
-	s := p.symbols[name]
-	if s == nil && len(p.symbols) < p.cfg.MaxSymbols {
-		s = &symbol{name: name, first: rec.Time, hash: p.hashed([]byte(name))}
+	if !s.owned {
+		s.owned = true
 		p.symbols[name] = s
+		p.stats.Symbols.Add(1)
+		if p.complete && !formats[format].complete {
+			p.books.Refuse(name, rec.Offset, proto.ReasonNoSnapshot)
+		}
 	}
-	return s
-}
-
-// taint remembers that a symbol which does not live here lacks rec.
-func (p *Partition) taint(name string, rec *Record, reason proto.Reason) {
-	// Without room nothing is lost: then the symbol can never live here.
-	if s := p.know(name, rec); s != nil {
-		s.tainted = reason
-	}
+	return s, nil
 }

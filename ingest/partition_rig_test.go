@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -151,6 +152,10 @@ type rig struct {
 var rigStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func rigNow() time.Time { return rigStart }
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+func symbolName(i int) string { return fmt.Sprintf("SIM:%d", i) }
 
 // newRig starts a partition; change may alter its topic and bounds.
 func newRig(t *testing.T, change func(*TopicConfig, *Config)) *rig {

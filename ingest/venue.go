@@ -41,7 +41,7 @@ func (v *venueSymbols[T]) find(key []byte) (*venueSymbol[T], *proto.RecordError)
 	if s := v.of[string(key)]; s != nil {
 		return s, nil
 	}
-	if !validSymbol(key) {
+	if !proto.ValidSymbol(string(key)) {
 		return nil, refuse(CodeBadSymbol, "", proto.ReasonBadRecord, "the key is no symbol")
 	}
 	symbol := string(key)
@@ -130,11 +130,14 @@ func (s *jsonText) levels(dst []proto.Level, x proto.Exponents, rest func()) []p
 	return dst
 }
 
-// decimal returns the decimal, in quotes, that must come next.
+// decimal returns the price, a decimal in quotes, that must come next.
 func (s *jsonText) decimal(exponent int8) int64 {
 	text := s.str()
 	if s.err != nil {
 		return 0
+	}
+	if s.seen != nil {
+		return s.see(&s.seen.price, text)
 	}
 	m, err := proto.ParseDecimal(text, exponent)
 	if err != nil {
@@ -143,10 +146,20 @@ func (s *jsonText) decimal(exponent int8) int64 {
 	return m
 }
 
-// quantity is a decimal that must not be negative.
+// quantity returns the quantity, a decimal in quotes that must not be negative,
+// that must come next.
 func (s *jsonText) quantity(exponent int8) int64 {
-	m := s.decimal(exponent)
-	if m < 0 {
+	text := s.str()
+	if s.err != nil {
+		return 0
+	}
+	if s.seen != nil {
+		return s.see(&s.seen.qty, text)
+	}
+	m, err := proto.ParseDecimal(text, exponent)
+	if err != nil {
+		s.err = err
+	} else if m < 0 {
 		s.fail(errNegativeQty)
 	}
 	return m
