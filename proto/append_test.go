@@ -2,6 +2,7 @@ package proto
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 
 	googleproto "google.golang.org/protobuf/proto"
@@ -69,6 +70,27 @@ func tenLevels() *Delta {
 
 var benchForm = TopicForm{Topic: 7, Exponents: Exponents{Price: -2, Qty: -8}}
 
+func TestAppendingToABufferWithRoomDoesNotAllocate(t *testing.T) {
+	buf := make([]byte, 0, 4096)
+	d := tenLevels()
+	s := &Snapshot{Symbol: "SIM:BTC-USD", Bids: d.Bids, Asks: d.Asks, Seq: -1, Exponents: benchForm.Exponents}
+	trades := &Trades{Trades: make([]Trade, 3), Times: d.Times}
+	status, keepalive := &Status{State: Live}, &Keepalive{Seq: 5}
+	batch := &Batch{Symbol: "SIM:BTC-USD", Events: []Event{{Kind: EventSetLevels, Bids: d.Bids}, {Kind: EventAdd, OrderID: 1}}}
+	for _, codec := range []Codec{CodecProto, CodecJSON} {
+		if n := testing.AllocsPerRun(100, func() {
+			codec.AppendDelta(buf, benchForm, d)
+			codec.AppendSnapshot(buf, benchForm, SnapshotInitial, s)
+			codec.AppendTrades(buf, benchForm, trades)
+			codec.AppendStatus(buf, benchForm, status)
+			codec.AppendKeepalive(buf, benchForm, keepalive)
+			AppendEvents(buf, batch)
+		}); n != 0 {
+			t.Errorf("%v: %v allocations", codec, n)
+		}
+	}
+}
+
 func BenchmarkDelta10Levels(b *testing.B) {
 	d := tenLevels()
 	buf := make([]byte, 0, 4096)
@@ -92,4 +114,24 @@ func BenchmarkDelta10Levels(b *testing.B) {
 		out, _ := googleproto.MarshalOptions{}.MarshalAppend(buf, pbDelta(benchForm, d))
 		return out
 	})
+	run("json", func() []byte { return AppendJSONDelta(buf, benchForm, d) })
+}
+
+func BenchmarkSnapshot(b *testing.B) {
+	for _, depth := range []int{10, 100, 1000} {
+		s := &Snapshot{Symbol: "SIM:BTC-USD", Exponents: benchForm.Exponents, State: Live}
+		for i := range int64(depth) {
+			s.Bids = append(s.Bids, Level{Price: 6_160_201 - 3*i, Qty: 167_177_000 + i})
+			s.Asks = append(s.Asks, Level{Price: 6_160_202 + 3*i, Qty: 167_177_000 + i})
+		}
+		buf := make([]byte, 0, 1<<20)
+		for _, codec := range []Codec{CodecProto, CodecJSON} {
+			b.Run(fmt.Sprintf("%v/depth=%d", codec, depth), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					codec.AppendSnapshot(buf, benchForm, SnapshotInitial, s)
+				}
+			})
+		}
+	}
 }

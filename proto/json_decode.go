@@ -1,0 +1,323 @@
+package proto
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/depthcast/depthcast/proto/pb"
+)
+
+// DecodeJSONRequest decodes one text message of a client, whose size the
+// connection has bounded. An error is always a *RequestError.
+func DecodeJSONRequest(text []byte) (*pb.Request, error) {
+	if err := checkJSON(text); err != nil {
+		return nil, badRequest(0, "%w: %w", ErrJSON, err)
+	}
+	members, err := objectMembers(nil, text)
+	if err != nil {
+		return nil, badRequest(0, "%w: %w", ErrJSON, err)
+	}
+	req := &pb.Request{}
+	for _, member := range members {
+		if member.name == "id" {
+			id, err := strconv.ParseUint(string(member.value), 10, 32)
+			if err != nil {
+				return nil, badRequest(0, "%w: id: not a number of 32 bits", ErrJSON)
+			}
+			req.Id = uint32(id)
+		}
+	}
+	kind, err := typeOf(members)
+	if err != nil {
+		return nil, badRequest(req.Id, "%w: %w", ErrJSON, err)
+	}
+	body := bodyOf(requestBodies, kind)
+	if body == nil {
+		return nil, unknownRequest(req.Id, strconv.Quote(kind))
+	}
+	d := jsonDecoder{strict: true, most: MaxRequestItems}
+	err = d.message(req.ProtoReflect().Mutable(body).Message(), members)
+	if errors.Is(err, ErrTooLarge) {
+		return nil, &RequestError{ID: req.Id, Code: pb.ErrorCode_ERROR_CODE_TOO_MANY_ITEMS, Err: err}
+	}
+	if err != nil {
+		return nil, badRequest(req.Id, "%w: %w", ErrJSON, err)
+	}
+	return req, checkRequest(req)
+}
+
+// DecodeJSONFrame decodes one text message of a server. exponents returns those
+// of a topic, as its last ack or snapshot gave them; it is asked only where a
+// frame's decimals need them.
+func DecodeJSONFrame(text []byte, exponents func(topic uint32) (Exponents, bool)) (*pb.Frame, error) {
+	f := &pb.Frame{}
+	if err := decodeJSONFrame(f, text, exponents); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrJSON, err)
+	}
+	return f, nil
+}
+
+func decodeJSONFrame(f *pb.Frame, text []byte, exponents func(topic uint32) (Exponents, bool)) error {
+	if err := checkJSON(text); err != nil {
+		return err
+	}
+	members, err := objectMembers(nil, text)
+	if err != nil {
+		return err
+	}
+	kind, err := typeOf(members)
+	if err != nil {
+		return err
+	}
+	body := bodyOf(frameBodies, kind)
+	if body == nil {
+		return fmt.Errorf("unknown frame %q", kind)
+	}
+	d := jsonDecoder{lookup: exponents, most: maxFrameLevels}
+	for _, member := range members {
+		if member.name == "topic" {
+			topic, err := strconv.ParseUint(string(member.value), 10, 32)
+			if err != nil {
+				return errors.New("topic: not a number of 32 bits")
+			}
+			d.topic = uint32(topic)
+		}
+	}
+	return d.message(f.ProtoReflect().Mutable(body).Message(), members)
+}
+
+func typeOf(members []jsonMember) (string, error) {
+	for _, member := range members {
+		if member.name == "type" {
+			kind, err := jsonText(member.value)
+			if err != nil {
+				return "", fmt.Errorf("type: %w", err)
+			}
+			return kind, nil
+		}
+	}
+	return "", errors.New("no type")
+}
+
+// jsonDecoder decodes the body of one message.
+type jsonDecoder struct {
+	strict bool // unknown words are errors
+	most   int  // items of a list, levels of a side
+	topic  uint32
+	lookup func(topic uint32) (Exponents, bool)
+	x      Exponents
+	known  bool // x is
+}
+
+// message decodes the members of an object into m.
+func (d *jsonDecoder) message(m protoreflect.Message, members []jsonMember) error {
+	info := jsonMessages[m.Descriptor().FullName()]
+	if info.exponents {
+		outer, known := d.x, d.known
+		defer func() { d.x, d.known = outer, known }()
+		if err := d.ownExponents(members); err != nil {
+			return err
+		}
+	}
+	for i := range members {
+		f := info.byName[members[i].name]
+		if f == nil || string(members[i].value) == "null" {
+			continue
+		}
+		if err := d.field(m, f, members[i].value); err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+	}
+	return nil
+}
+
+// ownExponents takes the exponents of a message that has them; absent is 0.
+func (d *jsonDecoder) ownExponents(members []jsonMember) error {
+	d.x, d.known = Exponents{}, true
+	for i := range members {
+		var to *int8
+		switch members[i].name {
+		case "price_exponent":
+			to = &d.x.Price
+		case "qty_exponent":
+			to = &d.x.Qty
+		default:
+			continue
+		}
+		if string(members[i].value) == "null" {
+			continue
+		}
+		v, err := strconv.ParseInt(string(members[i].value), 10, 32)
+		if err != nil {
+			return fmt.Errorf("%s: not a number", members[i].name)
+		}
+		if *to, err = checkExponent(members[i].name, int32(v)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// exponents are those that hold where the decoder is.
+func (d *jsonDecoder) exponents() (Exponents, error) {
+	if !d.known && d.lookup != nil {
+		d.x, d.known = d.lookup(d.topic)
+	}
+	if !d.known {
+		return d.x, fmt.Errorf("the exponents of topic %d are not known", d.topic)
+	}
+	return d.x, nil
+}
+
+func (d *jsonDecoder) field(m protoreflect.Message, f *jsonField, text []byte) error {
+	switch {
+	case f.fd.IsList():
+		list := m.Mutable(f.fd).List()
+		return eachItem(text, d.most, func(index int, item []byte) error {
+			if err := d.item(list, f, item); err != nil {
+				return fmt.Errorf("item %d: %w", index, err)
+			}
+			return nil
+		})
+	case f.form == formLevels:
+		levels, err := d.levels(text)
+		if levels != nil {
+			m.Set(f.fd, protoreflect.ValueOfMessage(levels.ProtoReflect()))
+		}
+		return err
+	case f.form == formOrders:
+		orders, err := d.orders(text)
+		if orders != nil {
+			m.Set(f.fd, protoreflect.ValueOfMessage(orders.ProtoReflect()))
+		}
+		return err
+	case f.fd.Message() != nil:
+		return d.object(m.Mutable(f.fd).Message(), text)
+	}
+	v, err := d.scalar(f, text)
+	if err == nil {
+		m.Set(f.fd, v)
+	}
+	return err
+}
+
+func (d *jsonDecoder) item(list protoreflect.List, f *jsonField, text []byte) error {
+	if f.fd.Message() != nil {
+		return d.object(list.AppendMutable().Message(), text)
+	}
+	v, err := d.scalar(f, text)
+	if err == nil {
+		list.Append(v)
+	}
+	return err
+}
+
+func (d *jsonDecoder) object(m protoreflect.Message, text []byte) error {
+	members, err := objectMembers(nil, text)
+	if err != nil {
+		return err
+	}
+	return d.message(m, members)
+}
+
+// scalar decodes a value that is neither a list nor a message.
+func (d *jsonDecoder) scalar(f *jsonField, text []byte) (v protoreflect.Value, err error) {
+	switch f.fd.Kind() {
+	case protoreflect.BoolKind:
+		if word := string(text); word != "true" && word != "false" {
+			return v, errors.New("neither true nor false")
+		}
+		return protoreflect.ValueOfBool(text[0] == 't'), nil
+	case protoreflect.Uint32Kind:
+		n, err := strconv.ParseUint(string(text), 10, 32)
+		return protoreflect.ValueOfUint32(uint32(n)), asNumber(err)
+	case protoreflect.Sint32Kind:
+		n, err := strconv.ParseInt(string(text), 10, 32)
+		return protoreflect.ValueOfInt32(int32(n)), asNumber(err)
+	case protoreflect.Uint64Kind:
+		n, err := strconv.ParseUint(bareNumber(text), 10, 64)
+		return protoreflect.ValueOfUint64(n), asNumber(err)
+	case protoreflect.Int64Kind, protoreflect.Sfixed64Kind, protoreflect.Sint64Kind:
+		n, err := d.integer(f, text)
+		return protoreflect.ValueOfInt64(n), err
+	}
+	s, err := jsonBytes(text)
+	if err != nil {
+		return v, err
+	}
+	switch f.fd.Kind() {
+	case protoreflect.StringKind:
+		return protoreflect.ValueOfString(string(s)), nil
+	case protoreflect.BytesKind:
+		b, err := base64.StdEncoding.Strict().DecodeString(string(s))
+		return protoreflect.ValueOfBytes(b), err
+	case protoreflect.EnumKind:
+		number, known := f.words.numbers[string(s)]
+		if !known && d.strict {
+			return v, fmt.Errorf("unknown word %q", s)
+		}
+		return protoreflect.ValueOfEnum(number), nil
+	case protoreflect.Fixed32Kind:
+		n, err := parseHex(s, 8)
+		return protoreflect.ValueOfUint32(uint32(n)), err
+	case protoreflect.Fixed64Kind:
+		n, err := parseHex(s, 16)
+		return protoreflect.ValueOfUint64(n), err
+	}
+	return v, fmt.Errorf("no JSON form for %v", f.fd.Kind())
+}
+
+// integer decodes a signed number of 64 bits or a decimal.
+func (d *jsonDecoder) integer(f *jsonField, text []byte) (int64, error) {
+	if f.form == formPlain {
+		n, err := strconv.ParseInt(bareNumber(text), 10, 64)
+		return n, asNumber(err)
+	}
+	x, err := d.exponents()
+	if err != nil {
+		return 0, err
+	}
+	if f.form == formQty {
+		return parseJSONDecimal(text, x.Qty)
+	}
+	return parseJSONDecimal(text, x.Price)
+}
+
+func parseJSONDecimal(text []byte, exponent int8) (int64, error) {
+	s, err := jsonBytes(text)
+	if err != nil {
+		return 0, err
+	}
+	return ParseDecimal(s, exponent)
+}
+
+// bareNumber returns the digits of a number with or without quotes.
+func bareNumber(text []byte) string {
+	if len(text) > 1 && text[0] == '"' {
+		text = text[1 : len(text)-1]
+	}
+	return string(text)
+}
+
+// asNumber says in one way what strconv says in several.
+func asNumber(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, strconv.ErrRange):
+		return errors.New("number out of range")
+	}
+	return errors.New("not a whole number")
+}
+
+func parseHex(s []byte, digits int) (uint64, error) {
+	n, err := strconv.ParseUint(string(s), 16, 64)
+	if err != nil || len(s) != digits {
+		return 0, fmt.Errorf("not %d hexadecimal digits", digits)
+	}
+	return n, nil
+}
