@@ -21,6 +21,8 @@ import (
 // A claim is final when nothing can outrank it: at once when the first two speak
 // for it fully, otherwise when all partitions have caught up. Later, first come,
 // first served. Only symbols with final claims can be found.
+//
+// Partitions ask while they hold their own lock; the directory takes no other.
 type Directory struct {
 	mu       sync.RWMutex
 	claims   map[string]claim

@@ -211,7 +211,7 @@ func (p *Partition) claim(rec *Record, name, format string) (*symbol, *proto.Rec
 		p.symbols[name] = s
 		p.stats.Symbols.Add(1)
 		if p.complete && !formats[format].complete {
-			p.books.Refuse(name, rec.Offset, proto.ReasonNoSnapshot)
+			p.books.Refuse(name, rec.Offset-1, proto.ReasonNoSnapshot) // rec itself is still to come
 		}
 	}
 	return s, nil

@@ -95,7 +95,7 @@ func TestBooksHearOfLossesBeforeASymbolBegins(t *testing.T) {
 		raw := rec(3, "X", "level")
 		raw.ContentType = "text/x-raw-test"
 		r.records(rec(0, "Y", "level"), raw)
-		r.want("apply Y@0", "refuse X@3 no_snapshot", "apply X@3")
+		r.want("apply Y@0", "refuse X@2 no_snapshot", "apply X@3")
 	})
 	t.Run("a log not read from offset 0", func(t *testing.T) {
 		r := newRig(t, complete)
@@ -185,6 +185,20 @@ func TestEveryRecordOfAFetchIsAppliedInOrder(t *testing.T) {
 	r.records(rs...)
 	if want := []int64{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}; !slices.Equal(seqs, want) {
 		t.Errorf("applied %v", seqs)
+	}
+}
+
+func TestDoIsServedWhileRecordsNeverEnd(t *testing.T) {
+	r := newRig(t, nil)
+	served := make(chan struct{})
+	go r.Do(func() { close(served) })
+	for offset := int64(0); ; offset++ {
+		r.records(rec(offset, "X", "level"))
+		select {
+		case <-served:
+			return
+		default:
+		}
 	}
 }
 
