@@ -10,7 +10,7 @@ import (
 
 // Every value of an enum has one word, in lower case without the enum's prefix
 // (STATE_CATCHING_UP: "catching_up"): the same in JSON, metrics, logs and
-// documents. The zero value has the word "none"; JSON leaves it out instead.
+// documents. The zero value has the word "none", which JSON leaves out.
 
 // noWord stands for numbers that are not values of their enum.
 const noWord = "invalid"
@@ -24,7 +24,7 @@ func wordsOf(d protoreflect.EnumDescriptor) *enumWords {
 	values := d.Values()
 	w := &enumWords{words: make([]string, values.Len()), numbers: make(map[string]protoreflect.EnumNumber)}
 	prefix := strings.TrimSuffix(string(values.ByNumber(0).Name()), "UNSPECIFIED")
-	w.words[0] = "none"
+	w.words[0], w.numbers["none"] = "none", 0
 	for i := range values.Len() {
 		v := values.Get(i)
 		if v.Number() != 0 {
