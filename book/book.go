@@ -172,6 +172,9 @@ func (b *book) apply(r *proto.Batch) (proto.Outcome, error) {
 		return b.refuse(r, err, -1)
 	}
 	b.drop()
+	if !b.parts.old {
+		b.chain.source = max(b.chain.source, b.parts.source)
+	}
 	if b.kinds == 1<<proto.EventSnapshot && b.applied == 0 && b.parts.old {
 		b.finish()
 		return proto.Ignored, nil
@@ -194,7 +197,7 @@ func (b *book) begin() {
 	if b.fresh {
 		b.fresh, b.whole = false, true
 	}
-	b.applied, b.parts.old = 0, false
+	b.applied, b.parts.old, b.parts.source = 0, false, 0
 	b.tracking = b.shown() && b.broken == 0 && len(b.views) > 0
 	b.bids.tracking, b.asks.tracking = b.tracking, b.tracking
 }

@@ -82,7 +82,6 @@ func (b *book) install() *refusal {
 	b.empty()
 	b.applied++
 	b.whole, b.fresh, b.limit = true, false, p.limit
-	b.chain.source = max(b.chain.source, p.source)
 	if p.byOrder {
 		b.kind = keptByOrder
 		if err := b.fillOrders(&b.bids, p.bidOrders); err != nil {

@@ -1,0 +1,285 @@
+package book
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/depthcast/depthcast/proto"
+	"pgregory.net/rapid"
+)
+
+// chooser makes the choices of a run: a seeded generator, or rapid, which shrinks.
+type chooser func(n int) int
+
+// TestEveryViewEqualsTheNaiveBookAfterEveryEvent drives a book and the naive one
+// with the same seeded records, by level and by order, good and bad: 100,000 events.
+func TestEveryViewEqualsTheNaiveBookAfterEveryEvent(t *testing.T) {
+	for _, byOrder := range []bool{false, true} {
+		t.Run(fmt.Sprintf("byOrder=%v", byOrder), func(t *testing.T) {
+			random := rand.New(rand.NewPCG(1, 2))
+			m := newMarket(t, random.IntN, byOrder)
+			for m.events < 50_000 {
+				m.step()
+			}
+			if m.live < m.records/3 || m.refused < 100 || m.resets < 100 || m.deltas < 10_000 {
+				t.Fatalf("the run proves little: %d records, live after %d, %d refused, %d resets, %d deltas", m.records, m.live, m.refused, m.resets, m.deltas)
+			}
+		})
+	}
+}
+
+func TestAnyRunOfRecordsKeepsViewsRight(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		draw := func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "") }
+		m := newMarket(t, draw, draw(2) == 1)
+		for range 1 + draw(40) {
+			m.step()
+		}
+	})
+}
+
+var marketViews = []proto.View{
+	{Depth: 1}, {Depth: 2}, {Depth: 3, Counts: true}, {Depth: 5}, {Depth: 10, Counts: true}, {}, {Counts: true},
+}
+
+// market feeds one symbol's book and compares it after every record.
+type market struct {
+	fatalf  func(string, ...any)
+	choose  chooser
+	byOrder bool
+	engine  *Engine
+	naive   *naive
+	seq     int64
+	source  uint64 // newest source sequence sent
+	nextID  uint64
+	clients []*client
+	held    []proto.Event // of an event that continues
+
+	records, events, live, refused, resets, deltas int
+}
+
+type fataler interface{ Fatalf(string, ...any) }
+
+func newMarket(t fataler, choose chooser, byOrder bool) *market {
+	e, err := New(Config{})
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	e.Begin(7, true)
+	e.CatchingUp(false)
+	m := &market{fatalf: t.Fatalf, choose: choose, byOrder: byOrder, engine: e, nextID: 1}
+	m.naive = &naive{whole: true, levels: map[naiveKey]proto.Level{}}
+	// The first record makes the symbol known.
+	m.send([]proto.Event{{Kind: proto.EventHeartbeat}}, 1, 1, false)
+	for _, v := range marketViews {
+		m.join(v)
+	}
+	return m
+}
+
+// step sends one record and compares everything.
+func (m *market) step() {
+	var events []proto.Event
+	for range 1 + m.choose(3) {
+		events = append(events, m.event())
+	}
+	first := m.source + 1
+	last := first + uint64(m.choose(3))
+	more := m.choose(20) == 0
+	if len(m.held) == 0 && !more {
+		switch m.choose(60) {
+		case 0: // a hole
+			first, last = first+1, last+1
+		case 1: // seen before
+			first, last = 1, m.source
+		case 2: // seen in part
+			first = m.source
+		}
+	}
+	m.send(events, first, last, more)
+	if m.choose(30) == 0 {
+		i := m.choose(len(m.clients))
+		m.clients[i].view.Close()
+		m.clients = slices.Delete(m.clients, i, i+1)
+		m.join(marketViews[m.choose(len(marketViews))])
+	}
+}
+
+// send applies a record to both books. The naive one gets the records of an event
+// that continues as one.
+func (m *market) send(events []proto.Event, first, last uint64, more bool) {
+	if slices.ContainsFunc(events, func(e proto.Event) bool { return e.Kind == proto.EventNone }) {
+		more = false // refused as soon as it is seen
+	}
+	r := &proto.Batch{Symbol: "SIM:A", Feed: "f", Seq: m.seq, FirstSourceSeq: first, LastSourceSeq: last, Events: slices.Clone(events), More: more}
+	m.seq += 1 + int64(m.choose(2))
+	m.source = max(m.source, last)
+	m.records++
+	m.events += len(events)
+	outcome, err := m.engine.Apply(r)
+	clear(r.Events)
+	m.held = append(m.held, events...)
+	if more {
+		if outcome != proto.Held || err != nil {
+			m.fatalf("a record that continues: outcome %d, %v", outcome, err)
+		}
+		m.compare()
+		return
+	}
+	if len(m.held) > len(events) {
+		first = m.naive.source + 1
+	}
+	next, refused := m.naive.apply(&proto.Batch{Events: m.held, FirstSourceSeq: first, LastSourceSeq: last})
+	m.naive, m.held = next, nil
+	if refused != (err != nil) {
+		m.fatalf("seq %d: refused by the naive book: %v; engine says %d, %v", r.Seq, refused, outcome, err)
+	}
+	if refused {
+		m.refused++
+	}
+	m.compare()
+}
+
+// event makes an event, for the most part a good one.
+func (m *market) event() proto.Event {
+	levels := func(side proto.Side, n int, least int64) []proto.Level {
+		var list []proto.Level
+		for range n {
+			list = append(list, proto.Level{Price: m.price(side), Qty: least + int64(m.choose(6)), Count: uint32(m.choose(3))})
+		}
+		return list
+	}
+	switch k := m.choose(200); {
+	case k < 6 || k < 40 && !m.naive.whole:
+		return m.snapshot()
+	case k < 7:
+		return proto.Event{Kind: proto.EventClear, SessionStart: m.choose(2) == 0}
+	case k < 12:
+		return proto.Event{Kind: proto.EventPhase, Phase: proto.Phase(m.choose(6))}
+	case k < 14:
+		return proto.Event{Kind: proto.EventTrade, Trade: proto.Trade{Price: 100, Qty: int64(m.choose(6))}}
+	case k == 14:
+		return proto.Event{Kind: proto.EventNone}
+	case k == 15: // of the other kind of book
+		return proto.Event{Kind: proto.EventDelete, OrderID: 1 << 60}
+	case k == 16:
+		return proto.Event{Kind: proto.EventSetLevels, Bids: levels(proto.Bid, 1, -1)}
+	case m.byOrder:
+		return m.orderEvent()
+	}
+	return proto.Event{Kind: proto.EventSetLevels, Bids: levels(proto.Bid, m.choose(4), 0), Asks: levels(proto.Ask, m.choose(4), 0)}
+}
+
+// price is one of few, so that levels meet; a few cross.
+func (m *market) price(side proto.Side) int64 {
+	away := int64(m.choose(16))
+	if m.choose(400) == 0 {
+		away = -2
+	}
+	if side == proto.Bid {
+		return 99 - away
+	}
+	return 101 + away
+}
+
+func (m *market) snapshot() proto.Event {
+	e := proto.Event{Kind: proto.EventSnapshot, ByOrder: m.byOrder, MaxLevels: uint32(m.choose(4) * 6)}
+	for _, side := range []proto.Side{proto.Bid, proto.Ask} {
+		var levels []proto.Level
+		var orders []proto.Order
+		for range m.choose(14) {
+			price := m.price(side)
+			m.nextID++
+			orders = append(orders, proto.Order{ID: m.nextID, Price: price, Qty: 1 + int64(m.choose(5))})
+			if m.choose(100) == 0 || !slices.ContainsFunc(levels, func(l proto.Level) bool { return l.Price == price }) {
+				levels = append(levels, proto.Level{Price: price, Qty: 1 + int64(m.choose(5)), Count: uint32(m.choose(3))})
+			}
+		}
+		switch {
+		case m.byOrder && side == proto.Bid:
+			e.BidOrders = orders
+		case m.byOrder:
+			e.AskOrders = orders
+		case side == proto.Bid:
+			e.Bids = levels
+		default:
+			e.Asks = levels
+		}
+	}
+	return e
+}
+
+func (m *market) orderEvent() proto.Event {
+	side := proto.Side(1 + m.choose(2))
+	m.nextID++
+	if len(m.naive.orders) == 0 || m.choose(3) == 0 {
+		return proto.Event{Kind: proto.EventAdd, OrderID: m.nextID, Side: side, Price: m.price(side), Qty: 1 + int64(m.choose(5))}
+	}
+	o := m.naive.orders[m.choose(len(m.naive.orders))]
+	e := proto.Event{Kind: proto.EventModify + proto.EventKind(m.choose(5)), OrderID: o.id, NewOrderID: m.nextID, Price: m.price(o.side), Qty: 1 + int64(m.choose(5))}
+	switch {
+	case e.Kind == proto.EventModify && m.choose(2) == 0:
+		e.KeepPriority, e.Price = true, o.price
+	case e.Kind == proto.EventModify && m.choose(3) == 0:
+		e.Price = o.price
+	case e.Kind == proto.EventReduce || e.Kind == proto.EventExecute:
+		if m.choose(60) > 0 {
+			e.Qty = min(e.Qty, o.qty)
+		}
+		e.HasQtyAfter, e.QtyAfter = m.choose(2) == 0, o.qty-e.Qty
+	}
+	switch m.choose(150) {
+	case 0:
+		e.OrderID = 1 << 50
+	case 1:
+		e.NewOrderID = o.id
+	case 2:
+		e.Qty = 0
+	}
+	return e
+}
+
+func (m *market) compare() {
+	b := m.engine.books["SIM:A"]
+	n := m.naive
+	if state := m.engine.Symbols()[0].State; (state == proto.Live) != n.whole {
+		m.fatalf("seq %d: state %d, the naive book is whole: %v", b.seq, state, n.whole)
+	}
+	if n.whole {
+		m.live++
+	}
+	if b.kind == keptByOrder {
+		m.compareQueue(&b.bids, b, n.queue(proto.Bid))
+		m.compareQueue(&b.asks, b, n.queue(proto.Ask))
+	}
+	var s proto.Snapshot
+	for _, c := range m.clients {
+		bids, asks := n.view(proto.Bid, c.view.key.View), n.view(proto.Ask, c.view.key.View)
+		if !n.whole {
+			bids, asks = nil, nil
+		}
+		c.view.Snapshot(&s)
+		if !slices.Equal(s.Bids, bids) || !slices.Equal(s.Asks, asks) {
+			m.fatalf("seq %d: view %+v shows\n%v %v\nthe naive book has\n%v %v", b.seq, c.view.key.View, s.Bids, s.Asks, bids, asks)
+		}
+		if s.Hash != proto.HashLevels(bids, asks) {
+			m.fatalf("seq %d: view %+v has hash %08x", b.seq, c.view.key.View, s.Hash)
+		}
+		c.compare(bids, asks, n.whole)
+	}
+}
+
+func (m *market) compareQueue(s *side, b *book, want []naiveOrder) {
+	var got []naiveOrder
+	for i := len(s.levels) - 1; i >= 0; i-- {
+		for slot := s.levels[i].head; slot != 0; slot = b.orders.slab[slot].next {
+			o := b.orders.slab[slot]
+			got = append(got, naiveOrder{o.id, o.side, o.key ^ s.mask, o.qty})
+		}
+	}
+	if !slices.Equal(got, want) {
+		m.fatalf("seq %d: queue\n%v\nnaive\n%v", b.seq, got, want)
+	}
+}
