@@ -91,6 +91,27 @@ func TestOwnerDoesNotDependOnReadingOrder(t *testing.T) {
 	}
 }
 
+func TestClaimsOfARecreatedKafkaTopicAreVoid(t *testing.T) {
+	d := newDirectory()
+	a, b := newRigIn(t, d, PartitionID{"events", 0}, nil), newRigIn(t, d, PartitionID{"events", 1}, nil)
+	x, y := symbolAt(0), symbolAt(1)
+	a.records(rec(0, x, "level"))
+	b.records(rec(0, y, "level"))
+	b.give(Fetched{}, &Recreated{WasID: [16]byte{1}, IsID: [16]byte{2}})
+	if len(d.Symbols()) != 0 {
+		t.Errorf("still known: %v", d.Symbols())
+	}
+	// a has not noticed yet: what it reads is of the old log, and claims nothing.
+	a.records(rec(1, symbolAt(2), "level"))
+	a.wantRefused(CodeWrongPartition, 1)
+	b.records(rec(0, x, "level")) // nobody else has records of it in the new log
+	a.give(Fetched{}, &Recreated{WasID: [16]byte{1}, IsID: [16]byte{2}})
+	a.records(rec(0, y, "level"))
+	if p, ok := d.Find(x); !ok || p != b.Partition {
+		t.Errorf("%s lives in %v", x, p)
+	}
+}
+
 func TestSymbolIsNotFoundWhileItsPartitionIsInDoubt(t *testing.T) {
 	d := newDirectory()
 	a := newRigIn(t, d, PartitionID{"events", 0}, nil)

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/depthcast/depthcast/proto"
 )
 
@@ -171,6 +173,44 @@ func TestKafkaBrokerThatFreezesMakesBooksStaleAndBack(t *testing.T) {
 	s.await("stale kafka_unreachable false", 1)
 	l.produce(events, levels("SIM:A", 1))
 	s.await("apply SIM:A", 1)
+}
+
+func TestKafkaNodesAgreeOnEpochs(t *testing.T) {
+	l := newLab(t)
+	events := l.topic(2, nil)
+	epochs := func() []string {
+		begun := slices.DeleteFunc(start(l, Config{KafkaTopics: []TopicConfig{{Name: events}}}).await("begin", 2),
+			func(c string) bool { return !strings.HasPrefix(c, "begin") })
+		slices.Sort(begun)
+		return begun
+	}
+	a, b := epochs(), epochs()
+	if !slices.Equal(a, b) || a[0] == a[1] {
+		t.Errorf("epochs of one node %q, of another %q", a, b)
+	}
+}
+
+func TestWatcherFindingsReachThePartitions(t *testing.T) {
+	r, other := newRig(t, nil), newRigIn(t, newDirectory(), PartitionID{"more", 0}, nil)
+	in := &Ingest{partitions: []*Partition{r.Partition, other.Partition}, log: quiet, logLimit: rate.NewLimiter(0, 0)}
+	here := PartitionID{KafkaTopic: "events"}
+	in.watched(WatchEvent{Kind: WatchOffsets, Partition: here, Offsets: Offsets{HighWatermark: 7}})
+	if a, b := r.Stats().Lag(), other.Stats().Lag(); a != 7 || b != 0 {
+		t.Errorf("lags %d and %d, want 7 and 0", a, b)
+	}
+	in.watched(WatchEvent{Kind: WatchShrunk, Partition: here})
+	in.watched(WatchEvent{Kind: WatchRecreated, Partition: here})
+	if a, b := r.source.rechecks.Load(), other.source.rechecks.Load(); a != 2 || b != 0 {
+		t.Errorf("%d and %d rechecks, want 2 and 0", a, b)
+	}
+	r.want()
+	in.watched(WatchEvent{Kind: WatchPartitionAdded, Partition: PartitionID{"events", 3}})
+	r.want("refuse @0 offset_gap")
+	other.want()
+	for _, k := range []WatchKind{WatchUnreachable, WatchMissing, WatchReachable} {
+		in.watched(WatchEvent{Kind: k, Since: rigStart})
+	}
+	r.want()
 }
 
 func TestIngestSaysAtOnceWhatIsWrong(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,10 +78,13 @@ type script struct {
 	id    PartitionID
 	asked chan struct{} // Next was called: what was handed out before is done with
 	steps chan answer
+
+	rechecks atomic.Int64
 }
 
 func (s *script) Partition() PartitionID { return s.id }
 func (s *script) Close() error           { return nil }
+func (s *script) Recheck()               { s.rechecks.Add(1) }
 
 func (s *script) Next(ctx context.Context) (Fetched, error) {
 	select {
