@@ -46,6 +46,12 @@ type item struct {
 
 type entry = ring.Entry[item]
 
+// runs reports whether the frame of an entry may stand in a run behind others: not
+// a reset, which has none, nor what ends a subscription.
+func (i *item) runs() bool {
+	return i.kind != kindReset && (i.kind != kindStatus || !i.status.Final)
+}
+
 // One allocation holds an entry and what it refers to.
 type (
 	deltaEntry struct {
@@ -78,6 +84,7 @@ type snapshot struct {
 	since    uint64 // position of the last reset up to it, before which nobody may resume; 0: none
 	status   *entry // last status entry up to it; nil: none since the topic was opened
 	ordinal  uint64 // trades channel: of the last trade up to it
+	void     bool   // there is nothing to show: joiners wait
 	state    proto.Snapshot
 
 	frames [proto.SnapshotReset + 1]frames // by reason
@@ -85,9 +92,6 @@ type snapshot struct {
 
 // levels returns what it weighs against a net delta.
 func (s *snapshot) levels() uint64 { return uint64(len(s.state.Bids) + len(s.state.Asks)) }
-
-// void reports whether there is no state to show yet.
-func (s *snapshot) void() bool { return s.state.State == proto.Recovering }
 
 // final returns the status entry that ended the instrument, if it lies within s.
 func (s *snapshot) final() *entry {

@@ -45,6 +45,7 @@ type Hub struct {
 	// no other lock: nothing is called while it is held.
 	mu         sync.Mutex
 	topics     map[proto.TopicKey]*Topic
+	ended      map[*Topic]struct{} // whose instrument has ended, and whose key another topic has
 	lastNumber uint32
 	closed     bool
 	emptied    chan struct{} // closed when the hub is and the last connection has gone
@@ -61,6 +62,7 @@ func New(c Config) (*Hub, error) {
 		budget:  ring.NewBudget(c.AllRingsBytes),
 		merged:  newMergedFrames(c.MergedBytes),
 		topics:  make(map[proto.TopicKey]*Topic),
+		ended:   make(map[*Topic]struct{}),
 		emptied: make(chan struct{}),
 		shards:  make([]*shard, c.Shards),
 	}
@@ -169,18 +171,27 @@ func (h *Hub) reserve(key proto.TopicKey) (*Topic, error) {
 		return nil, ErrClosed
 	}
 	t := h.topics[key]
-	if t == nil {
-		if len(h.topics) >= h.config.MaxTopics {
+	if t == nil || t.ended.Load() {
+		if len(h.topics)+len(h.ended) >= h.config.MaxTopics {
 			return nil, errOverloaded
 		}
 		var err error
 		if t, err = newTopic(h, key); err != nil {
 			return nil, err
 		}
-		h.topics[key] = t
+		h.replace(t)
 	}
 	t.readers++
 	return t, nil
+}
+
+// replace makes t the topic of its key. One that has ended goes on under no name
+// until its readers have left. Under mu.
+func (h *Hub) replace(t *Topic) {
+	if old := h.topics[t.key]; old != nil {
+		h.ended[old] = struct{}{}
+	}
+	h.topics[t.key] = t
 }
 
 // open opens the view of t. One that cannot be opened is forgotten, so that the
@@ -190,7 +201,9 @@ func (h *Hub) open(t *Topic) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err != nil {
-		delete(h.topics, t.key)
+		if h.topics[t.key] == t {
+			delete(h.topics, t.key)
+		}
 		return err
 	}
 	h.lastNumber++
@@ -224,6 +237,12 @@ func (h *Hub) takeIdle(due func(*Topic) bool) []*Topic {
 	for key, t := range h.topics {
 		if t.readers == 0 && due(t) {
 			delete(h.topics, key)
+			idle = append(idle, t)
+		}
+	}
+	for t := range h.ended {
+		if t.readers == 0 && due(t) {
+			delete(h.ended, t)
 			idle = append(idle, t)
 		}
 	}

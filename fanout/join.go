@@ -13,7 +13,7 @@ import (
 func (p *plan) snapshot(sub *subscription) (next uint64, ok bool) {
 	t := sub.feed.topic
 	snap := t.snapshot.Load()
-	if snap.void() {
+	if snap.void {
 		p.states(sub, snap)
 		return 0, false
 	}
@@ -42,7 +42,7 @@ func (p *plan) states(sub *subscription, snap *snapshot) {
 		if e == nil || e.Value.kind != kindStatus {
 			continue
 		}
-		if !p.single(sub, p.shard.entryFrame(f.topic, e, p.conn.codec), next+1) {
+		if !p.entry(sub, e, next+1) {
 			return
 		}
 	}
@@ -52,7 +52,7 @@ func (p *plan) states(sub *subscription, snap *snapshot) {
 // lap what can still be had of the trades in between, with the range of the others.
 func (p *plan) trades(sub *subscription, snap *snapshot, next uint64) (uint64, bool) {
 	var frame *frame
-	if !sub.began {
+	if restarts := sub.reason == proto.SnapshotReset || sub.reason == proto.SnapshotRecovered; !sub.began || restarts {
 		frame = p.shard.historyFrame(sub.feed.topic, snap, int(sub.last), p.conn.codec)
 	} else {
 		next = max(next, sub.next)
@@ -114,7 +114,7 @@ type resume struct {
 // trades: the ordinal) has it.
 func (t *Topic) place(r resume) (next uint64, found bool) {
 	snap := t.snapshot.Load()
-	if snap.state.Epoch != r.epoch || snap.void() {
+	if snap.state.Epoch != r.epoch || snap.void {
 		return 0, false
 	}
 	head := t.ring.Head()
@@ -177,7 +177,7 @@ func (s *shard) settle(sub *subscription) bool {
 	}
 	sub.wait = nil
 	next, found := t.place(w.resume)
-	if !found || snap.void() {
+	if !found || snap.void {
 		return true // a snapshot follows
 	}
 	sub.goOn(next)

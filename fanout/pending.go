@@ -16,6 +16,7 @@ type part struct {
 	frames uint32        // in it
 	flight bool          // the rest of the frame in flight
 	joins  bool          // a snapshot: sub is live after it
+	last   bool          // the instrument has ended, and so has sub after it
 
 	// Trades channel, if trades is set: what sub has seen after it.
 	trades  bool
@@ -31,8 +32,9 @@ type plan struct {
 	conn  *conn
 	parts []part
 	bytes int
-	more  bool       // there is more than this plan holds
-	ends  DropReason // DropNone, or why the connection ends instead
+	more  bool            // there is more than this plan holds
+	ends  DropReason      // DropNone, or why the connection ends instead
+	over  []*subscription // ended by what was committed
 }
 
 func (p *plan) begin(s *shard, c *conn) {
@@ -43,7 +45,8 @@ func (p *plan) begin(s *shard, c *conn) {
 // forget lets go of what the plan refers to.
 func (p *plan) forget() {
 	clear(p.parts)
-	p.parts = p.parts[:0]
+	clear(p.over)
+	p.parts, p.over = p.parts[:0], p.over[:0]
 }
 
 // collect gathers what is pending: the rest of the frame in flight, then control
@@ -186,16 +189,26 @@ func (p *plan) entries(sub *subscription, e *entry, next uint64) (uint64, bool) 
 	if slow && e.Value.kind == kindDelta {
 		return p.net(sub, next)
 	}
-	trades := f.topic.key.Channel == proto.ChannelTrades
-	if !slow && !trades {
+	if !slow && f.topic.key.Channel != proto.ChannelTrades && e.Value.runs() {
 		run := p.shard.run(f, e, next, p.conn.codec)
 		if run.frames > 1 && p.bytes+len(run.bytes) <= p.shard.config.MaxBytesPerTurn {
 			return run.next, p.add(part{bytes: run.bytes, sub: sub, from: next, next: run.next, frames: run.frames})
 		}
 	}
-	frame := p.shard.entryFrame(f.topic, e, p.conn.codec)
-	one := part{bytes: frame.bytes, frame: frame, sub: sub, next: next + 1, frames: 1, trades: trades, seq: e.Value.seq, ordinal: e.Value.ordinal}
-	return next + 1, p.add(one)
+	return next + 1, p.entry(sub, e, next+1)
+}
+
+// entry adds the frame of e, after which sub's cursor is at next; false if there is
+// no room, or nothing may follow.
+func (p *plan) entry(sub *subscription, e *entry, next uint64) bool {
+	t := sub.feed.topic
+	frame := p.shard.entryFrame(t, e, p.conn.codec)
+	one := part{
+		bytes: frame.bytes, frame: frame, sub: sub, next: next, frames: 1,
+		last:   e.Value.kind == kindStatus && e.Value.status.Final,
+		trades: t.key.Channel == proto.ChannelTrades && sub.began, seq: e.Value.seq, ordinal: e.Value.ordinal,
+	}
+	return p.add(one) && !one.last
 }
 
 // single adds one frame after which sub's cursor is at next.
@@ -279,7 +292,7 @@ func (p *plan) resetReason(sub *subscription, position uint64) proto.SnapshotRea
 func (p *plan) snapshotIsLess(sub *subscription, next uint64) bool {
 	f := sub.feed
 	snap := f.topic.snapshot.Load()
-	if snap.position+1 < next || snap.void() {
+	if snap.position+1 < next || snap.void {
 		return false
 	}
 	all, status := f.topic.ring.Levels(next, f.head)

@@ -29,7 +29,7 @@ func (s *shard) run(f *feed, e *entry, from uint64, c proto.Codec) run {
 			break
 		}
 		var status ring.Status
-		if e, status = f.topic.ring.Get(r.next); status != ring.OK || e.Value.kind == kindReset {
+		if e, status = f.topic.ring.Get(r.next); status != ring.OK || !e.Value.runs() {
 			break
 		}
 	}
@@ -65,6 +65,9 @@ func (p *plan) commit(n int) (frames uint32) {
 		default:
 			part.move()
 			frames += part.frames
+			if part.last {
+				p.over = append(p.over, part.sub)
+			}
 			if !whole {
 				c.begin(part.frame, took)
 			}

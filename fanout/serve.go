@@ -33,6 +33,9 @@ func (s *shard) serve(c *conn) {
 	s.stats.sends.Add(1)
 	s.stats.bytes.Add(uint64(n))
 	s.stats.frames.Add(uint64(p.commit(n)))
+	for _, sub := range p.over {
+		s.remove(sub)
+	}
 	more := p.more
 	p.forget()
 	s.sent(c, class, n > 0, more)

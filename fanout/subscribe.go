@@ -124,7 +124,7 @@ func (sub *subscription) ack(a answer) *pb.Ack {
 func (s *shard) resume(sub *subscription, r resume, ack *pb.Ack) {
 	t := sub.feed.topic
 	snap := t.snapshot.Load()
-	if snap.void() || snap.state.Epoch != r.epoch {
+	if snap.void || snap.state.Epoch != r.epoch {
 		return
 	}
 	if t.key.Channel == proto.ChannelTrades {
@@ -230,7 +230,7 @@ func (s *shard) leave(sub *subscription) {
 
 // feed returns the shard's feed of a topic, opening the topic if nobody has.
 func (s *shard) feed(key proto.TopicKey) (*feed, error) {
-	if f := s.feeds[key]; f != nil {
+	if f := s.feeds[key]; f != nil && !f.topic.ended.Load() {
 		return f, nil
 	}
 	t, err := s.hub.acquire(key)
@@ -247,6 +247,8 @@ func (s *shard) feed(key proto.TopicKey) (*feed, error) {
 
 func (s *shard) end(f *feed) {
 	f.topic.feeds[s.index].Store(nil)
-	delete(s.feeds, f.topic.key)
+	if s.feeds[f.topic.key] == f {
+		delete(s.feeds, f.topic.key)
+	}
 	s.hub.release(f.topic)
 }

@@ -58,6 +58,9 @@ type Topic struct {
 	snapshot atomic.Pointer[snapshot]
 	// Likewise; nil until the first mark.
 	mark atomic.Pointer[mark]
+	// Set by the writer with the final status: nothing follows, and whoever asks for
+	// the key gets another topic.
+	ended atomic.Bool
 	// Element i is written by shard i (nil: it has no reader of the topic) and read
 	// by the writer.
 	feeds []atomic.Pointer[feed]
@@ -145,6 +148,9 @@ func (t *Topic) Status(s *proto.Status) {
 	t.barrier = t.next
 	t.refresh()
 	t.publish(&e.entry, 0, bodyBytes, now)
+	if s.Final {
+		t.ended.Store(true)
+	}
 }
 
 // Reset says that what was shown is void, and that the view has new state.
@@ -153,6 +159,7 @@ func (t *Topic) Reset(r proto.SnapshotReason) {
 	e := &entry{Value: item{kind: kindReset, reason: r}}
 	t.next = t.ring.Head() + 1
 	t.since, t.barrier = t.next, t.next
+	t.ordinal = 0 // what the snapshot says counts
 	t.refresh()
 	t.takeOver(t.snapshot.Load())
 	t.publish(e, 0, bodyBytes, now)
@@ -198,6 +205,11 @@ func (t *Topic) refresh() {
 		s.state.Asks = make([]proto.Level, 0, len(last.state.Asks)+1)
 	}
 	t.view.Snapshot(&s.state)
+	s.void = s.state.State == proto.Recovering
+	if t.key.Channel == proto.ChannelTrades {
+		// A record that breaks the book does not break the trades.
+		s.void = s.void && s.state.Reason == proto.ReasonCatchingUp
+	}
 	s.state.Times.Published = t.hub.now()
 	if n := len(s.state.Trades); n > 0 {
 		t.ordinal = max(t.ordinal, s.state.Trades[n-1].Ordinal)
@@ -231,6 +243,6 @@ func (t *Topic) keep(levels []proto.Level) []proto.Level {
 
 // close ends the topic: nobody reads it, nothing is published any more.
 func (t *Topic) close() {
-	t.view.Close()
+	t.view.Close() // the lock it takes makes this goroutine the ring's writer
 	t.ring.Release()
 }
