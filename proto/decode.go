@@ -209,7 +209,7 @@ func checkExponent(name string, e int32) (int8, error) {
 	return int8(e), nil
 }
 
-// AppendLevels appends the levels of l, a message from the other side, to dst.
+// AppendLevels appends the levels of l, as the generated code decoded it, to dst.
 // Arrays of different lengths and negative quantities are refused.
 func AppendLevels(dst []Level, l *pb.Levels) ([]Level, error) {
 	prices, qtys, counts := l.GetPrice(), l.GetQty(), l.GetCount()

@@ -137,6 +137,8 @@ func TestBadRecordsAreRefusedWithTheirReason(t *testing.T) {
 		"clear":          {&pb.Events{Symbol: "X", Events: event(&pb.Event{Kind: &pb.Event_Clear{Clear: &pb.Clear{}}})}, ErrBadValue, "clear of kind 0"},
 		"phase":          {&pb.Events{Symbol: "X", Events: event(&pb.Event{Kind: &pb.Event_Phase{Phase: &pb.PhaseChange{Phase: 9}}})}, ErrBadValue, "phase 9"},
 		"levels, orders": {&pb.Events{Symbol: "X", Events: event(&pb.Event{Kind: &pb.Event_Snapshot{Snapshot: &pb.BookSnapshot{ByOrder: true, Bids: levels(1)}}})}, ErrBadValue, "by order with levels"},
+		"dead order":     {&pb.Events{Symbol: "X", Events: event(&pb.Event{Kind: &pb.Event_Snapshot{Snapshot: &pb.BookSnapshot{AskOrders: &pb.Orders{OrderId: []int64{4}, Price: []int64{1}, Qty: []int64{0}}}}})}, ErrBadValue, "ask_orders: order 4 of quantity 0"},
+		"new symbol":     {&pb.Events{Symbol: "X", Events: event(&pb.Event{Kind: &pb.Event_InstrumentEnd{InstrumentEnd: &pb.InstrumentEnd{NewSymbol: "A B"}}})}, ErrBadValue, "new symbol"},
 		"many events":    {&pb.Events{Symbol: "X", Events: make([]*pb.Event, MaxEvents+1)}, ErrTooLarge, "65536 events"},
 		"many levels":    {&pb.Events{Symbol: "X", Events: event(&pb.Event{Kind: &pb.Event_SetLevels{SetLevels: &pb.SetLevels{Bids: levels(make([]int64, MaxRecordLevels+1)...)}}})}, ErrTooLarge, "levels and orders"},
 	} {
@@ -170,15 +172,20 @@ func TestDecodingDoesNotAllocateOnceTheBatchHasGrown(t *testing.T) {
 }
 
 func TestAfterAHugeRecordABatchKeepsLittle(t *testing.T) {
-	huge := AppendEvents(nil, &Batch{Symbol: "X", Events: []Event{{Kind: EventSetLevels, Bids: make([]Level, keptLarge*2)}}})
+	deep := AppendEvents(nil, &Batch{Symbol: "X", Events: []Event{{Kind: EventSetLevels, Bids: make([]Level, keptLarge*2)}}})
+	long := AppendEvents(nil, &Batch{Symbol: "X", Events: make([]Event, keptEvents*2)})
+	small := AppendEvents(nil, &Batch{Symbol: "X", Events: make([]Event, 1)})
 	var b Batch
-	for _, value := range [][]byte{huge, AppendEvents(nil, &Batch{Symbol: "X", Events: make([]Event, 1)})} {
+	for _, value := range [][]byte{deep, small, long, small} {
 		if err := DecodeEvents(value, &b); err != nil {
 			t.Fatal(err)
 		}
+		if c := cap(b.Events[0].Bids); &value[0] == &small[0] && c > keptLarge {
+			t.Errorf("%d levels kept", c)
+		}
 	}
-	if c := cap(b.Events[0].Bids); c > keptLarge {
-		t.Fatalf("%d levels kept", c)
+	if c := cap(b.Events); c > keptEvents {
+		t.Errorf("%d events kept", c)
 	}
 }
 

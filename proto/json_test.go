@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	googleproto "google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"pgregory.net/rapid"
@@ -230,6 +232,9 @@ func TestJSONFramesAreDecodedInAnyOrderAndLeniently(t *testing.T) {
 	if want := (&pb.Frame{Body: &pb.Frame_Status{Status: &pb.Status{Topic: 1}}}); err != nil || !googleproto.Equal(got, want) {
 		t.Errorf("%v, %v", got, err)
 	}
+	if got, err = DecodeJSONFrame([]byte(`{"type":"newer","topic":1,"x":[]}`), lookup); err != nil || got.Body != nil {
+		t.Errorf("%v, %v", got, err)
+	}
 	for text, says := range map[string]string{
 		`{"type":"delta","topic":8,"bids":[["1","1"]]}`:                         "exponents of topic 8 are not known",
 		`{"type":"delta","topic":7,"bids":[["1","1"],["2","1",3]]}`:             "level 1: of 3 members",
@@ -239,13 +244,44 @@ func TestJSONFramesAreDecodedInAnyOrderAndLeniently(t *testing.T) {
 		`{"type":"delta","topic":7,"bids":[[1,"1"]]}`:                           "not a string",
 		`{"type":"delta","topic":7,"hash":"123"}`:                               "hash: not 8 hexadecimal digits",
 		`{"type":"snapshot","topic":7,"price_exponent":-200}`:                   "price_exponent -200",
-		`{"type":"bogus","topic":7}`:                                            `unknown frame "bogus"`,
 		`{"type":"orders","topic":7,"bids":[["1","1.00","1","5"]]}`:             "order 0: of 4 members",
 		`{"type":"delta","topic":7,"bids":{"0":["1","1"]}}`:                     "not an array",
 		`{"type":"keepalive","topic":7,"symbol_age_ms":"18446744073709551616"}`: "out of range",
 	} {
 		if f, err := DecodeJSONFrame([]byte(text), lookup); !errors.Is(err, ErrJSON) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v, %v; want %q", text, f, err, says)
+		}
+	}
+}
+
+func TestItemsAreCountedBeforeTheyAreAllocated(t *testing.T) {
+	items := bytes.Repeat([]byte{0x0a, 0x00}, 500_000)
+	msg := append(protowire.AppendVarint([]byte{0x12}, uint64(len(items))), items...)
+	if n := testing.AllocsPerRun(1, func() {
+		if _, err := DecodeRequest(msg); err == nil {
+			t.Fatal("accepted")
+		}
+	}); n > 20 {
+		t.Errorf("protobuf: %v allocations", n)
+	}
+	text := []byte(`{"type":"unsubscribe","topics":[` + strings.Repeat("1,", 500_000) + `1]}`)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := DecodeJSONRequest(text); err == nil {
+		t.Fatal("accepted")
+	}
+	runtime.ReadMemStats(&after)
+	if used := after.TotalAlloc - before.TotalAlloc; used > uint64(len(text))/2 {
+		t.Errorf("JSON: %d bytes allocated for a message of %d", used, len(text))
+	}
+}
+
+func BenchmarkJSONDelta10LevelsDecode(b *testing.B) {
+	text := AppendJSONDelta(nil, benchForm, tenLevels())
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := DecodeJSONFrame(text, lookupOf(benchForm.Exponents)); err != nil {
+			b.Fatal(err)
 		}
 	}
 }
@@ -277,7 +313,7 @@ func FuzzDecodeJSON(f *testing.F) {
 				t.Fatalf("%s\n%v, %v\n%v", text, again, err, req)
 			}
 		}
-		if frame, err := DecodeJSONFrame(msg, lookup); err == nil {
+		if frame, err := DecodeJSONFrame(msg, lookup); err == nil && frame.Body != nil {
 			text, err := AppendJSONFrame(nil, frame, Exponents{-2, -8})
 			if err != nil {
 				t.Fatal(err)
