@@ -16,13 +16,13 @@ func DecodeJSONRequest(text []byte) (*pb.Request, error) {
 	if err := checkJSON(text); err != nil {
 		return nil, badRequest(0, "%w: %w", ErrJSON, err)
 	}
-	members, err := objectMembers(nil, text)
+	members, err := objectMembers(make([]jsonMember, 0, usualMembers), text)
 	if err != nil {
 		return nil, badRequest(0, "%w: %w", ErrJSON, err)
 	}
 	req := &pb.Request{}
 	for _, member := range members {
-		if member.name == "id" && string(member.value) != "null" {
+		if string(member.name) == "id" && string(member.value) != "null" {
 			id, err := strconv.ParseUint(string(member.value), 10, 32)
 			if err != nil {
 				return nil, badRequest(0, "%w: id: not a number of 32 bits", ErrJSON)
@@ -68,7 +68,7 @@ func decodeJSONFrame(f *pb.Frame, text []byte, exponents func(topic uint32) (Exp
 	if err := checkJSON(text); err != nil {
 		return err
 	}
-	members, err := objectMembers(nil, text)
+	members, err := objectMembers(make([]jsonMember, 0, usualMembers), text)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func decodeJSONFrame(f *pb.Frame, text []byte, exponents func(topic uint32) (Exp
 	}
 	d := jsonDecoder{lookup: exponents, most: maxFrameLevels}
 	for _, member := range members {
-		if member.name == "topic" && string(member.value) != "null" {
+		if string(member.name) == "topic" && string(member.value) != "null" {
 			topic, err := strconv.ParseUint(string(member.value), 10, 32)
 			if err != nil {
 				return errors.New("topic: not a number of 32 bits")
@@ -95,12 +95,12 @@ func decodeJSONFrame(f *pb.Frame, text []byte, exponents func(topic uint32) (Exp
 
 func typeOf(members []jsonMember) (string, error) {
 	for _, member := range members {
-		if member.name == "type" {
-			kind, err := jsonText(member.value)
+		if string(member.name) == "type" {
+			kind, err := jsonBytes(member.value)
 			if err != nil {
 				return "", fmt.Errorf("type: %w", err)
 			}
-			return kind, nil
+			return string(kind), nil
 		}
 	}
 	return "", errors.New("no type")
@@ -127,7 +127,7 @@ func (d *jsonDecoder) message(m protoreflect.Message, members []jsonMember) erro
 		}
 	}
 	for i := range members {
-		f := info.byName[members[i].name]
+		f := info.byName[string(members[i].name)]
 		if f == nil || string(members[i].value) == "null" {
 			continue
 		}
@@ -143,7 +143,7 @@ func (d *jsonDecoder) ownExponents(members []jsonMember) error {
 	d.x, d.known = Exponents{}, true
 	for i := range members {
 		var to *int8
-		switch members[i].name {
+		switch string(members[i].name) {
 		case "price_exponent":
 			to = &d.x.Price
 		case "qty_exponent":
@@ -158,7 +158,7 @@ func (d *jsonDecoder) ownExponents(members []jsonMember) error {
 		if err != nil {
 			return fmt.Errorf("%s: not a number", members[i].name)
 		}
-		if *to, err = checkExponent(members[i].name, int32(v)); err != nil {
+		if *to, err = checkExponent(string(members[i].name), int32(v)); err != nil {
 			return err
 		}
 	}
@@ -220,7 +220,7 @@ func (d *jsonDecoder) item(list protoreflect.List, f *jsonField, text []byte) er
 }
 
 func (d *jsonDecoder) object(m protoreflect.Message, text []byte) error {
-	members, err := objectMembers(nil, text)
+	members, err := objectMembers(make([]jsonMember, 0, usualMembers), text)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,8 @@ func (d *jsonDecoder) levels(text []byte) (*pb.Levels, error) {
 			return err
 		}
 		if out == nil {
-			out = &pb.Levels{}
+			// Ten a side is what most views send.
+			out = &pb.Levels{Price: make([]int64, 0, 10), Qty: make([]int64, 0, 10)}
 		}
 		var cells [3][]byte
 		n, err := cellsOf(cells[:], item)

@@ -1,6 +1,7 @@
 package proto
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,9 +24,12 @@ func checkJSON(text []byte) error {
 
 // jsonMember is one member of an object; the value is its text.
 type jsonMember struct {
-	name  string
+	name  []byte
 	value []byte
 }
+
+// usualMembers is how many members an object seldom exceeds.
+const usualMembers = 16
 
 // objectMembers appends the members of the object that text holds.
 func objectMembers(dst []jsonMember, text []byte) ([]jsonMember, error) {
@@ -41,12 +45,12 @@ func objectMembers(dst []jsonMember, text []byte) ([]jsonMember, error) {
 			return dst, fmt.Errorf("an object of more than %d members", maxJSONMembers)
 		}
 		key, rest := cutValue(text)
-		name, err := jsonText(key)
+		name, err := jsonBytes(key)
 		if err != nil {
 			return dst, err
 		}
 		for i := range dst {
-			if dst[i].name == name {
+			if bytes.Equal(dst[i].name, name) {
 				return dst, fmt.Errorf("%q comes twice", name)
 			}
 		}
@@ -166,11 +170,6 @@ func unescape(text []byte) (string, error) {
 		return "", errors.New("an escape that is no character")
 	}
 	return s, nil
-}
-
-func jsonText(text []byte) (string, error) {
-	b, err := jsonBytes(text)
-	return string(b), err
 }
 
 const hexDigits = "0123456789abcdef"
