@@ -53,7 +53,7 @@ const maxMilliseconds = 9_223_372_036_854
 
 // parse reads value with the exponents of its symbol, reusing m's slices.
 func (m *binanceMessage) parse(value []byte, x proto.Exponents) error {
-	*m = binanceMessage{bids: m.bids[:0], asks: m.asks[:0], exponents: x}
+	*m = binanceMessage{bids: m.bids[:0], asks: m.asks[:0], exponents: x, text: m.text}
 	m.text.reset(value)
 	m.object(true)
 	if err := m.text.end(); err != nil {

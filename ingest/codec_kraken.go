@@ -116,7 +116,7 @@ var (
 
 // parse reads value with the exponents of its symbol, reusing m's slices.
 func (m *krakenMessage) parse(value []byte, x proto.Exponents) error {
-	*m = krakenMessage{bids: m.bids[:0], asks: m.asks[:0], trades: m.trades[:0], exponents: x}
+	*m = krakenMessage{bids: m.bids[:0], asks: m.asks[:0], trades: m.trades[:0], exponents: x, text: m.text}
 	m.text.reset(value)
 	if m.text.peek() != '[' {
 		m.text.skip()

@@ -28,10 +28,13 @@ type jsonText struct {
 	i     int
 	first bool // the next element is the first of its object or array
 	err   error
+
+	// seen, where set, is told of decimals instead of their being converted.
+	seen *decimalsSeen
 }
 
 // reset makes the scanner read b from its start.
-func (s *jsonText) reset(b []byte) { *s = jsonText{b: b} }
+func (s *jsonText) reset(b []byte) { *s = jsonText{b: b, seen: s.seen} }
 
 func (s *jsonText) fail(err error) {
 	if s.err == nil {

@@ -30,7 +30,8 @@ type Stats struct {
 	Events     atomic.Uint64 // level and order changes, trades and so on; of raw records: 1 each
 	Bytes      atomic.Uint64 // of record values
 	Heartbeats atomic.Uint64 // records that hold nothing else
-	Skipped    atomic.Uint64 // lines of recordings that are not sent: connects, acknowledgements
+	Skipped    atomic.Uint64 // messages of recordings that are not sent: they concern no symbol or change nothing
+	Refused    atomic.Uint64 // messages that could not be converted; the book was cleared instead
 }
 
 // batchRecords and batchBytes bound what is handed to a Producer at once.

@@ -48,7 +48,7 @@ const SimFeed = "SIM"
 const (
 	maxStep       = 250 * time.Millisecond // of a Step: after a longer pause the market did not move
 	maxLiveOrders = 4096                   // per instrument
-	snapshotPart  = 256                   // orders in one record of a snapshot
+	snapshotPart  = 256                    // orders in one record of a snapshot
 	openingBatch  = 128                    // orders in one record of the opening
 )
 

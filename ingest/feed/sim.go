@@ -61,7 +61,7 @@ func (s *Sim) Run(ctx context.Context, p Producer) error {
 
 func (s *Sim) send(ctx context.Context, out *outbox, batches []*proto.Batch) error {
 	for _, b := range batches {
-		out.batch(s.keys[b.Symbol], b)
+		out.batch(s.keys[b.Symbol], b, b.VenueTime)
 		if out.full() {
 			if err := out.send(ctx); err != nil {
 				return err
@@ -71,12 +71,12 @@ func (s *Sim) send(ctx context.Context, out *outbox, batches []*proto.Batch) err
 	return out.send(ctx)
 }
 
-// batch queues b as a record of depthcast's own format.
-func (o *outbox) batch(key []byte, b *proto.Batch) {
+// batch queues b as a record of depthcast's own format; time 0: now.
+func (o *outbox) batch(key []byte, b *proto.Batch, time int64) {
 	if len(b.Events) == 1 && b.Events[0].Kind == proto.EventHeartbeat {
 		o.stats.Heartbeats.Add(1)
 	}
-	o.add(key, contentTypeProto, b.VenueTime, len(b.Events), func(dst []byte) []byte {
+	o.add(key, contentTypeProto, time, len(b.Events), func(dst []byte) []byte {
 		return proto.AppendEvents(dst, b)
 	})
 }
