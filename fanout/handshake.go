@@ -1,0 +1,190 @@
+package fanout
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/depthcast/depthcast/fanout/poll"
+	"github.com/depthcast/depthcast/proto"
+)
+
+// handshakeWrite bounds the writing of the response to an upgrade.
+const handshakeWrite = 5 * time.Second
+
+// StreamHandler upgrades requests to WebSocket and hands their connections to h.
+type StreamHandler struct {
+	// Hub takes the connections.
+	Hub *Hub
+
+	// Origins are the origins (scheme://host[:port]) from which browsers may
+	// connect, besides the one that the request is addressed to. "*" allows all.
+	Origins []string
+
+	// Log hears of refused handshakes, at debug level.
+	Log *slog.Logger
+}
+
+// handshakeRefusal answers a handshake that is not to be: plain HTTP, before the
+// connection is taken over.
+type handshakeRefusal struct {
+	status int
+	text   string
+	header http.Header
+}
+
+func (s *StreamHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if no := s.check(r); no != nil {
+		s.Hub.stats.HandshakesRefused.Add(1)
+		s.Log.Debug("handshake refused", "remote", r.RemoteAddr, "status", no.status, "why", no.text)
+		for k, v := range no.header {
+			w.Header()[k] = v
+		}
+		// A connection whose upgrade failed is of no use to a client that wants one.
+		w.Header().Set("Connection", "close")
+		http.Error(w, no.text, no.status)
+		return
+	}
+	if err := s.upgrade(w, r); err != nil {
+		s.Hub.stats.HandshakesFailed.Add(1)
+		s.Log.Debug("handshake failed", "remote", r.RemoteAddr, "err", err)
+	}
+}
+
+// check holds the request against RFC 6455 section 4.2.1 and our own limits. It
+// says more than the upgrader does, which takes the connection over first.
+func (s *StreamHandler) check(r *http.Request) *handshakeRefusal {
+	switch {
+	case r.Method != http.MethodGet:
+		return &handshakeRefusal{http.StatusMethodNotAllowed, "a WebSocket begins with GET", http.Header{"Allow": {"GET"}}}
+	case r.ProtoMajor == 1 && r.ProtoMinor == 0:
+		return &handshakeRefusal{http.StatusUpgradeRequired,
+			"this request arrived as HTTP/1.0, which cannot be upgraded: a proxy in between must speak HTTP/1.1 (nginx: proxy_http_version 1.1)",
+			http.Header{"Upgrade": {"websocket"}}}
+	case r.ProtoMajor != 1:
+		return &handshakeRefusal{http.StatusHTTPVersionNotSupported, "a WebSocket needs HTTP/1.1", nil}
+	case !hasToken(r.Header, "Connection", "upgrade") || !hasToken(r.Header, "Upgrade", "websocket"):
+		return &handshakeRefusal{http.StatusUpgradeRequired,
+			"this is a WebSocket endpoint: the headers Connection: Upgrade and Upgrade: websocket are missing (does a proxy in between drop them?)",
+			http.Header{"Upgrade": {"websocket"}}}
+	case r.Header.Get("Sec-Websocket-Version") != "13":
+		return &handshakeRefusal{http.StatusUpgradeRequired, "only WebSocket version 13 is spoken here",
+			http.Header{"Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}}}
+	case len(r.Header.Get("Sec-Websocket-Key")) != 24:
+		return &handshakeRefusal{http.StatusBadRequest, "Sec-WebSocket-Key must be 16 bytes in base64", nil}
+	case !s.allows(r):
+		return &handshakeRefusal{http.StatusForbidden, "this origin may not connect", nil}
+	}
+	if _, err := codecOf(r.Header["Sec-Websocket-Protocol"]); err != nil {
+		return &handshakeRefusal{http.StatusBadRequest, err.Error(), nil}
+	}
+	if s.Hub.full() {
+		return &handshakeRefusal{http.StatusServiceUnavailable, "as many connections as configured", http.Header{"Retry-After": {"5"}}}
+	}
+	return nil
+}
+
+// allows says whether the request's origin may connect. Only browsers send one,
+// and they cannot be made to send another: this keeps foreign pages from using a
+// visitor's address or cookies.
+func (s *StreamHandler) allows(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" || slices.Contains(s.Origins, "*") || slices.Contains(s.Origins, origin) {
+		return true
+	}
+	u, err := url.Parse(origin)
+	return err == nil && strings.EqualFold(u.Host, r.Host)
+}
+
+// hasToken says whether one of the header's comma-separated values is token.
+func hasToken(h http.Header, name, token string) bool {
+	for _, v := range h.Values(name) {
+		for part := range strings.SplitSeq(v, ",") {
+			if strings.EqualFold(strings.TrimSpace(part), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// codecOf chooses the codec from the values of Sec-WebSocket-Protocol: the first
+// that is known; JSON where none is asked for.
+func codecOf(asked []string) (proto.Codec, error) {
+	if len(asked) == 0 {
+		return proto.CodecJSON, nil
+	}
+	for _, v := range asked {
+		for part := range strings.SplitSeq(v, ",") {
+			if c, ok := codecNamed(strings.TrimSpace(part)); ok {
+				return c, nil
+			}
+		}
+	}
+	return 0, fmt.Errorf("of the subprotocols asked for none is spoken here: offer %s or %s",
+		proto.CodecProto.Subprotocol(), proto.CodecJSON.Subprotocol())
+}
+
+func codecNamed(subprotocol string) (proto.Codec, bool) {
+	for c := range proto.NumCodecs {
+		if c.Subprotocol() == subprotocol {
+			return c, true
+		}
+	}
+	return 0, false
+}
+
+// upgrade takes the connection over and gives it to the hub. What it returns is
+// not told to the client: the response has gone out, or cannot.
+func (s *StreamHandler) upgrade(w http.ResponseWriter, r *http.Request) error {
+	upgrader := ws.HTTPUpgrader{
+		Timeout:  handshakeWrite,
+		Protocol: func(p string) bool { _, ok := codecNamed(p); return ok },
+	}
+	conn, rw, hs, err := upgrader.Upgrade(r, w)
+	if err != nil {
+		if conn != nil {
+			_ = conn.Close() // the upgrader takes the connection over before it looks at the request
+		}
+		return err
+	}
+	buffered, err := rw.Reader.Peek(rw.Reader.Buffered())
+	if err != nil {
+		_ = conn.Close()
+		return err
+	}
+	a := Accepted{Codec: proto.CodecJSON, Buffered: bytes.Clone(buffered), Remote: r.RemoteAddr}
+	if c, ok := codecNamed(hs.Protocol); ok {
+		a.Codec = c
+	}
+	if err := a.take(conn, s.Hub.config.Sockets); err != nil {
+		return err
+	}
+	return s.Hub.Accept(a)
+}
+
+// take moves conn's descriptor into a. On error it is closed.
+func (a *Accepted) take(conn net.Conn, sockets poll.Sockets) (err error) {
+	if c, ok := conn.(*tls.Conn); ok {
+		s, err := newSecure(c, sockets)
+		if err != nil {
+			return err
+		}
+		a.FD, a.transport = s.wire.fd, s
+		return nil
+	}
+	if a.FD, err = poll.Detach(conn); err != nil {
+		return errors.Join(ErrTransport, err)
+	}
+	return nil
+}

@@ -1,0 +1,297 @@
+package fanout
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/depthcast/depthcast/proto"
+)
+
+// door is an HTTP server in front of a rig's hub.
+type door struct {
+	rig     *rig
+	address string
+	roots   *x509.CertPool // nil: plain
+}
+
+// open serves the rig on loopback, with TLS if secured.
+func (r *rig) open(secured bool) *door {
+	r.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	d := &door{rig: r, address: l.Addr().String()}
+	if secured {
+		cert := selfSigned(r.t)
+		d.roots = x509.NewCertPool()
+		d.roots.AddCert(cert.Leaf)
+		l = TLSListener(l, &tls.Config{Certificates: []tls.Certificate{cert}})
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/v1/stream", &StreamHandler{Hub: r.hub, Origins: []string{"https://friend.example"}, Log: slog.New(slog.DiscardHandler)})
+	mux.Handle("/v1/", HTTPHandler(r.hub))
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: patience, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+	served := make(chan struct{})
+	go func() { defer close(served); _ = server.Serve(l) }()
+	r.t.Cleanup(func() { _ = server.Close(); <-served })
+	return d
+}
+
+func selfSigned(t *testing.T) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+}
+
+// connect opens a connection to the door, through TLS if it has it.
+func (d *door) connect() net.Conn {
+	d.rig.t.Helper()
+	conn, err := net.Dial("tcp", d.address)
+	if err != nil {
+		d.rig.t.Fatal(err)
+	}
+	d.rig.t.Cleanup(func() { _ = conn.Close() })
+	if d.roots == nil {
+		return conn
+	}
+	s := tls.Client(conn, &tls.Config{RootCAs: d.roots, ServerName: "127.0.0.1"})
+	if err := s.Handshake(); err != nil {
+		d.rig.t.Fatal(err)
+	}
+	return s
+}
+
+// dial upgrades a connection. What lies between the WebSocket and the client of
+// the tests (TLS, bytes read ahead) is bridged by two goroutines.
+func (d *door) dial(codec proto.Codec) *client {
+	d.rig.t.Helper()
+	conn := d.connect()
+	dialer := ws.Dialer{Protocols: []string{codec.Subprotocol()}, Timeout: patience}
+	ahead, hs, err := dialer.Upgrade(conn, d.url())
+	if err != nil {
+		d.rig.t.Fatal(err)
+	}
+	if hs.Protocol != codec.Subprotocol() {
+		d.rig.t.Fatalf("the server chose %q", hs.Protocol)
+	}
+	near, far := tcpPair(d.rig.t)
+	var from io.Reader = conn
+	if ahead != nil {
+		from = io.MultiReader(ahead, conn)
+	}
+	go func() { _, _ = io.Copy(far, from); _ = far.Close() }()
+	go func() { _, _ = io.Copy(conn, far); _ = conn.Close() }()
+	c := &client{t: d.rig.t, conn: near, codec: codec, forms: make(map[uint32]proto.Exponents)}
+	if hello := c.next(); hello.GetHello() == nil {
+		d.rig.t.Fatalf("first frame is %v, not hello", hello)
+	}
+	return c
+}
+
+// request sends raw HTTP and returns the status and body of the answer.
+func (d *door) request(text string) (int, http.Header, string) {
+	d.rig.t.Helper()
+	conn := d.connect()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(conn, strings.ReplaceAll(text, "\n", "\r\n")); err != nil {
+		d.rig.t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		d.rig.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		d.rig.t.Fatal(err)
+	}
+	return resp.StatusCode, resp.Header, string(body)
+}
+
+// upgradeRequest is a good handshake, with lines replaced ("Name: value") or taken
+// out ("Name:").
+func upgradeRequest(version string, changes ...string) string {
+	lines := []string{"Host: 127.0.0.1:1", "Connection: Upgrade", "Upgrade: websocket",
+		"Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}
+	for _, change := range changes {
+		name, value, _ := strings.Cut(change, ":")
+		kept := lines[:0]
+		for _, l := range lines {
+			if !strings.HasPrefix(l, name+":") {
+				kept = append(kept, l)
+			}
+		}
+		lines = kept
+		if strings.TrimSpace(value) != "" {
+			lines = append(lines, change)
+		}
+	}
+	return fmt.Sprintf("GET /v1/stream %s\n%s\n\n", version, strings.Join(lines, "\n"))
+}
+
+func TestHandshakeThatCannotBeIsRefusedWithASentence(t *testing.T) {
+	r := newRig(t, nil, btc)
+	d := r.open(false)
+	for name, c := range map[string]struct {
+		request string
+		status  int
+		says    string
+	}{
+		"a proxy that speaks HTTP/1.0": {upgradeRequest("HTTP/1.0"), http.StatusUpgradeRequired, "HTTP/1.1"},
+		"no upgrade":                   {upgradeRequest("HTTP/1.1", "Upgrade:"), http.StatusUpgradeRequired, "WebSocket endpoint"},
+		"no connection header":         {upgradeRequest("HTTP/1.1", "Connection: keep-alive"), http.StatusUpgradeRequired, "proxy"},
+		"old version":                  {upgradeRequest("HTTP/1.1", "Sec-WebSocket-Version: 8"), http.StatusUpgradeRequired, "version 13"},
+		"no key":                       {upgradeRequest("HTTP/1.1", "Sec-WebSocket-Key:"), http.StatusBadRequest, "Sec-WebSocket-Key"},
+		"unknown subprotocol":          {upgradeRequest("HTTP/1.1", "Sec-WebSocket-Protocol: mqtt"), http.StatusBadRequest, "depthcast.v1.json"},
+		"foreign origin":               {upgradeRequest("HTTP/1.1", "Origin: https://evil.example"), http.StatusForbidden, "origin"},
+		"POST":                         {strings.Replace(upgradeRequest("HTTP/1.1"), "GET", "POST", 1), http.StatusMethodNotAllowed, "GET"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			status, _, body := d.request(c.request)
+			if status != c.status || !strings.Contains(body, c.says) {
+				t.Fatalf("%d %q; want %d and %q", status, body, c.status, c.says)
+			}
+		})
+	}
+	if n := r.hub.Stats().HandshakesRefused; n != 8 {
+		t.Errorf("%d handshakes counted as refused, want 8", n)
+	}
+	if r.hub.Stats().Conns != 0 {
+		t.Error("a refused handshake became a connection")
+	}
+}
+
+func TestOriginsOfOurOwnAndAllowedOnesMayConnect(t *testing.T) {
+	r := newRig(t, nil, btc)
+	d := r.open(false)
+	for _, origin := range []string{"", "Origin: http://127.0.0.1:1", "Origin: https://friend.example"} {
+		request := upgradeRequest("HTTP/1.1")
+		if origin != "" {
+			request = upgradeRequest("HTTP/1.1", origin)
+		}
+		conn := d.connect()
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		_, _ = io.WriteString(conn, strings.ReplaceAll(request, "\n", "\r\n"))
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+			t.Fatalf("origin %q: %v %v", origin, resp, err)
+		}
+	}
+}
+
+func TestFullHubRefusesHandshakes(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.MaxConns = 1 }, btc)
+	d := r.open(false)
+	d.dial(proto.CodecJSON)
+	status, header, _ := d.request(upgradeRequest("HTTP/1.1"))
+	if status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
+		t.Fatalf("%d, Retry-After %q", status, header.Get("Retry-After"))
+	}
+}
+
+func TestClientsThroughTheDoorFollowTheBook(t *testing.T) {
+	for _, secured := range []bool{false, true} {
+		for codec := range proto.NumCodecs {
+			t.Run(fmt.Sprintf("tls=%v/%s", secured, codec), func(t *testing.T) {
+				r := newRig(t, nil, btc)
+				random := seeded(3)
+				for range 200 {
+					r.book(btc).publish(random, 50) // a snapshot of many TLS records
+				}
+				c := r.open(secured).dial(codec)
+				m := newModel(t, c.subscribe(book))
+				for range 500 {
+					r.book(btc).publish(random, 5)
+				}
+				seq, hash := r.book(btc).where()
+				m.follow(c, seq)
+				if m.hash() != hash {
+					t.Error("another book")
+				}
+			})
+		}
+	}
+}
+
+func TestRequestThatCameWithTheHandshakeIsAnswered(t *testing.T) {
+	for _, secured := range []bool{false, true} {
+		t.Run(fmt.Sprintf("tls=%v", secured), func(t *testing.T) {
+			r := newRig(t, nil, btc)
+			conn := r.open(secured).connect()
+			_ = conn.SetDeadline(time.Now().Add(patience))
+			request := strings.ReplaceAll(upgradeRequest("HTTP/1.1"), "\n", "\r\n") +
+				string(masked(ws.OpText, true, `{"type":"ping","id":77}`))
+			if _, err := io.WriteString(conn, request); err != nil {
+				t.Fatal(err)
+			}
+			from := bufio.NewReader(conn)
+			if _, err := http.ReadResponse(from, nil); err != nil {
+				t.Fatal(err)
+			}
+			for {
+				f, err := ws.ReadFrame(from)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if strings.Contains(string(f.Payload), `"type":"pong"`) && strings.Contains(string(f.Payload), `"id":77`) {
+					return
+				}
+			}
+		})
+	}
+}
+
+func (d *door) url() *url.URL {
+	u := url.URL{Scheme: "ws", Host: d.address, Path: "/v1/stream"}
+	return &u
+}
+
+func TestShutdownSaysGoodbyeThroughTLS(t *testing.T) {
+	r := newRig(t, nil, btc)
+	c := r.open(true).dial(proto.CodecProto)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- r.hub.Shutdown(ctx) }()
+	code, _ := c.closed()
+	if code != ws.StatusGoingAway {
+		t.Errorf("closed with %d", code)
+	}
+	_ = c.conn.Close()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
