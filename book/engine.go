@@ -1,7 +1,6 @@
 package book
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -272,53 +271,4 @@ func (e *Engine) Tick(int64) {
 	for _, v := range e.views {
 		v.mark()
 	}
-}
-
-// Open opens the view of key for p, which hears of every change from now on.
-// Errors: proto.ErrUnknownSymbol, ErrNotReady, ErrUnknownChannel, ErrBadView.
-func (e *Engine) Open(key proto.TopicKey, p Publisher) (*View, error) {
-	v, err := e.view(key)
-	if err != nil {
-		return nil, err
-	}
-	v.to, v.last = p, v.book.seq
-	v.book.views = append(v.book.views, v)
-	e.views = append(e.views, v)
-	return v, nil
-}
-
-// Read fills s with the state of key, without a view that stays. Errors as Open.
-func (e *Engine) Read(key proto.TopicKey, s *proto.Snapshot) error {
-	v, err := e.view(key)
-	if err != nil {
-		return err
-	}
-	v.Snapshot(s)
-	return nil
-}
-
-// view makes the view of key as the book stands.
-func (e *Engine) view(key proto.TopicKey) (*View, error) {
-	b := e.books[key.Symbol]
-	if b == nil || b.ended {
-		if e.catchingUp {
-			return nil, fmt.Errorf("book: %s: %w", key.Symbol, proto.ErrNotReady)
-		}
-		return nil, fmt.Errorf("book: %s: %w", key.Symbol, proto.ErrUnknownSymbol)
-	}
-	v := &View{book: b, key: key, depth: int(key.View.Depth)}
-	switch key.Channel {
-	case proto.ChannelTrades:
-		return v, nil
-	case proto.ChannelBook:
-	default:
-		return nil, fmt.Errorf("book: %s: %w", key.Symbol, proto.ErrUnknownChannel)
-	}
-	if key.View.Depth > maxDepth || key.View.Group != 0 {
-		return nil, fmt.Errorf("book: %s: depth %d, group %d: %w", key.Symbol, key.View.Depth, key.View.Group, proto.ErrBadView)
-	}
-	if b.shown() {
-		v.rebuild()
-	}
-	return v, nil
 }

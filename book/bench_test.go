@@ -1,0 +1,219 @@
+package book
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/depthcast/depthcast/proto"
+)
+
+// The streams of the benchmarks are drawn before the clock runs.
+const drawn = 1 << 16
+
+// silent is a publisher that nobody listens to.
+type silent struct{ deltas int }
+
+func (p *silent) Delta(*proto.Delta)         { p.deltas++ }
+func (p *silent) Trades(*proto.Trades)       {}
+func (p *silent) Status(*proto.Status)       {}
+func (p *silent) Reset(proto.SnapshotReason) {}
+func (p *silent) Mark(proto.Mark)            {}
+
+func liveEngine(tb testing.TB) *Engine {
+	e, err := New(Config{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	e.Begin(7, true)
+	e.CatchingUp(false)
+	return e
+}
+
+// levelEvents fills books with levels each side and returns changes near the best,
+// as a market makes them: mostly of quantity, some levels gone and back.
+func levelEvents(tb testing.TB, e *Engine, books, levels int) []proto.Event {
+	random := rand.New(rand.NewPCG(1, 2))
+	fill := proto.Event{Kind: proto.EventSnapshot}
+	for i := range int64(levels) {
+		fill.Bids = append(fill.Bids, proto.Level{Price: 100_000 - 1 - i, Qty: 1 + random.Int64N(1000)})
+		fill.Asks = append(fill.Asks, proto.Level{Price: 100_000 + 1 + i, Qty: 1 + random.Int64N(1000)})
+	}
+	for i := range books {
+		must(tb, e, &proto.Batch{Symbol: name(i), Events: []proto.Event{fill}})
+	}
+	events := make([]proto.Event, drawn)
+	for i := range events {
+		away := min(int64(random.ExpFloat64()*10), int64(levels)-1)
+		l := proto.Level{Price: 100_000 - 1 - away, Qty: 1 + random.Int64N(1000)}
+		if random.IntN(8) == 0 {
+			l.Qty = 0
+		}
+		events[i].Kind = proto.EventSetLevels
+		if random.IntN(2) == 0 {
+			l.Price = 200_000 - l.Price
+			events[i].Asks = []proto.Level{l}
+		} else {
+			events[i].Bids = []proto.Level{l}
+		}
+	}
+	return events
+}
+
+func name(i int) string { return fmt.Sprintf("SIM:%05d", i) }
+
+func must(tb testing.TB, e *Engine, r *proto.Batch) {
+	if _, err := e.Apply(r); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// BenchmarkSetLevel: one level of one side of 328 set, in place, without the
+// record around it.
+func BenchmarkSetLevel(b *testing.B) {
+	e := liveEngine(b)
+	events := levelEvents(b, e, 1, 328)
+	bk := e.books[name(0)]
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		if err := bk.setLevels(&events[i%drawn]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkRecordSetLevel: a whole record with one level, by number of books and
+// with or without a view of ten levels that gets its delta and hash.
+func BenchmarkRecordSetLevel(b *testing.B) {
+	for _, books := range []int{1, 1000, 5000} {
+		for _, view := range []string{"none", "10", "full"} {
+			b.Run(fmt.Sprintf("books=%d/view=%s", books, view), func(b *testing.B) {
+				benchmarkRecords(b, books, view)
+			})
+		}
+	}
+}
+
+func benchmarkRecords(b *testing.B, books int, view string) {
+	e := liveEngine(b)
+	events := levelEvents(b, e, books, 328)
+	heard := &silent{}
+	names := make([]string, books)
+	for i := range names {
+		names[i] = name(i)
+		key := proto.TopicKey{Symbol: names[i], Channel: proto.ChannelBook, View: proto.View{Depth: map[string]uint32{"10": 10}[view]}}
+		if view == "none" {
+			continue
+		}
+		if _, err := e.Open(key, heard); err != nil {
+			b.Fatal(err)
+		}
+	}
+	r := &proto.Batch{Feed: "f", Events: make([]proto.Event, 1)}
+	round := func(i int) {
+		r.Symbol = names[i*7919%books]
+		r.Seq = int64(i) + 1
+		r.Events[0] = events[i%drawn]
+		must(b, e, r)
+	}
+	for i := range 2 * drawn {
+		round(i) // until the buffers have their size
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		round(2*drawn + i)
+	}
+	b.ReportMetric(float64(heard.deltas)/float64(b.N+2*drawn), "deltas/op")
+}
+
+// BenchmarkRecordOrders: a whole record with one order event on a book of about
+// 20,000 live orders on 328 levels a side.
+func BenchmarkRecordOrders(b *testing.B) {
+	for _, view := range []bool{false, true} {
+		b.Run(fmt.Sprintf("view=%v", view), func(b *testing.B) { benchmarkOrders(b, view) })
+	}
+}
+
+func benchmarkOrders(b *testing.B, view bool) {
+	const orders = 20_000
+	e := liveEngine(b)
+	random := rand.New(rand.NewPCG(1, 2))
+	price := func(side proto.Side) int64 {
+		away := 1 + int64(random.ExpFloat64()*10)%328
+		if side == proto.Bid {
+			away = -away
+		}
+		return 100_000 + away
+	}
+	fill := proto.Event{Kind: proto.EventSnapshot, ByOrder: true}
+	type placed struct {
+		id   uint64
+		side proto.Side
+	}
+	var live []placed
+	for id := uint64(1); id <= orders; id++ {
+		side := proto.Side(1 + id%2)
+		live = append(live, placed{id, side})
+		o := proto.Order{ID: id, Price: price(side), Qty: 1000}
+		if side == proto.Bid {
+			fill.BidOrders = append(fill.BidOrders, o)
+		} else {
+			fill.AskOrders = append(fill.AskOrders, o)
+		}
+	}
+	must(b, e, &proto.Batch{Symbol: "SIM:A", Events: []proto.Event{fill}})
+	if view {
+		if _, err := e.Open(proto.TopicKey{Symbol: "SIM:A", Channel: proto.ChannelBook, View: proto.View{Depth: 10}}, &silent{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	next := uint64(orders)
+	r := &proto.Batch{Symbol: "SIM:A", Feed: "f", Events: make([]proto.Event, 1)}
+	round := func(i int) {
+		r.Seq = int64(i) + 1
+		e1 := &r.Events[0]
+		at := random.IntN(len(live))
+		o := &live[at]
+		next++
+		switch i % 5 {
+		case 0, 1:
+			*e1 = proto.Event{Kind: proto.EventReplace, OrderID: o.id, NewOrderID: next, Price: price(o.side), Qty: 1000}
+			o.id = next
+		case 2:
+			*e1 = proto.Event{Kind: proto.EventModify, OrderID: o.id, Price: price(o.side), Qty: 1000 + int64(i%1000)}
+		case 3:
+			*e1 = proto.Event{Kind: proto.EventDelete, OrderID: o.id}
+			live[at] = live[len(live)-1]
+			live = live[:len(live)-1]
+		case 4:
+			side := proto.Side(1 + i%2)
+			*e1 = proto.Event{Kind: proto.EventAdd, OrderID: next, Side: side, Price: price(side), Qty: 1000}
+			live = append(live, placed{next, side})
+		}
+		must(b, e, r)
+	}
+	for i := range 2 * drawn {
+		round(i)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		round(2*drawn + i)
+	}
+}
+
+func BenchmarkSnapshotOfView(b *testing.B) {
+	e := liveEngine(b)
+	levelEvents(b, e, 1, 328)
+	v, err := e.Open(proto.TopicKey{Symbol: name(0), Channel: proto.ChannelBook}, &silent{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var s proto.Snapshot
+	b.ReportAllocs()
+	for b.Loop() {
+		v.Snapshot(&s)
+	}
+}
