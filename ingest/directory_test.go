@@ -72,7 +72,7 @@ func TestOwnerDoesNotDependOnReadingOrder(t *testing.T) {
 				}
 				read[0]()
 				read[1]()
-				wrong.give(Fetched{Records: []Record{rec(c.second+1, c.symbol, "level")}, Next: 99, HighWatermark: 99}, nil)
+				wrong.give(Fetched{Records: []Record{rec(c.second+1, c.symbol, "level"), rec(c.second+2, c.symbol, "level")}, Next: 99, HighWatermark: 99}, nil)
 				right.give(Fetched{Records: []Record{rec(c.first+1, c.symbol, "level")}, Next: 99, HighWatermark: 99}, nil)
 				if p, ok := d.Find(c.symbol); !ok || p != right.Partition {
 					t.Errorf("%s lives in %v, want %v", c.symbol, p, c.right)
@@ -82,6 +82,9 @@ func TestOwnerDoesNotDependOnReadingOrder(t *testing.T) {
 				}
 				if n := wrong.Stats().Refused()[CodeWrongPartition]; n == 0 {
 					t.Error("nothing refused where it does not")
+				}
+				if r, w := right.Stats().Symbols.Load(), wrong.Stats().Symbols.Load(); r != 1 || w != 0 {
+					t.Errorf("%d symbols live where it does, %d where it does not", r, w)
 				}
 				if !slices.Equal(d.Symbols(), []string{c.symbol}) {
 					t.Errorf("symbols %v", d.Symbols())

@@ -86,9 +86,12 @@ func TestRecreatedKafkaTopicBeginsAnotherEpoch(t *testing.T) {
 	if _, found := r.directory.Find("X"); found || r.CaughtUp() {
 		t.Error("X is still known, or the partition caught up, after the recreation")
 	}
-	r.give(Fetched{Records: []Record{rec(0, "Y", "level")}, Next: 1, HighWatermark: 1}, nil)
+	r.give(Fetched{Records: []Record{rec(0, "Y", "level"), rec(1, "X", "level")}, Next: 2, HighWatermark: 2}, nil)
 	epochs[r.epoch] = true
-	want := []string{"refuse @0 recreated", "catching_up true", "begin complete=false", "apply Y@0", "catching_up false"}
+	if p, found := r.directory.Find("X"); !found || p != r.Partition {
+		t.Error("X was not claimed anew")
+	}
+	want := []string{"refuse @0 recreated", "catching_up true", "begin complete=false", "apply Y@0", "apply X@1", "catching_up false"}
 	if !slices.Equal(r.books.lines, want) {
 		t.Errorf("books were told %q, want %q", r.books.lines, want)
 	}
@@ -207,12 +210,18 @@ func TestFeedWithoutNameIsJudgedToo(t *testing.T) {
 
 func TestLagMakesBooksStaleWithHysteresis(t *testing.T) {
 	r := newRig(t, func(_ *TopicConfig, c *Config) { c.MaxLag, c.UnreachableAfter = 10, time.Hour })
-	at := func(lag int64) { r.give(Fetched{Next: 100, HighWatermark: 100 + lag}, nil) }
+	at := func(lag int64) { r.give(Fetched{Next: 200, HighWatermark: 200 + lag}, nil) }
 	tick := func() { r.Tick(r.clock) }
+	r.give(Fetched{Next: 100, HighWatermark: 111}, nil)
+	tick()
+	tick()
+	r.want() // catching up
 	at(0)
 	tick()
-	at(50)
-	at(0) // a burst between two ticks
+	at(0)
+	at(50) // a burst
+	tick()
+	at(0)
 	tick()
 	r.want()
 	at(11)

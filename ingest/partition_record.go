@@ -55,24 +55,14 @@ func (p *Partition) admit(rec *Record) *proto.RecordError {
 	if p.transactional {
 		return refuse(CodeTransactional, "", proto.ReasonBadRecord, "written in a transaction that may have been aborted; the Kafka topic is not declared transactional")
 	}
-	if s := p.symbols[string(rec.Key)]; s == nil || !s.final {
-		if proto.ValidSymbol(string(rec.Key)) && !p.mayOwn(rec, s) {
-			return p.wrongPartition(rec)
-		}
+	if p.symbols[string(rec.Key)] == nil && proto.ValidSymbol(string(rec.Key)) &&
+		!p.directory.mayClaim(string(rec.Key), p, p.hashed(rec.Key), rec.Time) {
+		return p.wrongPartition(rec)
 	}
 	if rec.Value == nil {
 		return refuse(CodeTombstone, "", proto.ReasonBadRecord, "no value")
 	}
 	return nil
-}
-
-// mayOwn reports whether no other partition has a better claim to the symbol of
-// rec's key. s is what is known of it here, nil if nothing.
-func (p *Partition) mayOwn(rec *Record, s *symbol) bool {
-	if s != nil {
-		return p.directory.mayClaim(s.name, p, s.hash, s.first)
-	}
-	return p.directory.mayClaim(string(rec.Key), p, p.hashed(rec.Key), rec.Time)
 }
 
 // hashed reports whether Kafka's partitioner puts key into this partition.
