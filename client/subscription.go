@@ -1,0 +1,171 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/depthcast/depthcast/proto"
+	"github.com/depthcast/depthcast/proto/pb"
+)
+
+// ErrBadItem marks an item that no server needs to see.
+var ErrBadItem = errors.New("client: bad item")
+
+// Item says what to subscribe to. The server may grant more levels or a longer
+// interval than asked: see Granted.
+type Item struct {
+	Symbol string
+
+	// Channel is the book or the trades; 0: the book.
+	Channel proto.Channel
+
+	// Depth is the number of levels a side; 0: all.
+	Depth uint32
+
+	// Group sums levels over this price increment, a decimal such as "0.5".
+	Group string
+
+	// Counts asks for the number of orders of each level.
+	Counts bool
+
+	// Interval is the least time between deltas, in whole ms; 0: every change.
+	Interval time.Duration
+
+	// Policy towards this client when it reads slowly; 0: conflate.
+	Policy pb.Policy
+
+	// Last is how many past trades to begin with (trades channel).
+	Last uint32
+}
+
+func (i *Item) validate() error {
+	switch {
+	case !proto.ValidSymbol(i.Symbol):
+		return fmt.Errorf("%w: %q is no symbol", ErrBadItem, i.Symbol)
+	case i.Symbol[len(i.Symbol)-1] == '*':
+		return fmt.Errorf("%w: %q: subscribe to symbols one by one, patterns are not supported", ErrBadItem, i.Symbol)
+	case i.Channel != proto.ChannelBook && i.Channel != proto.ChannelTrades:
+		return fmt.Errorf("%w: channel %s is not supported", ErrBadItem, proto.ChannelWord(i.Channel))
+	case i.Interval < 0 || i.Interval%time.Millisecond != 0 || i.Interval.Milliseconds() > math.MaxUint32:
+		return fmt.Errorf("%w: interval %v is not in whole milliseconds", ErrBadItem, i.Interval)
+	case len(i.Group) > proto.MaxGroupBytes:
+		return fmt.Errorf("%w: group of %d bytes", ErrBadItem, len(i.Group))
+	}
+	return nil
+}
+
+// standing of a subscription; doc.go has the transitions.
+type standing uint8
+
+const (
+	waiting standing = iota // to be asked for at due
+	asked                   // answer expected by due
+	granted                 // has a topic number; due: of a snapshot asked for
+	ended
+)
+
+// Subscription is one item of a Client. Its methods are for the body of the loop
+// over Events.
+type Subscription struct {
+	item Item
+	book *Book // of the book channel
+	tape *tape // of the trades channel
+	err  error // why it ended; nil where the user ended it
+
+	standing  standing
+	leaving   bool      // the user wants it ended, and its topic number is not known yet
+	due       time.Time // of what standing says; zero: nothing is due
+	topic     uint32    // 0: none on this connection
+	exponents proto.Exponents
+	lost      BookLost // the loss that a snapshot is awaited for; Attempt 0: none
+}
+
+// Item returns what was asked for.
+func (s *Subscription) Item() Item { return s.item }
+
+// Book returns the book; nil where the channel is not the book.
+func (s *Subscription) Book() *Book { return s.book }
+
+// Exponents of the prices and quantities of the trades and levels.
+func (s *Subscription) Exponents() proto.Exponents { return s.exponents }
+
+// Ended reports whether nothing will come any more: refused for good, ended by a
+// final status, or unsubscribed.
+func (s *Subscription) Ended() bool { return s.standing == ended }
+
+// Err says why the subscription ended: a *RefusedError, or ErrFinal. It is nil
+// before, and after Unsubscribe.
+func (s *Subscription) Err() error { return s.err }
+
+// ErrFinal ends the subscriptions to an instrument that has ended.
+var ErrFinal = errors.New("client: the instrument has ended")
+
+// RefusedError is a server's refusal that asking again cannot change.
+type RefusedError struct {
+	Symbol string
+	Code   pb.ErrorCode
+	Text   string
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("client: %s: %s: %s", e.Symbol, proto.ErrorCodeWord(e.Code), e.Text)
+}
+
+// request returns the item as sent, with what a resume needs where s has it.
+func (s *Subscription) request() *pb.SubscribeItem {
+	i := &s.item
+	item := &pb.SubscribeItem{
+		Symbol: i.Symbol, Channel: pb.Channel(i.Channel), Depth: i.Depth, Group: i.Group, Counts: i.Counts,
+		IntervalMs: uint32(i.Interval.Milliseconds()), Policy: i.Policy, Last: i.Last,
+	}
+	switch {
+	case s.book != nil && s.book.whole:
+		item.Resume = &pb.Resume{Epoch: s.book.epoch, Seq: s.book.seq, Hash: s.book.hash}
+	case s.tape != nil && s.tape.begun:
+		item.Resume = &pb.Resume{Epoch: s.tape.epoch, Seq: s.tape.seq, Ordinal: s.tape.ordinal}
+	}
+	return item
+}
+
+// grant takes an ack over.
+func (s *Subscription) grant(a *pb.Ack) error {
+	exponents, err := exponentsOf(a.PriceExponent, a.QtyExponent)
+	if err != nil {
+		return err
+	}
+	s.standing, s.due, s.topic, s.exponents, s.lost = granted, time.Time{}, a.Topic, exponents, BookLost{}
+	if s.tape != nil {
+		s.tape.grant(a)
+		return nil
+	}
+	b := s.book
+	if !a.Resumed || !b.whole || a.Epoch != b.epoch || exponents != b.exponents {
+		b.Void()
+	}
+	b.setState(proto.State(a.State), proto.Reason(a.Reason), proto.Phase(a.Phase))
+	return nil
+}
+
+// disconnect puts s back to the beginning, with what a resume needs.
+func (s *Subscription) disconnect(now time.Time) {
+	s.topic, s.lost = 0, BookLost{}
+	if s.leaving {
+		s.end(nil)
+	}
+	if s.standing != ended {
+		s.standing, s.due = waiting, now
+	}
+	if s.book != nil {
+		s.book.Stale()
+	}
+}
+
+// end is final.
+func (s *Subscription) end(err error) {
+	s.standing, s.due, s.err, s.leaving = ended, time.Time{}, err, false
+	if s.book != nil {
+		s.book.Stale()
+	}
+}
