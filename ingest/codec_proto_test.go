@@ -64,7 +64,7 @@ func FuzzRecord(f *testing.F) {
 		p.fetched(&Fetched{Records: []Record{r}, Next: 1, HighWatermark: 1})
 		// Every record ends in exactly one way.
 		s := p.Stats()
-		ends := s.Applied.Load() + s.Silent.Load()
+		ends := s.Applied.Load() + s.NoBatch.Load()
 		for _, n := range s.Refused() {
 			ends += n
 		}

@@ -43,7 +43,7 @@ func (p *Partition) record(rec *Record, now time.Time) {
 	case err != nil:
 		p.refused(rec, recordError(err))
 	case b == nil:
-		p.tally.silent++
+		p.tally.noBatch++
 	default:
 		p.batch(rec, b, format, now)
 	}

@@ -154,9 +154,9 @@ func TestOutcomesAreCounted(t *testing.T) {
 	r.books.apply = func(b *proto.Batch) (proto.Outcome, error) { return outcomes[b.Seq], nil }
 	r.records(rec(0, "X", "level,level"), rec(1, "X", "level"), rec(2, "X", "level"), rec(3, "X", "level"), rec(4, "X", "buffered"))
 	s := r.Stats()
-	got := []uint64{s.Records.Load(), s.Applied.Load(), s.Held.Load(), s.Duplicates.Load(), s.Ignored.Load(), s.Silent.Load(), s.Events.Load()}
+	got := []uint64{s.Records.Load(), s.Applied.Load(), s.Held.Load(), s.Duplicates.Load(), s.Ignored.Load(), s.NoBatch.Load(), s.Events.Load()}
 	if want := []uint64{5, 1, 1, 1, 1, 1, 3}; !slices.Equal(got, want) {
-		t.Errorf("records, applied, held, duplicates, ignored, silent, events = %v, want %v", got, want)
+		t.Errorf("records, applied, held, duplicates, ignored, without batch, events = %v, want %v", got, want)
 	}
 	if s.NextOffset.Load() != 5 || s.Lag() != 0 || s.Symbols.Load() != 1 {
 		t.Errorf("next %d, lag %d, symbols %d", s.NextOffset.Load(), s.Lag(), s.Symbols.Load())

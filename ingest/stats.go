@@ -17,7 +17,7 @@ type Stats struct {
 	Held       atomic.Uint64 // parts of an event that continues
 	Duplicates atomic.Uint64 // dropped by source sequence
 	Ignored    atomic.Uint64 // older than the book, or of an older generation
-	Silent     atomic.Uint64 // records that a codec buffered or that concern no book
+	NoBatch    atomic.Uint64 // records that a codec buffered or that concern no book
 
 	OffsetGaps  atomic.Uint64 // jumps in offsets that were not declared normal
 	Truncations atomic.Uint64 // records gone before they were read, or the log's end lost
@@ -70,9 +70,9 @@ func (s *Stats) Lag() int64 {
 // tally is what one hold of the lock adds to Stats, so that a record costs no
 // atomic operation.
 type tally struct {
-	records, bytes, events                     uint64
-	applied, held, duplicates, ignored, silent uint64
-	lastRecord                                 int64
+	records, bytes, events                      uint64
+	applied, held, duplicates, ignored, noBatch uint64
+	lastRecord                                  int64
 }
 
 // add moves t into s.
@@ -83,7 +83,7 @@ func (s *Stats) add(t *tally) {
 	}{
 		{&s.Records, t.records}, {&s.Bytes, t.bytes}, {&s.Events, t.events},
 		{&s.Applied, t.applied}, {&s.Held, t.held}, {&s.Duplicates, t.duplicates},
-		{&s.Ignored, t.ignored}, {&s.Silent, t.silent},
+		{&s.Ignored, t.ignored}, {&s.NoBatch, t.noBatch},
 	} {
 		if c.n > 0 {
 			c.to.Add(c.n)
