@@ -283,8 +283,9 @@ func FuzzBinanceCodec(f *testing.F) {
 	f.Add([]byte(`{"stream":"x@trade","data":{"e":"trade","s":"X","t":1,"p":"1","q":"2","m":true}}`))
 	f.Add([]byte(`{"stream":"x@bookTicker","data":{"u":1,"s":"X","b":"1","B":"2","a":"3","A":"4"}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		codec := newBinanceCodec(fixedExponents{})
-		fuzzCodec(t, codec, "BINANCE:X", bytes.Split(text, []byte{'\n'}))
+		values := bytes.Split(text, []byte{'\n'})
+		fuzzCodec(t, newBinanceCodec(fixedExponents{}), "BINANCE:X", values)
+		fuzzInspector(t, "binance", values)
 	})
 }
 

@@ -144,6 +144,8 @@ func FuzzKrakenCodec(f *testing.F) {
 	f.Add([]byte(`[1,{"as":[["2.00","5","1.5"]],"bs":[["1.00","6","1.5"]]},"book-10","X"]` + "\n" + `[1,{"a":[["2.00","0","1.5"]]},{"b":[["1.00","7","1.5","r"]],"c":"1"},"book-10","X"]`))
 	f.Add([]byte(`[1,[["1.00","2","1.5","s","l",""]],"trade","X"]` + "\n" + `{"event":"heartbeat"}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		fuzzCodec(t, newKrakenCodec(fixedExponents{}), "KRAKEN:X", bytes.Split(text, []byte{'\n'}))
+		values := bytes.Split(text, []byte{'\n'})
+		fuzzCodec(t, newKrakenCodec(fixedExponents{}), "KRAKEN:X", values)
+		fuzzInspector(t, "kraken", values)
 	})
 }

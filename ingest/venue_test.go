@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -182,6 +183,54 @@ func fuzzCodec(t *testing.T, codec Codec, key string, values [][]byte) {
 				}
 			}
 		}
+	}
+}
+
+// fuzzInspector checks that the inspector stands whatever the values say.
+func fuzzInspector(t *testing.T, format string, values [][]byte) {
+	i, err := NewInspector(format)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, value := range values {
+		p, err := i.Inspect(value)
+		if err == nil && (p.PriceDecimals < -1 || p.QtyDecimals < -1) {
+			t.Fatalf("%q: %+v", value, p)
+		}
+	}
+}
+
+func TestInspectorTellsTheDecimalsOfARecord(t *testing.T) {
+	for format, cases := range map[string]map[string]Payload{
+		"binance": {
+			futuresDiff(1, 3, 5): {Symbol: []byte("X"), Data: true, Futures: true, PriceDecimals: 2, QtyDecimals: 0},
+			spotDiff(1, 3):       {Symbol: []byte("X"), Data: true, PriceDecimals: 2, QtyDecimals: 0},
+			restSnapshot(5):      {Data: true, PriceDecimals: 2, QtyDecimals: 0},
+			`{"result":null}`:    {PriceDecimals: -1, QtyDecimals: -1},
+			`{"e":"trade","s":"X","t":1,"p":"1.500","q":"0.10","m":true}`: {Symbol: []byte("X"), Data: true, PriceDecimals: 3, QtyDecimals: 2},
+		},
+		"kraken": {
+			`[1,{"as":[["2.00","5.1","1.5"]],"bs":[]},"book-10","X/Y"]`: {Symbol: []byte("X/Y"), Data: true, MaxLevels: 10, PriceDecimals: 2, QtyDecimals: 1},
+			`[1,[["1.0","2","1.5","s","l",""]],"trade","X/Y"]`:          {Symbol: []byte("X/Y"), Data: true, PriceDecimals: 1, QtyDecimals: 0},
+			`{"event":"heartbeat"}`:                                     {PriceDecimals: -1, QtyDecimals: -1},
+		},
+	} {
+		i, err := NewInspector(format)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for value, want := range cases {
+			got, err := i.Inspect([]byte(value))
+			if err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("%s: %+v, %v; want %+v", value, got, err, want)
+			}
+		}
+	}
+	if _, err := NewInspector("lobster"); err == nil {
+		t.Error("an inspector of a format without one")
+	}
+	if _, err := NewCodec("none", nil); err == nil {
+		t.Error("a codec of an unknown format")
 	}
 }
 

@@ -47,6 +47,7 @@ const SimFeed = "SIM"
 // Bounds of the simulated market.
 const (
 	maxStep       = 250 * time.Millisecond // of a Step: after a longer pause the market did not move
+	maxStepEvents = 1 << 16                // owed at a Step; more are given up
 	maxLiveOrders = 4096                   // per instrument
 	snapshotPart  = 256                    // orders in one record of a snapshot
 	openingBatch  = 128                    // orders in one record of the opening
@@ -130,6 +131,7 @@ func (m *Market) Step(now int64) []*proto.Batch {
 	m.timers(now)
 	m.pace(now)
 	m.due += (now - from) * int64(m.cfg.Rate) * int64(m.burst) / meanBurst
+	m.due = min(m.due, maxStepEvents*1e9)
 	owed := max(1, m.due/1e9)
 	for done := int64(0); m.due >= 1e9; {
 		b := m.pick()

@@ -388,7 +388,7 @@ func TestCancelEndsAReplayThatWaits(t *testing.T) {
 
 func TestSimEndsWithItsContextOrItsProducer(t *testing.T) {
 	for _, want := range []error{context.Canceled, errors.New("broken")} {
-		s, err := NewSim(MarketConfig{Seed: 1, Rate: 10_000})
+		s, err := NewSim(MarketConfig{Seed: 1, Rate: 200_000})
 		if err != nil {
 			t.Fatal(err)
 		}
