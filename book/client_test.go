@@ -12,7 +12,7 @@ import (
 type client struct {
 	m    *market
 	view *View
-	live bool
+	live bool  // or stale: it shows a book
 	mine int64 // seq
 	book map[naiveKey]proto.Level
 
@@ -46,7 +46,7 @@ func (c *client) replace() {
 		c.book[naiveKey{proto.Ask, l.Price}] = l
 		c.slow[naiveKey{proto.Ask, l.Price}] = l
 	}
-	c.mine, c.entry, c.live = s.Seq, s.Seq, s.State == proto.Live
+	c.mine, c.entry, c.live = s.Seq, s.Seq, s.State != proto.Recovering
 }
 
 func (c *client) Delta(d *proto.Delta) {
@@ -91,13 +91,14 @@ func merge(to, changes map[naiveKey]proto.Level) {
 func (c *client) Trades(*proto.Trades) { c.m.fatalf("trades on a view of the book") }
 
 func (c *client) Status(s *proto.Status) {
-	if s.State == proto.Live && !c.live {
+	live := s.State != proto.Recovering
+	if live && !c.live {
 		c.m.fatalf("live again without a snapshot, at %d", s.Seq)
 	}
 	if s.Seq < c.entry {
 		c.m.fatalf("a status of seq %d after an entry of seq %d", s.Seq, c.entry)
 	}
-	c.live, c.entry, c.mine = s.State == proto.Live, s.Seq, max(c.mine, s.Seq)
+	c.live, c.entry, c.mine = live, s.Seq, max(c.mine, s.Seq)
 }
 
 func (c *client) Reset(proto.SnapshotReason) {

@@ -176,22 +176,22 @@ func (e *Engine) forgetEnded() {
 }
 
 // Refuse says that the record at seq was refused by others, or that records are
-// missing: the symbol's book (every book, if symbol is empty) is recovering with
-// that reason. A symbol not known is not listed for that, but will not start
-// whole. ReasonNone concerns no book.
-func (e *Engine) Refuse(symbol string, seq int64, reason proto.Reason) {
+// missing there: the symbol's book (every book, if symbol is empty) is recovering
+// with that reason. Its seq stays, as nothing was applied. A symbol not known is
+// not listed for that, but will not start whole. ReasonNone concerns no book.
+func (e *Engine) Refuse(symbol string, _ int64, reason proto.Reason) {
 	if reason == proto.ReasonNone {
 		return
 	}
 	if symbol == "" {
 		e.complete = false
 		for _, b := range e.list {
-			b.missed(seq, reason)
+			b.missed(reason)
 		}
 		return
 	}
 	if b := e.books[symbol]; b != nil {
-		b.missed(seq, reason)
+		b.missed(reason)
 		return
 	}
 	if !e.complete {
@@ -204,17 +204,14 @@ func (e *Engine) Refuse(symbol string, seq int64, reason proto.Reason) {
 	e.tainted[strings.Clone(symbol)] = struct{}{}
 }
 
-// missed says that the record at seq, or records before it, never came.
-func (b *book) missed(seq int64, reason proto.Reason) {
+// missed says that a record of the book never came.
+func (b *book) missed(reason proto.Reason) {
 	if b.ended {
 		return
 	}
-	switch reason {
-	case proto.ReasonTruncated, proto.ReasonRecreated:
+	if reason == proto.ReasonTruncated || reason == proto.ReasonRecreated {
 		// Offsets and source sequences may be used again.
 		b.chain = chain{offset: -1, origin: -1, epoch: b.chain.epoch, generation: b.chain.generation}
-	default:
-		b.chain.offset = max(b.chain.offset, seq)
 	}
 	b.drop()
 	b.lose(reason)

@@ -56,6 +56,8 @@ type market struct {
 	nextID  uint64
 	clients []*client
 	held    []proto.Event // of an event that continues
+	old     bool          // catching up
+	stale   bool
 
 	records, events, live, refused, resets, deltas int
 }
@@ -99,12 +101,37 @@ func (m *market) step() {
 		}
 	}
 	m.send(events, first, last, more)
+	m.disturb()
 	if m.choose(30) == 0 {
 		i := m.choose(len(m.clients))
 		m.clients[i].view.Close()
 		m.clients = slices.Delete(m.clients, i, i+1)
 		m.join(marketViews[m.choose(len(marketViews))])
 	}
+}
+
+// disturb tells the engine what no record says.
+func (m *market) disturb() {
+	switch m.choose(300) {
+	case 0, 1, 2:
+		m.stale = !m.stale
+		m.engine.SetStale("f", proto.ReasonSourceSilent, m.stale)
+	case 3, 4, 5:
+		m.engine.Refuse([]string{"", "SIM:A"}[m.choose(2)], m.seq, proto.ReasonBadRecord)
+		m.naive.empty()
+		m.naive.whole, m.held = false, nil
+		m.naive.source = m.source
+	case 6:
+		m.old = true
+		m.engine.CatchingUp(true)
+	default:
+		if !m.old || m.choose(10) > 0 {
+			return
+		}
+		m.old = false
+		m.engine.CatchingUp(false)
+	}
+	m.compare()
 }
 
 // send applies a record to both books. The naive one gets the records of an event
@@ -244,10 +271,18 @@ func (m *market) orderEvent() proto.Event {
 func (m *market) compare() {
 	b := m.engine.books["SIM:A"]
 	n := m.naive
-	if state := m.engine.Symbols()[0].State; (state == proto.Live) != n.whole {
-		m.fatalf("seq %d: state %d, the naive book is whole: %v", b.seq, state, n.whole)
+	shown := n.whole && !m.old
+	want := proto.Recovering
+	switch {
+	case shown && m.stale:
+		want = proto.Stale
+	case shown:
+		want = proto.Live
 	}
-	if n.whole {
+	if got := m.engine.Symbols()[0].State; got != want {
+		m.fatalf("seq %d: state %d, want %d", b.seq, got, want)
+	}
+	if shown {
 		m.live++
 	}
 	if b.kind == keptByOrder {
@@ -257,7 +292,7 @@ func (m *market) compare() {
 	var s proto.Snapshot
 	for _, c := range m.clients {
 		bids, asks := n.view(proto.Bid, c.view.key.View), n.view(proto.Ask, c.view.key.View)
-		if !n.whole {
+		if !shown {
 			bids, asks = nil, nil
 		}
 		c.view.Snapshot(&s)
@@ -267,7 +302,7 @@ func (m *market) compare() {
 		if s.Hash != proto.HashLevels(bids, asks) {
 			m.fatalf("seq %d: view %+v has hash %08x", b.seq, c.view.key.View, s.Hash)
 		}
-		c.compare(bids, asks, n.whole)
+		c.compare(bids, asks, shown)
 	}
 }
 
