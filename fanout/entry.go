@@ -82,24 +82,16 @@ const (
 type snapshot struct {
 	position uint64
 	since    uint64 // position of the last reset up to it, before which nobody may resume; 0: none
-	status   *entry // last status entry up to it; nil: none since the topic was opened
+	final    uint64 // position of the status that ended the instrument; 0: none
 	ordinal  uint64 // trades channel: of the last trade up to it
 	void     bool   // there is nothing to show: joiners wait
 	state    proto.Snapshot
 
-	frames [proto.SnapshotReset + 1]frames // by reason
+	frames [proto.SnapshotReset + 1]frames // by reason; of none: a status with its state
 }
 
 // levels returns what it weighs against a net delta.
 func (s *snapshot) levels() uint64 { return uint64(len(s.state.Bids) + len(s.state.Asks)) }
-
-// final returns the status entry that ended the instrument, if it lies within s.
-func (s *snapshot) final() *entry {
-	if s.status != nil && s.status.Value.status.Final {
-		return s.status
-	}
-	return nil
-}
 
 // mark is what a keepalive may say to a cursor that has read all up to position.
 // It never changes, save for frames.

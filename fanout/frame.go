@@ -152,6 +152,22 @@ func (s *shard) snapshotFrame(t *Topic, snap *snapshot, reason proto.SnapshotRea
 	return s.encoder.store(slot, c, b)
 }
 
+// stateFrame returns the frame of a status that says no more than snap does.
+func (s *shard) stateFrame(t *Topic, snap *snapshot, c proto.Codec) *frame {
+	slot := &snap.frames[0][c]
+	if f := slot.Load(); f != nil {
+		return f
+	}
+	state := &snap.state
+	status := proto.Status{
+		Seq: state.Seq, State: state.State, Reason: state.Reason, Phase: state.Phase,
+		Indicative: state.Indicative, Locked: state.Locked, Crossed: state.Crossed, Times: state.Times,
+	}
+	b := c.AppendStatus(s.encoder.begin(), t.form(state.Exponents), &status)
+	s.stats.encoded.Add(1)
+	return s.encoder.store(slot, c, b)
+}
+
 // keepaliveFrame returns the frame of m.
 func (s *shard) keepaliveFrame(t *Topic, m *mark, c proto.Codec) *frame {
 	slot := &m.frames[c]

@@ -146,10 +146,19 @@ type client struct {
 // dial connects a client over loopback and hands the other end to the hub.
 func (r *rig) dial(codec proto.Codec) *client {
 	r.t.Helper()
+	return r.dialScripted(codec, nil)
+}
+
+// dialScripted lets script see the server's descriptor before the hub has it.
+func (r *rig) dialScripted(codec proto.Codec, script func(fd int)) *client {
+	r.t.Helper()
 	near, far := tcpPair(r.t)
 	fd, err := poll.Detach(far)
 	if err != nil {
 		r.t.Fatal(err)
+	}
+	if script != nil {
+		script(fd)
 	}
 	if err := r.hub.Accept(Accepted{FD: fd, Codec: codec, Remote: near.LocalAddr().String()}); err != nil {
 		r.t.Fatal(err)
@@ -177,6 +186,7 @@ func tcpPair(t testing.TB) (near, far *net.TCPConn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = a.Close() })
+	_ = a.(*net.TCPConn).SetReadBuffer(32 << 10) // so that one that does not read is soon known
 	return a.(*net.TCPConn), b.(*net.TCPConn)
 }
 

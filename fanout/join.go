@@ -18,9 +18,8 @@ func (p *plan) snapshot(sub *subscription) (next uint64, ok bool) {
 		return 0, false
 	}
 	next = snap.position + 1
-	if final := snap.final(); final != nil && t.ring.Oldest() <= final.Position() {
-		// It says more than the snapshot can.
-		next = final.Position()
+	if snap.final != 0 {
+		next = snap.final // says more than the snapshot can; no entry follows it
 	}
 	if t.key.Channel == proto.ChannelTrades {
 		return p.trades(sub, snap, next)
@@ -35,14 +34,11 @@ func (p *plan) states(sub *subscription, snap *snapshot) {
 	f := sub.feed
 	for next := sub.next; next <= f.head; next++ {
 		e, status := f.topic.ring.Get(next)
-		if status == ring.Lapped {
+		switch {
+		case status == ring.Lapped:
 			next = max(next, snap.position)
-			e = snap.status
-		}
-		if e == nil || e.Value.kind != kindStatus {
-			continue
-		}
-		if !p.entry(sub, e, next+1) {
+			p.single(sub, p.shard.stateFrame(f.topic, snap, p.conn.codec), next+1)
+		case e.Value.kind == kindStatus && !p.entry(sub, e, next+1):
 			return
 		}
 	}

@@ -179,11 +179,5 @@ const maxReconnectMS = 5000
 
 // sayState tells sub's client the state of the book outside the order of the ring.
 func (s *shard) sayState(sub *subscription, snap *snapshot) {
-	t, c := sub.feed.topic, sub.conn
-	status := proto.Status{
-		Seq: snap.state.Seq, State: snap.state.State, Reason: snap.state.Reason, Phase: snap.state.Phase,
-		Indicative: snap.state.Indicative, Locked: snap.state.Locked, Crossed: snap.state.Crossed, Times: snap.state.Times,
-	}
-	b := c.codec.AppendStatus(s.encoder.begin(), t.form(snap.state.Exponents), &status)
-	s.append(c, s.encoder.finish(opCode(c.codec), b))
+	s.append(sub.conn, s.stateFrame(sub.feed.topic, snap, sub.conn.codec).bytes)
 }

@@ -57,9 +57,7 @@ func (s *shard) sent(c *conn, class poll.Class, progress, more bool) {
 			c.conflating = false
 		}
 	case poll.Partial, poll.Again:
-		if class == poll.Again {
-			s.stats.again.Add(1)
-		}
+		s.stats.again.Add(1)
 		s.block(c, progress)
 	case poll.Gone:
 		s.lost(c)

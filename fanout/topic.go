@@ -47,7 +47,7 @@ type Topic struct {
 	ordinal   uint64 // of the last trade
 	since     uint64 // position of the last reset
 	barrier   uint64 // position of the last status or reset
-	status    *entry // last one
+	final     uint64 // position of the final status
 	next      uint64 // position that is being published, or was last
 	taken     uint64 // position of the snapshot
 	bytes     int64  // published since then
@@ -143,9 +143,11 @@ func (t *Topic) Status(s *proto.Status) {
 	e := &statusEntry{status: *s}
 	e.status.Times.Published = now
 	e.Value.kind, e.Value.status = kindStatus, &e.status
-	t.status = &e.entry
 	t.next = t.ring.Head() + 1
 	t.barrier = t.next
+	if s.Final {
+		t.final = t.next
+	}
 	t.refresh()
 	t.publish(&e.entry, 0, bodyBytes, now)
 	if s.Final {
@@ -199,7 +201,7 @@ func (t *Topic) publish(e *entry, levels, bytes uint32, now int64) {
 // t.next says, so the snapshot stands there although the entry may not be visible
 // yet.
 func (t *Topic) refresh() {
-	s := &snapshot{position: t.next, since: t.since, status: t.status, ordinal: t.ordinal}
+	s := &snapshot{position: t.next, since: t.since, final: t.final, ordinal: t.ordinal}
 	if last := t.snapshot.Load(); last != nil {
 		s.state.Bids = make([]proto.Level, 0, len(last.state.Bids)+1)
 		s.state.Asks = make([]proto.Level, 0, len(last.state.Asks)+1)

@@ -1,0 +1,379 @@
+package fanout
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/depthcast/depthcast/fanout/poll/polltest"
+	"github.com/depthcast/depthcast/proto"
+	"github.com/depthcast/depthcast/proto/pb"
+)
+
+func subscribeTo(id uint32, items ...*pb.SubscribeItem) *pb.Request {
+	return &pb.Request{Id: id, Body: &pb.Request_Subscribe{Subscribe: &pb.Subscribe{Items: items}}}
+}
+
+// refused reads frames until an error and checks its code.
+func (c *client) refused(code pb.ErrorCode) *pb.Error {
+	c.t.Helper()
+	for {
+		if e := c.next().GetError(); e != nil {
+			if e.Code != code {
+				c.t.Fatalf("refused with %v (%s), want %v", e.Code, e.Message, code)
+			}
+			return e
+		}
+	}
+}
+
+func TestEachItemIsAnsweredForItself(t *testing.T) {
+	r := newRig(t, nil, btc, "SIM:ETH-USD")
+	c := r.dial(proto.CodecProto)
+	c.ask(subscribeTo(9, &pb.SubscribeItem{Symbol: "SIM:NONE"}, &pb.SubscribeItem{Symbol: btc, Depth: 7},
+		&pb.SubscribeItem{Symbol: btc, Channel: pb.Channel_CHANNEL_CANDLES}, &pb.SubscribeItem{Symbol: btc, Group: "0.5"},
+		&pb.SubscribeItem{Symbol: btc, Depth: 10}, &pb.SubscribeItem{Symbol: "SIM:ETH-USD", Channel: pb.Channel_CHANNEL_TRADES}))
+	want := []pb.ErrorCode{pb.ErrorCode_ERROR_CODE_UNKNOWN_SYMBOL, 0, pb.ErrorCode_ERROR_CODE_UNKNOWN_CHANNEL,
+		pb.ErrorCode_ERROR_CODE_BAD_VIEW, pb.ErrorCode_ERROR_CODE_ALREADY_SUBSCRIBED, 0}
+	for i := 0; i < len(want); {
+		f := c.next()
+		switch {
+		case f.GetAck() != nil:
+			ack := f.GetAck()
+			if want[i] != 0 || ack.Id != 9 || ack.Item != uint32(i) || ack.Topic == 0 {
+				t.Errorf("item %d: acknowledged with %v", i, ack)
+			}
+			if ack.Symbol == btc && ack.Depth != 10 {
+				t.Errorf("granted depth %d for 7", ack.Depth)
+			}
+		case f.GetError() != nil:
+			e := f.GetError()
+			if e.Code != want[i] || e.Id != 9 || e.Item != uint32(i) || e.Retry == 0 || e.Message == "" {
+				t.Errorf("item %d: refused with %v", i, e)
+			}
+		default:
+			t.Fatalf("item %d: %v before its answer", i, f)
+		}
+		i++
+	}
+}
+
+func TestUnknownSymbolIsNotReadyUntilCaughtUp(t *testing.T) {
+	r := newRig(t, nil, btc)
+	r.books.ready = false
+	c := r.dial(proto.CodecProto)
+	c.ask(subscribeTo(1, &pb.SubscribeItem{Symbol: "SIM:NONE"}))
+	if e := c.refused(pb.ErrorCode_ERROR_CODE_NOT_READY); e.Retry != pb.Retry_RETRY_AFTER || e.RetryAfterMs == 0 {
+		t.Errorf("refused with %v", e)
+	}
+}
+
+func TestUnknownRequestIsAnsweredAndHarmsNobody(t *testing.T) {
+	r := newRig(t, nil, btc)
+	c := r.dial(proto.CodecJSON)
+	c.write(ws.OpText, []byte(`{"type":"transmogrify","id":4}`))
+	if e := c.refused(pb.ErrorCode_ERROR_CODE_UNKNOWN_REQUEST); !strings.Contains(e.Message, "transmogrify") || e.Id != 4 {
+		t.Errorf("refused with %v", e)
+	}
+	c.write(ws.OpText, []byte(`{"type":`))
+	c.refused(pb.ErrorCode_ERROR_CODE_BAD_REQUEST)
+	if ack := c.subscribe(book); ack.Topic == 0 {
+		t.Error("the connection does not go on")
+	}
+}
+
+func TestPingIsAnsweredByPong(t *testing.T) {
+	r := newRig(t, nil, btc)
+	c := r.dial(proto.CodecProto)
+	c.write(ws.OpPing, []byte("are you there"))
+	f, err := c.raw()
+	if err != nil || f.Header.OpCode != ws.OpPong || string(f.Payload) != "are you there" {
+		t.Fatalf("%v %q %v", f.Header, f.Payload, err)
+	}
+	c.ask(&pb.Request{Id: 3, Body: &pb.Request_Ping{Ping: &pb.Ping{Data: []byte("x")}}})
+	if p := c.next().GetPong(); p == nil || p.Id != 3 || string(p.Data) != "x" || p.Time == 0 {
+		t.Errorf("answered by %v", p)
+	}
+}
+
+func TestBrokenProtocolEndsOnlyItsConnection(t *testing.T) {
+	masked := func(op ws.OpCode, b []byte) []byte {
+		return ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(op, true, b)))
+	}
+	for name, test := range map[string]struct {
+		bytes  []byte
+		reason DropReason
+	}{
+		"text on the protobuf protocol": {masked(ws.OpText, []byte("{}")), DropWrongType},
+		"message over the limit":        {masked(ws.OpBinary, make([]byte, 2000)), DropTooBig},
+		"unmasked frame":                {ws.MustCompileFrame(ws.NewBinaryFrame([]byte{1})), DropProtocol},
+		"text that is not UTF-8":        {masked(ws.OpText, []byte{0xff, 0xfe}), DropBadText},
+		"close":                         {masked(ws.OpClose, ws.NewCloseFrameBody(1000, "")), DropClientClosed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, func(c *Config) { c.MaxMessageBytes = 1000 }, btc)
+			other := r.dial(proto.CodecProto)
+			m := newModel(t, other.subscribe(book))
+			c := r.dial(proto.CodecProto)
+			c.subscribe(book)
+			if _, err := c.conn.Write(test.bytes); err != nil {
+				t.Fatal(err)
+			}
+			if code, text := c.closed(); code != drops[test.reason].Code || !strings.HasPrefix(text, test.reason.String()) {
+				t.Errorf("closed with %d %q", code, text)
+			}
+			_, _ = c.conn.Write(masked(ws.OpClose, nil)) // the answer, unless the server has its answer already
+			c.ended()
+			r.until("the end of the connection", func() bool { return r.hub.Stats().Conns == 1 })
+			if n := r.hub.Stats().Drops[test.reason]; n != 1 {
+				t.Errorf("counted %d times as %v", n, test.reason)
+			}
+			r.book(btc).publish(seeded(1), 3)
+			seq, _ := r.book(btc).where()
+			m.follow(other, seq)
+		})
+	}
+}
+
+func TestPeerThatVanishesIsCounted(t *testing.T) {
+	r := newRig(t, nil, btc)
+	c := r.dial(proto.CodecProto)
+	c.subscribe(book)
+	_ = c.conn.SetLinger(0)
+	_ = c.conn.Close()
+	r.until("its end", func() bool { return r.hub.Stats().Drops[DropClientGone] == 1 && r.hub.Stats().Conns == 0 })
+}
+
+func TestHalfOpenPeerIsDropped(t *testing.T) {
+	r := newRig(t, nil, btc)
+	c := r.dial(proto.CodecProto)
+	timeout := r.hub.config.SilenceTimeout
+	r.advance(timeout/2 + time.Second)
+	f, err := c.raw()
+	if err != nil || f.Header.OpCode != ws.OpPing {
+		t.Fatalf("%v %v instead of a ping", f.Header, err)
+	}
+	c.write(ws.OpPong, f.Payload)
+	heard := r.hub.clockOf(0)
+	r.until("the pong", func() bool { return r.hub.heard(0) >= heard })
+	r.advance(timeout - time.Second)
+	r.sync()
+	if r.hub.Stats().Conns != 1 {
+		t.Fatal("dropped although it has answered")
+	}
+	r.advance(2 * time.Second)
+	if code, _ := c.closed(); code != drops[DropSilent].Code {
+		t.Errorf("closed with %d", code)
+	}
+	r.advance(r.hub.config.CloseTimeout + time.Second)
+	r.until("its end", func() bool { return r.hub.Stats().Conns == 0 })
+}
+
+// clockOf returns the clock of a shard, heard the last sign of life of its first
+// connection.
+func (h *Hub) clockOf(i int) (d time.Duration) {
+	h.ask(i, func(s *shard) { d = s.since })
+	return d
+}
+
+func (h *Hub) heard(i int) (d time.Duration) {
+	h.ask(i, func(s *shard) { d = s.conns[0].heard })
+	return d
+}
+
+func (h *Hub) ask(i int, f func(*shard)) {
+	done := make(chan struct{})
+	h.shards[i].do(func() { f(h.shards[i]); close(done) })
+	<-done
+}
+
+func TestControlBufferIsBounded(t *testing.T) {
+	sockets := &polltest.Sockets{}
+	r := newRig(t, func(c *Config) {
+		c.MaxItems, c.ControlBytes, c.Sockets = 1, 1024, sockets
+		c.RequestsPerSecond = 1_000_000
+	}, btc)
+	c := r.dialScripted(proto.CodecProto, func(fd int) { sockets.Forget(fd) })
+	r.sync()
+	r.hold(func() {
+		for range 200 {
+			c.write(ws.OpPing, make([]byte, 100))
+		}
+	})
+	code, _ := c.closed()
+	if code != drops[DropControlOverflow].Code {
+		t.Errorf("closed with %d", code)
+	}
+}
+
+func TestControlFramesGoFirstAtFrameBoundaries(t *testing.T) {
+	sockets := &polltest.Sockets{}
+	r := newRig(t, func(c *Config) { c.Sockets = sockets }, btc)
+	b := r.book(btc)
+	b.publish(seeded(1), 5)
+	c := r.dialScripted(proto.CodecProto, func(fd int) { sockets.Forget(fd) })
+	m := newModel(t, c.subscribe(book))
+	seq, _ := b.where()
+	m.follow(c, seq)
+
+	// The first delta is cut in two; before the rest of it and the second, a pong
+	// becomes due.
+	sockets.OnSend(c.fd, polltest.Take(5), polltest.Again(1))
+	r.hold(func() { b.publish(seeded(2), 5) })
+	r.hold(func() {
+		c.write(ws.OpPing, []byte("p"))
+		b.publish(seeded(3), 5)
+	})
+	var seen []string
+	for len(seen) < 3 {
+		f, err := c.raw()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Header.OpCode == ws.OpPong {
+			seen = append(seen, "pong")
+			continue
+		}
+		m.apply(c.decode(f.Payload))
+		seen = append(seen, "delta")
+	}
+	if m.deltas != 2 || seen[0] != "delta" {
+		t.Errorf("%v", seen)
+	}
+}
+
+func TestRequestsAreRateLimited(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.RequestsPerSecond, c.RequestBurst = 2, 3 }, btc)
+	c := r.dial(proto.CodecProto)
+	ping := &pb.Request{Id: 1, Body: &pb.Request_Ping{Ping: &pb.Ping{}}}
+	for range 3 {
+		c.ask(ping)
+		if c.next().GetPong() == nil {
+			t.Fatal("no pong within the burst")
+		}
+	}
+	c.ask(ping)
+	if e := c.refused(pb.ErrorCode_ERROR_CODE_RATE_LIMITED); e.Id != 1 || e.RetryAfterMs == 0 {
+		t.Errorf("%v", e)
+	}
+	r.advance(time.Second)
+	r.sync()
+	c.ask(ping)
+	if c.next().GetPong() == nil {
+		t.Error("no pong a second later")
+	}
+}
+
+func TestUnsubscribeEndsTheTopicWithItsAck(t *testing.T) {
+	r := newRig(t, nil, btc)
+	b := r.book(btc)
+	c := r.dial(proto.CodecProto)
+	ack := c.subscribe(book)
+	m := newModel(t, ack)
+	b.publish(seeded(1), 5)
+	seq, _ := b.where()
+	m.follow(c, seq)
+	c.ask(&pb.Request{Id: 2, Body: &pb.Request_Unsubscribe{Unsubscribe: &pb.Unsubscribe{Topics: []uint32{ack.Topic, 99}}}})
+	if a := c.next().GetAck(); a == nil || !a.Ended || a.Topic != ack.Topic {
+		t.Fatalf("answered by %v", a)
+	}
+	if e := c.refused(pb.ErrorCode_ERROR_CODE_UNKNOWN_TOPIC); e.Topic != 99 || e.Item != 1 {
+		t.Errorf("%v", e)
+	}
+	b.publish(seeded(2), 5)
+	c.ask(&pb.Request{Body: &pb.Request_Ping{Ping: &pb.Ping{}}})
+	if f := c.next(); f.GetPong() == nil {
+		t.Errorf("%v after the end of the topic", f)
+	}
+}
+
+func TestModifyReplacesTheTopicOnlyIfItCan(t *testing.T) {
+	r := newRig(t, nil, btc)
+	c := r.dial(proto.CodecProto)
+	ack := c.subscribe(&pb.SubscribeItem{Symbol: btc, Depth: 10})
+	modify := func(item *pb.ModifyItem) {
+		item.Topic = ack.Topic
+		c.ask(&pb.Request{Id: 2, Body: &pb.Request_Modify{Modify: &pb.Modify{Items: []*pb.ModifyItem{item}}}})
+	}
+	depth, group, drop := uint32(20), "0.5", pb.Policy_POLICY_DROP
+	modify(&pb.ModifyItem{Group: &group})
+	c.refused(pb.ErrorCode_ERROR_CODE_BAD_VIEW)
+	modify(&pb.ModifyItem{Policy: &drop})
+	if a := c.next().GetAck(); a.GetTopic() != ack.Topic || a.GetPolicy() != drop || a.GetReplaces() != 0 {
+		t.Errorf("%v", a)
+	}
+	modify(&pb.ModifyItem{Depth: &depth})
+	if a := c.next().GetAck(); a.GetReplaces() != ack.Topic || a.GetTopic() == ack.Topic || a.GetDepth() != 20 || a.GetPolicy() != drop {
+		t.Errorf("%v", a)
+	}
+}
+
+func TestResyncAndMismatchGetSnapshotsButNotTooMany(t *testing.T) {
+	r := newRig(t, nil, btc)
+	b := r.book(btc)
+	b.publish(seeded(1), 5)
+	c := r.dial(proto.CodecProto)
+	ack := c.subscribe(book)
+	m := newModel(t, ack)
+	m.apply(c.next())
+	c.ask(&pb.Request{Id: 2, Body: &pb.Request_Mismatch{Mismatch: &pb.Mismatch{Topic: ack.Topic, Seq: 1, Hash: 2}}})
+	m.apply(c.next())
+	for range resyncBurst - 1 {
+		c.ask(&pb.Request{Id: 3, Body: &pb.Request_Resync{Resync: &pb.Resync{Topics: []uint32{ack.Topic}}}})
+		m.apply(c.next())
+	}
+	if m.snapshots != resyncBurst+1 || m.reasons[1] != pb.SnapshotReason_SNAPSHOT_REASON_RESYNC {
+		t.Errorf("%d snapshots, reasons %v", m.snapshots, m.reasons)
+	}
+	c.ask(&pb.Request{Id: 4, Body: &pb.Request_Resync{Resync: &pb.Resync{Topics: []uint32{ack.Topic}}}})
+	c.refused(pb.ErrorCode_ERROR_CODE_RATE_LIMITED)
+	if s := r.hub.Stats(); s.Mismatches != 1 || s.Resyncs != resyncBurst {
+		t.Errorf("%d mismatches and %d resyncs counted", s.Mismatches, s.Resyncs)
+	}
+}
+
+func TestAuthIsRefusedInClearWords(t *testing.T) {
+	r := newRig(t, nil, btc)
+	c := r.dial(proto.CodecProto)
+	c.ask(&pb.Request{Id: 2, Body: &pb.Request_Auth{Auth: &pb.Auth{Token: "secret"}}})
+	if e := c.refused(pb.ErrorCode_ERROR_CODE_UNAUTHENTICATED); strings.Contains(e.Message, "secret") {
+		t.Error("the token is repeated")
+	}
+}
+
+func TestShutdownSaysGoodbyeAndLeavesNothing(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Shards = 2 }, btc)
+	var clients []*client
+	for range 4 {
+		c := r.dial(proto.CodecProto)
+		c.subscribe(book)
+		clients = append(clients, c)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		ended <- r.hub.Shutdown(ctx)
+	}()
+	for _, c := range clients {
+		for c.next().GetDrain() == nil {
+		}
+		if code, _ := c.closed(); code != ws.StatusGoingAway {
+			t.Errorf("closed with %d", code)
+		}
+		c.write(ws.OpClose, ws.NewCloseFrameBody(ws.StatusGoingAway, ""))
+		c.ended()
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if s := r.hub.Stats(); s.Conns != 0 || s.Subscriptions != 0 || s.Topics != 0 || s.RingBytes != 0 {
+		t.Errorf("left behind: %+v", s)
+	}
+	if len(r.book(btc).views) != 0 {
+		t.Error("a view is still open")
+	}
+}

@@ -1,0 +1,356 @@
+package fanout
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/depthcast/depthcast/fanout/poll/polltest"
+	"github.com/depthcast/depthcast/proto"
+	"github.com/depthcast/depthcast/proto/pb"
+)
+
+// small makes sockets and rings small, so that a reader is soon slow.
+func small(c *Config) {
+	c.SendBufferBytes = 4 << 10
+	c.RingEntries = 64
+	c.MaxLaps = 1 << 15
+}
+
+// freeze publishes until a reader that does not read has met a full socket.
+func (r *rig) freeze(b *testBook, random *rand.Rand) {
+	r.t.Helper()
+	before := r.hub.Stats().Again
+	r.until("a full socket", func() bool {
+		b.publish(random, 40)
+		return r.hub.Stats().Again > before
+	})
+}
+
+// blocked counts the blocked connections.
+func (r *rig) blocked() (n uint64) {
+	for _, s := range r.hub.shards {
+		done := make(chan struct{})
+		s.do(func() {
+			for c := s.stalls.first; c != nil; c = c.after {
+				n++
+			}
+			close(done)
+		})
+		<-done
+	}
+	return n
+}
+
+func TestFrozenReaderDoesNotDelayOthers(t *testing.T) {
+	r := newRig(t, small, btc)
+	random := seeded(2)
+	frozen := r.dial(proto.CodecProto)
+	frozen.subscribe(book)
+	r.freeze(r.book(btc), random)
+
+	full := r.hub.Stats().Again
+	alert := r.dial(proto.CodecProto)
+	m := newModel(t, alert.subscribe(book))
+	const n = 1000
+	for range n {
+		r.book(btc).publish(random, 40)
+		seq, _ := r.book(btc).where()
+		m.follow(alert, seq)
+	}
+	if m.merged > 0 || m.snapshots != 1 {
+		t.Errorf("the reader beside a frozen one got %d merged deltas and %d snapshots", m.merged, m.snapshots)
+	}
+	if r.blocked() != 1 && r.hub.Stats().Again == full {
+		t.Error("the frozen reader is not blocked any more, so this shows nothing")
+	}
+}
+
+func TestLappedReaderGetsSnapshot(t *testing.T) {
+	r := newRig(t, small, btc)
+	random := seeded(3)
+	c := r.dial(proto.CodecProto)
+	m := newModel(t, c.subscribe(book))
+	r.freeze(r.book(btc), random)
+	for range 1000 {
+		r.book(btc).publish(random, 3)
+	}
+	seq, hash := r.book(btc).where()
+	m.follow(c, seq)
+	if m.hash() != hash {
+		t.Error("the book differs from the server's")
+	}
+	if last := m.reasons[len(m.reasons)-1]; last != pb.SnapshotReason_SNAPSHOT_REASON_LAPPED {
+		t.Errorf("the last snapshot's reason is %v", last)
+	}
+	if r.hub.Stats().Laps == 0 {
+		t.Error("no lap was counted")
+	}
+}
+
+func TestReaderWithPolicyDropEndsAtItsFirstLap(t *testing.T) {
+	r := newRig(t, small, btc)
+	random := seeded(4)
+	c := r.dial(proto.CodecProto)
+	m := newModel(t, c.subscribe(&pb.SubscribeItem{Symbol: btc, Policy: pb.Policy_POLICY_DROP}))
+	r.freeze(r.book(btc), random)
+	for range 1000 {
+		r.book(btc).publish(random, 3)
+	}
+	if code, text := c.closed(); code != drops[DropLapped].Code {
+		t.Errorf("closed with %d %s", code, text)
+	}
+	if m.merged > 0 {
+		t.Error("a reader that wants every frame got merged ones")
+	}
+	if n := r.hub.Stats().Drops[DropLapped]; n != 1 {
+		t.Errorf("%d drops counted", n)
+	}
+}
+
+func TestReaderLappedTooOftenIsDropped(t *testing.T) {
+	sockets := &polltest.Sockets{}
+	r := newRig(t, func(c *Config) { small(c); c.MaxLaps = 2; c.Sockets = sockets }, btc)
+	random := seeded(5)
+	c := r.dialScripted(proto.CodecProto, func(fd int) { sockets.Forget(fd) })
+	m := newModel(t, c.subscribe(book))
+	b := r.book(btc)
+	b.publish(random, 3)
+	seq, _ := b.where()
+	m.follow(c, seq)
+	for range 3 {
+		// The next send meets a full socket; while the shard waits for room, the
+		// ring goes round.
+		r.hold(func() {
+			for range 200 {
+				b.publish(random, 3)
+			}
+		})
+		r.sync()
+	}
+	if code, text := c.closed(); code != drops[DropLappedOften].Code {
+		t.Errorf("closed with %d %s", code, text)
+	}
+}
+
+// hold runs f while the shards stand still.
+func (r *rig) hold(f func()) {
+	held, release := make(chan struct{}), make(chan struct{})
+	for _, s := range r.hub.shards {
+		s.do(func() { held <- struct{}{}; <-release })
+	}
+	for range r.hub.shards {
+		<-held
+	}
+	f()
+	close(release)
+}
+
+func TestBlockedReaderIsDroppedWithReason(t *testing.T) {
+	r := newRig(t, small, btc)
+	c := r.dial(proto.CodecProto)
+	c.subscribe(book)
+	r.freeze(r.book(btc), seeded(6))
+	timeout := r.hub.config.StallTimeout
+	r.advance(timeout - time.Second)
+	r.sync()
+	if n := r.hub.Stats().Conns; n != 1 {
+		t.Fatal("dropped before its time")
+	}
+	r.advance(2 * time.Second)
+	r.until("the drop", func() bool { return r.hub.Stats().Conns == 0 })
+	if n := r.hub.Stats().Drops[DropStalled]; n != 1 {
+		t.Errorf("%d drops counted as stalled", n)
+	}
+	c.ended()
+	if s := r.hub.Stats(); s.PinnedBytes != 0 || s.Subscriptions != 0 {
+		t.Errorf("%d bytes pinned and %d subscriptions left behind", s.PinnedBytes, s.Subscriptions)
+	}
+}
+
+func TestSlowReaderGetsOneNetDelta(t *testing.T) {
+	sockets := &polltest.Sockets{}
+	r := newRig(t, func(c *Config) { c.Sockets = sockets }, btc)
+	random := seeded(7)
+	b := r.book(btc)
+	for range 20 {
+		b.publish(random, 40)
+	}
+	c := r.dialScripted(proto.CodecProto, func(fd int) { sockets.Forget(fd) })
+	m := newModel(t, c.subscribe(book))
+	seq, _ := b.where()
+	m.follow(c, seq)
+
+	sockets.OnSend(c.fd, polltest.Again(1))
+	r.hold(func() {
+		for range 10 {
+			b.publish(random, 2)
+		}
+	})
+	seq, _ = b.where()
+	m.follow(c, seq)
+	if m.deltas != 1 || m.merged != 1 || m.snapshots != 1 {
+		t.Errorf("%d deltas of which %d merged, %d snapshots; want one net delta", m.deltas, m.merged, m.snapshots)
+	}
+}
+
+func TestStatusIsNeverConflatedAway(t *testing.T) {
+	sockets := &polltest.Sockets{}
+	r := newRig(t, func(c *Config) { c.Sockets = sockets }, btc)
+	random := seeded(8)
+	b := r.book(btc)
+	for range 20 {
+		b.publish(random, 40)
+	}
+	c := r.dialScripted(proto.CodecProto, func(fd int) { sockets.Forget(fd) })
+	m := newModel(t, c.subscribe(book))
+	seq, _ := b.where()
+	m.follow(c, seq)
+
+	sockets.OnSend(c.fd, polltest.Again(1))
+	r.hold(func() {
+		b.publish(random, 2)
+		b.publish(random, 2)
+		b.enter(proto.Halted)
+		b.publish(random, 2)
+		b.publish(random, 2)
+		b.enter(proto.Auction)
+		b.publish(random, 2)
+	})
+	seq, _ = b.where()
+	m.follow(c, seq)
+	if m.statuses != 2 || m.deltas != 3 || m.merged != 2 || m.phase != pb.Phase_PHASE_AUCTION {
+		t.Errorf("%d statuses, %d deltas, %d merged, phase %v; want 2, 3, 2, auction", m.statuses, m.deltas, m.merged, m.phase)
+	}
+}
+
+func TestPartialSendKeepsFramesWhole(t *testing.T) {
+	sockets := &polltest.Sockets{}
+	r := newRig(t, func(c *Config) { c.Sockets = sockets }, btc)
+	random := seeded(9)
+	b := r.book(btc)
+	b.publish(random, 40)
+	c := r.dialScripted(proto.CodecProto, func(fd int) { sockets.Forget(fd) })
+	m := newModel(t, c.subscribe(&pb.SubscribeItem{Symbol: btc, Policy: pb.Policy_POLICY_DROP}))
+	for k := 1; k < 200; k++ {
+		sockets.OnSend(c.fd, polltest.Take(k), polltest.Take(1+k%7), polltest.Again(1), polltest.Take(3))
+		r.hold(func() {
+			b.publish(random, 6)
+			b.publish(random, 6)
+			b.publish(random, 6)
+		})
+		seq, _ := b.where()
+		m.follow(c, seq)
+	}
+	if m.snapshots != 1 || m.merged != 0 {
+		t.Errorf("%d snapshots, %d merged", m.snapshots, m.merged)
+	}
+	r.sync() // the client may have the bytes before the shard has counted them
+	if pinned := r.hub.Stats().PinnedBytes; pinned != 0 {
+		t.Errorf("%d bytes still pinned", pinned)
+	}
+}
+
+func TestPinnedBytesAreBoundedLongestStalledFirst(t *testing.T) {
+	sockets := &polltest.Sockets{}
+	r := newRig(t, func(c *Config) { c.Sockets = sockets; c.PinnedBytes = 1 }, btc)
+	b := r.book(btc)
+	b.publish(seeded(10), 40)
+	var clients []*client
+	for range 2 {
+		c := r.dialScripted(proto.CodecProto, func(fd int) { sockets.Forget(fd) })
+		m := newModel(t, c.subscribe(book))
+		seq, _ := b.where()
+		m.follow(c, seq)
+		clients = append(clients, c)
+	}
+	for i, c := range clients {
+		// The kernel takes a part of the frame and then nothing: the socket never
+		// becomes writable for this test.
+		sockets.OnSend(c.fd, polltest.Again(1_000_000))
+		if i == 0 {
+			r.hold(func() { b.publish(seeded(11), 4) })
+			r.sync()
+			r.advance(time.Second)
+			r.sync()
+		}
+	}
+	first := clients[0]
+	s := r.hub.shards[0]
+	s.do(func() {
+		for _, c := range s.conns {
+			c.begin(newFrame([]byte(fmt.Sprint("pinned by ", c.fd))), 1)
+		}
+	})
+	r.until("drops", func() bool { return r.hub.Stats().Drops[DropPinnedBytes] > 0 })
+	first.ended()
+}
+
+// Whatever sockets do, a client that follows the rule holds a book that equals the
+// server's at its seq: every frame's hash says so.
+func TestRandomFaultsNeverMakeAWrongBook(t *testing.T) {
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			sockets := &polltest.Sockets{}
+			r := newRig(t, func(c *Config) {
+				small(c)
+				c.Shards = 2
+				c.Sockets = sockets
+				c.MaxBytesPerTurn = minBytesPerTurn << (seed % 3)
+			}, btc)
+			random := seeded(100 + seed)
+			b := r.book(btc)
+			var clients []*client
+			var models []*model
+			for i := range 6 {
+				c := r.dialScripted(proto.Codec(i%2), func(fd int) { sockets.Forget(fd) })
+				models = append(models, newModel(t, c.subscribe(book)))
+				clients = append(clients, c)
+			}
+			for range 60 {
+				for _, c := range clients {
+					for range random.IntN(4) {
+						if random.IntN(3) == 0 {
+							sockets.OnSend(c.fd, polltest.Again(1+random.IntN(3)))
+						} else {
+							sockets.OnSend(c.fd, polltest.Take(1+random.IntN(300)))
+						}
+					}
+				}
+				for range random.IntN(120) {
+					b.publish(random, 8)
+					switch random.IntN(60) {
+					case 0:
+						b.enter(proto.Phase(1 + random.IntN(5)))
+					case 1:
+						b.become(proto.Recovering, proto.ReasonSourceGap)
+						b.become(proto.Live, proto.ReasonNone)
+					}
+				}
+				seq, hash := b.where()
+				for i, c := range clients {
+					if random.IntN(3) == 0 {
+						models[i].follow(c, seq)
+						if models[i].hash() != hash {
+							t.Fatalf("client %d: the book differs from the server's at %d", i, seq)
+						}
+					}
+				}
+			}
+			seq, hash := b.where()
+			for i, c := range clients {
+				models[i].follow(c, seq)
+				if models[i].hash() != hash {
+					t.Fatalf("client %d: the book differs from the server's", i)
+				}
+			}
+			s := r.hub.Stats()
+			if s.Again == 0 || s.Merged == 0 || s.Laps == 0 || s.Snapshots <= uint64(len(clients)) {
+				t.Errorf("the faults were too tame to show anything: %d full sockets, %d net deltas, %d laps, %d snapshots",
+					s.Again, s.Merged, s.Laps, s.Snapshots)
+			}
+		})
+	}
+}
