@@ -37,6 +37,7 @@ type binanceState struct {
 	last    uint64
 	waiting []binanceWaiting // while not chained: a chain without gaps, oldest first
 	bytes   int              // of waiting
+	lost    uint64           // last id of the diffs that were let go unused: nothing older can be made whole
 
 	trades    binanceKind // trade or aggTrade, whichever came first: the other tells the same trades again
 	lastTrade uint64
@@ -183,6 +184,7 @@ func (c *binanceCodec) keep(s *binanceState, value []byte) {
 	s.bytes += len(value)
 	c.buffered += len(value)
 	for len(s.waiting) > maxBinanceDiffs || s.bytes > maxBinanceDiffBytes || c.buffered > maxBinanceTotalBytes && s.bytes > 0 {
+		s.lost = s.waiting[0].last
 		c.discard(s, 1)
 	}
 }
@@ -201,6 +203,12 @@ func (c *binanceCodec) discard(s *binanceState, n int) {
 
 // restart forgets the chain and what waits: from here on a snapshot is needed.
 func (c *binanceCodec) restart(s *binanceState) {
+	if s.chained {
+		s.lost = s.last
+	}
+	if n := len(s.waiting); n > 0 {
+		s.lost = s.waiting[n-1].last
+	}
 	c.discard(s, len(s.waiting))
 	s.chained, s.bridged = false, false
 }
@@ -214,6 +222,10 @@ func (c *binanceCodec) snapshot(s *binanceState) (*proto.Batch, error) {
 	}
 	if s.chained && m.last < s.last {
 		return nil, nil // older than the book, which is whole
+	}
+	if len(s.waiting) == 0 && !s.chained && m.last < s.lost {
+		return nil, refuse(CodeOldSnapshot, c.batch.Symbol, proto.ReasonNone,
+			"the snapshot is of %d, updates up to %d are gone", m.last, s.lost)
 	}
 	if len(s.waiting) > 0 {
 		if w := s.waiting[0]; w.first > m.last && w.previous != m.last {

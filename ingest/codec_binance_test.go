@@ -195,6 +195,14 @@ func TestBinanceDiffsChainAsTheVenueSays(t *testing.T) {
 			{spotDiff(13, 19), "nothing"},
 			{spotDiff(20, 22), "set 22"},
 		},
+		"a snapshot older than what was let go": {
+			{restSnapshot(5), "snapshot 5"},
+			{spotDiff(6, 8), "set 8"},
+			{`{`, CodeMalformed},
+			{restSnapshot(7), CodeOldSnapshot},
+			{restSnapshot(8), "snapshot 8"},
+			{spotDiff(9, 9), "set 9"},
+		},
 		"futures: chained by pu": {
 			{futuresDiff(1, 3, 5), "nothing"},
 			{futuresDiff(5, 8, 12), "nothing"},

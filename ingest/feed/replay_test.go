@@ -56,6 +56,8 @@ func written(t *testing.T, name, text string) string {
 	return path
 }
 
+var _ Producer = (*ingest.Producer)(nil)
+
 // taker is a Producer that hands each record to a function.
 type taker func(r *ingest.Record) error
 
