@@ -230,7 +230,9 @@ func (s *script) event(w []string) proto.Event {
 		e.Phase = map[string]proto.Phase{"pre_open": 1, "auction": 2, "continuous": 3, "halted": 4, "closed": 5, "bad": 6}[w[1]]
 		e.Indicative = proto.Indicative{Price: e.Price, HasPrice: arg.has("price"), Qty: e.Qty, HasQty: arg.has("qty")}
 	case "statistics":
-		e.Statistics = &proto.Statistics{Last: proto.Optional{Value: e.Price, Set: arg.has("price")}}
+		if !arg.has("missing") {
+			e.Statistics = &proto.Statistics{Last: proto.Optional{Value: e.Price, Set: arg.has("price")}}
+		}
 	}
 	return e
 }
