@@ -24,7 +24,7 @@ type book struct {
 	bids, asks side
 	orders     orders
 	kind       kept
-	parts      parts
+	parts      *parts // the engine's
 
 	// What the log says beside the levels.
 	exponents  proto.Exponents
@@ -67,7 +67,7 @@ func newBook(e *Engine, symbol string) *book {
 	b := &book{
 		engine: e, symbol: symbol,
 		bids: newSide(proto.Bid, e.config.MaxLevels), asks: newSide(proto.Ask, e.config.MaxLevels),
-		orders: orders{most: e.config.MaxOrders}, trades: newTrades(e.config.KeptTrades),
+		orders: orders{most: e.config.MaxOrders}, parts: &e.parts, trades: newTrades(e.config.KeptTrades),
 		exponents: proto.DefaultExponents, chain: newChain(), seq: -1, epoch: e.epoch,
 		reason: proto.ReasonNoSnapshot, told: condition{state: proto.Recovering},
 	}

@@ -31,6 +31,12 @@
 //     a book that is recovering: it lacks the events that were skipped meanwhile.
 //   - A change of exponents empties the book, which is then not whole until a
 //     snapshot or a session start. A whole book without levels stays whole.
+//   - A status goes out whenever state, reason, phase, indicative, locked or crossed
+//     changed over a record. A hole in the source sequence within an event of
+//     several records is told at once: what is held of it is void.
+//   - The source sequence of a refused record counts as seen: a snapshot from before
+//     it would lack it. A source that numbers wildly leaves its book recovering
+//     until its session changes, which is long, but never wrong.
 //   - A book that becomes whole again shows it by Reset alone: the snapshot carries
 //     state and phase. Trades were never interrupted, so a view of trades is told
 //     by a status; it is reset only after catching up, a change of exponents or a

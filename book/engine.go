@@ -23,6 +23,7 @@ type Engine struct {
 	ended []*book // those of list that have ended, in order of their end
 	feeds map[string]*feed
 	views []*View // open
+	parts parts   // of the snapshot in hand
 
 	heldBytes int // of all books
 	skipped   uint64

@@ -39,7 +39,6 @@ type side struct {
 	tracking bool // touched is being filled
 	levels   []level
 	touched  []touch
-	aside    []level // the levels before a snapshot, while it is installed
 }
 
 func newSide(which proto.Side, most int) side {

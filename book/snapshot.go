@@ -9,7 +9,8 @@ import (
 )
 
 // parts collects a snapshot, which may come in several events. It is installed
-// when the next event is no part of it.
+// when the next event is no part of it, at the latest at the end of the batch: so
+// all books of an engine share one.
 type parts struct {
 	active               bool // a first part was seen
 	old                  bool // behind the book: its parts are passed over
@@ -18,6 +19,7 @@ type parts struct {
 	source               uint64
 	bids, asks           []proto.Level
 	bidOrders, askOrders []proto.Order
+	wasBids, wasAsks     []level // the levels before it, where views must learn the difference
 }
 
 // begin starts anew, keeping the memory.
@@ -25,6 +27,7 @@ func (p *parts) begin(e *proto.Event) {
 	*p = parts{
 		active: true, byOrder: byOrder(e), limit: e.MaxLevels, source: e.SourceSeq,
 		bids: p.bids[:0], asks: p.asks[:0], bidOrders: p.bidOrders[:0], askOrders: p.askOrders[:0],
+		wasBids: p.wasBids, wasAsks: p.wasAsks,
 	}
 }
 
@@ -34,7 +37,7 @@ func byOrder(e *proto.Event) bool {
 
 // snapshot takes one part of a snapshot.
 func (b *book) snapshot(e *proto.Event) *refusal {
-	p := &b.parts
+	p := b.parts
 	switch {
 	case !e.Continued:
 		p.begin(e)
@@ -66,7 +69,7 @@ func (b *book) snapshot(e *proto.Event) *refusal {
 // install makes the snapshot collected, if any, the book. A live book sees it as
 // a change of every level that differs.
 func (b *book) install() *refusal {
-	p := &b.parts
+	p := b.parts
 	if !p.active {
 		return nil
 	}
@@ -76,8 +79,8 @@ func (b *book) install() *refusal {
 	}
 	differences := b.tracking && b.whole && b.broken == 0
 	if differences {
-		b.bids.setAside()
-		b.asks.setAside()
+		p.wasBids = append(p.wasBids[:0], b.bids.levels...)
+		p.wasAsks = append(p.wasAsks[:0], b.asks.levels...)
 	}
 	b.empty()
 	b.applied++
@@ -100,14 +103,11 @@ func (b *book) install() *refusal {
 		}
 	}
 	if differences {
-		b.bids.touchDifferences(b.bids.aside)
-		b.asks.touchDifferences(b.asks.aside)
+		b.bids.touchDifferences(p.wasBids)
+		b.asks.touchDifferences(p.wasAsks)
 	}
 	return nil
 }
-
-// setAside keeps the levels of s for comparison while s is filled anew.
-func (s *side) setAside() { s.levels, s.aside = s.aside[:0], s.levels }
 
 // fill puts levels into an empty side.
 func (s *side) fill(levels []proto.Level) *refusal {
