@@ -275,16 +275,17 @@ func TestSameSeedMakesTheSameRecords(t *testing.T) {
 		})
 		return [32]byte(h.Sum(nil))
 	}
-	if sum(1) != sum(1) {
+	first, again := sum(1), sum(1)
+	if first != again {
 		t.Error("the same seed made other records")
 	}
-	if sum(1) == sum(2) {
+	if first == sum(2) {
 		t.Error("another seed made the same records")
 	}
 }
 
 func TestRateIsKeptOnAverage(t *testing.T) {
-	for _, rate := range []int{500, 50_000} {
+	for _, rate := range []int{500, 20_000} {
 		first, last, events := int64(0), int64(0), 0
 		simulate(t, MarketConfig{Seed: 9, Rate: rate}, rate*20+20_000, func(b *proto.Batch) {
 			if first == 0 {

@@ -61,8 +61,6 @@ func (o *orders) of(side proto.Side) *ladder {
 	return &o.asks
 }
 
-func other(side proto.Side) proto.Side { return proto.Bid + proto.Ask - side }
-
 // add puts x behind all others at its price.
 func (o *orders) add(x *order) {
 	x.at = len(o.live)

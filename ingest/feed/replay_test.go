@@ -199,6 +199,10 @@ func TestReplayedBinanceSessionsEndInTheGoldenBooks(t *testing.T) {
 		t.Run(fmt.Sprintf("converted=%v", converted), func(t *testing.T) {
 			in := newReader(t)
 			books := map[string]levelBook{}
+			files := files
+			if converted {
+				files = files[3:] // the ETHUSDT sessions; the rest would only take time
+			}
 			r := replay(t, ReplayConfig{Files: files, Format: "binance", AsProto: converted}, func(rec *ingest.Record) {
 				if b := in.read(rec); b != nil {
 					if books[b.Symbol] == nil {
@@ -207,7 +211,13 @@ func TestReplayedBinanceSessionsEndInTheGoldenBooks(t *testing.T) {
 					books[b.Symbol].apply(b)
 				}
 			})
+			if want := len(files) * 2 / 3; len(books) != want {
+				t.Fatalf("%d symbols, want %d", len(books), want)
+			}
 			for symbol, want := range golden {
+				if books[symbol] == nil {
+					continue
+				}
 				if got := books[symbol].hash(in.Exponents(symbol)); got != want {
 					t.Errorf("%s: %s, want %s", symbol, got, want)
 				}
