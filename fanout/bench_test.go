@@ -3,7 +3,9 @@ package fanout
 import (
 	"fmt"
 	"log/slog"
+	"runtime"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -204,4 +206,44 @@ func sockets(b *testing.B, n int) (servers []int, drain func()) {
 			}
 		}
 	}
+}
+
+// BenchmarkIdleConnection reports the heap that a connection with one subscription
+// keeps, its entry in the poller included.
+func BenchmarkIdleConnection(b *testing.B) {
+	const n = 4000
+	for range b.N {
+		h, _ := benchRig(b, poll.Kernel{})
+		servers, _ := sockets(b, n)
+		before := heap()
+		for _, fd := range servers {
+			if err := h.Accept(Accepted{FD: fd, Remote: "127.0.0.1:65535"}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		on(h, func(s *shard) {
+			s.turn()
+			for _, c := range s.conns {
+				s.subscribe(c, answer{}, &pb.SubscribeItem{Symbol: btc})
+			}
+			s.turn()
+		})
+		b.ReportMetric(float64(heap()-before)/n, "B/conn")
+		b.ReportMetric(float64(unsafe.Sizeof(conn{})), "B/struct")
+		b.ReportMetric(float64(unsafe.Sizeof(subscription{})), "B/subscription")
+		on(h, func(s *shard) {
+			for len(s.conns) > 0 {
+				c := s.conns[0]
+				c.transport = &plain{sockets: null{}}
+				s.close(c)
+			}
+		})
+	}
+}
+
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

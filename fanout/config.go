@@ -71,7 +71,7 @@ type Config struct {
 	ResyncInterval time.Duration
 
 	// MaxBytesPerTurn bounds what a connection is sent before the others of its
-	// shard have their turn, except that a frame is begun as a whole. Default 64 KiB.
+	// shard have their turn; a greater frame takes several. Default 64 KiB.
 	MaxBytesPerTurn int
 
 	// ControlBytes bounds what waits to be sent to a connection beside data: acks,
@@ -84,10 +84,10 @@ type Config struct {
 	// default, which grows to megabytes for a slow reader. Default 0.
 	SendBufferBytes int
 
-	// PinnedBytes bounds the bytes of frames in flight, half of which is with the
-	// kernel, all connections together, a shared frame counted once. Beyond it the
-	// connection that has been stalled longest is dropped (pinned_bytes). Default
-	// 256 MiB.
+	// PinnedBytes bounds what is kept for slow readers, all connections together: the
+	// frames of which a part has left, a shared one counted once, and what waits
+	// beside data while a socket is full. Beyond it the connection that has been
+	// stalled longest is dropped (pinned_bytes). Default 256 MiB.
 	PinnedBytes int64
 
 	// MergedBytes bounds the cache of net deltas. Default 32 MiB.

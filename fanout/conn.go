@@ -45,7 +45,7 @@ type conn struct {
 	flight     *frame          // half sent: the rest goes first; nil when none
 	sent       int             // bytes of flight that have left
 	in         *inbound        // nil unless a message is incomplete
-	cipher     int             // bytes pending in the transport, as counted in hub.pinned
+	held       int             // while blocked: bytes of control and of the transport that hub.pinned counts
 	requests   bucket
 	resyncs    bucket
 
@@ -228,6 +228,15 @@ func (s *shard) append(c *conn, b []byte) {
 		return
 	}
 	c.control = append(c.control, b...)
+	if c.blocked {
+		c.hold(len(c.control) + c.transport.Pending())
+	}
+}
+
+// hold has hub.pinned count n bytes for c beside its frame in flight.
+func (c *conn) hold(n int) {
+	c.shard.hub.pinned.Add(int64(n - c.held))
+	c.held = n
 }
 
 // begin puts f in flight, n bytes of which have left.

@@ -37,7 +37,7 @@ type Hub struct {
 	merged  *mergedFrames
 
 	// Atomics.
-	pinned atomic.Int64 // bytes of frames in flight, a shared one counted once
+	pinned atomic.Int64 // bytes kept for slow readers; see Config.PinnedBytes
 	conns  atomic.Int64 // admitted and not yet closed
 	stats  hubStats
 

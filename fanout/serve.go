@@ -69,9 +69,7 @@ func (s *shard) sent(c *conn, class poll.Class, progress, more bool) {
 
 // block waits for the socket of c to take more.
 func (s *shard) block(c *conn, progress bool) {
-	pending := c.transport.Pending()
-	s.hub.pinned.Add(int64(pending - c.cipher))
-	c.cipher = pending
+	c.hold(len(c.control) + c.transport.Pending())
 	c.conflating, c.blocked = true, true
 	if !c.armed {
 		c.armed = true
@@ -86,8 +84,7 @@ func (s *shard) block(c *conn, progress bool) {
 }
 
 func (s *shard) unblock(c *conn) {
-	s.hub.pinned.Add(int64(-c.cipher))
-	c.cipher = 0
+	c.hold(0)
 	c.blocked = false
 	if c.armed {
 		c.armed = false
@@ -149,8 +146,8 @@ func (s *shard) close(c *conn) {
 	s.unsubscribeAll(c)
 	c.state = closed
 	c.land()
-	s.hub.pinned.Add(int64(-c.cipher))
-	c.cipher, c.control, c.in = 0, nil, nil
+	c.hold(0)
+	c.control, c.in = nil, nil
 
 	_ = s.poller.Del(c.fd) // fails only where Add did, or when the poller is closed
 	if err := c.transport.Close(); err != nil {

@@ -61,7 +61,7 @@ type Stats struct {
 	Subscriptions int64
 	Topics        int   // open, lingering ones included
 	RingBytes     int64 // of all rings
-	PinnedBytes   int64 // of frames half sent
+	PinnedBytes   int64 // kept for slow readers
 	ShardConns    []int // connections by shard
 }
 
