@@ -32,7 +32,18 @@ func (c *Client) decode(op ws.OpCode, message []byte) (*pb.Frame, error) {
 		return nil, fmt.Errorf("%w: message of type %#x", ErrProtocol, byte(op))
 	}
 	if c.config.Codec == proto.CodecJSON {
-		f, err := proto.DecodeJSONFrame(message, c.exponents)
+		strange := false // a topic whose decimals cannot be read, nor concern anyone
+		f, err := proto.DecodeJSONFrame(message, func(topic uint32) (proto.Exponents, bool) {
+			s, ok := c.topics[topic]
+			if !ok {
+				strange = true
+				return proto.Exponents{}, false
+			}
+			return s.exponents, true
+		})
+		if strange {
+			return &pb.Frame{}, nil
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrProtocol, err)
 		}
@@ -43,15 +54,6 @@ func (c *Client) decode(op ws.OpCode, message []byte) (*pb.Frame, error) {
 		return nil, fmt.Errorf("%w: %w", ErrProtocol, err)
 	}
 	return f, nil
-}
-
-// exponents of a topic, for decimals.
-func (c *Client) exponents(topic uint32) (proto.Exponents, bool) {
-	s, ok := c.topics[topic]
-	if !ok {
-		return proto.Exponents{}, false
-	}
-	return s.exponents, true
 }
 
 func exponentsOf(price, qty int32) (proto.Exponents, error) {
