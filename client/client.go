@@ -124,17 +124,17 @@ func (c *Client) Events(ctx context.Context) iter.Seq2[Event, error] {
 				yield(nil, err)
 				return
 			}
-			left := time.Now()
+			left := c.config.clock()
 			if !yield(event, nil) {
 				return
 			}
-			c.away += time.Since(left)
+			c.away += c.config.clock().Sub(left)
 		}
 	}
 }
 
 // now is the time less what was spent in the body of the loop.
-func (c *Client) now() time.Time { return time.Now().Add(-c.away) }
+func (c *Client) now() time.Time { return c.config.clock().Add(-c.away) }
 
 func (c *Client) begin() bool {
 	c.mu.Lock()

@@ -61,7 +61,8 @@ type Config struct {
 	// protobuf and 45 in JSON. Default 64 MiB.
 	MaxFrameBytes int
 
-	random func() float64 // in [0, 1); of the jitter
+	random func() float64   // in [0, 1); of the jitter
+	clock  func() time.Time // of the wall
 }
 
 func (c *Config) validate() error {
@@ -107,6 +108,9 @@ func (c *Config) validate() error {
 	}
 	if c.random == nil {
 		c.random = rand.Float64
+	}
+	if c.clock == nil {
+		c.clock = time.Now
 	}
 	return nil
 }

@@ -27,8 +27,8 @@ type backoff struct {
 // min * 2^attempts, at most max.
 func (b *backoff) next() time.Duration {
 	wait := b.max
-	if b.attempts < 32 && b.min<<b.attempts > 0 {
-		wait = min(b.max, b.min<<b.attempts)
+	if b.min <= b.max>>b.attempts { // else it would exceed max, or 64 bits
+		wait = b.min << b.attempts
 	}
 	b.attempts++
 	return wait/2 + time.Duration(b.random()*float64(wait-wait/2))

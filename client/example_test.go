@@ -1,0 +1,48 @@
+package client_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+
+	"github.com/depthcast/depthcast/client"
+	"github.com/depthcast/depthcast/proto"
+)
+
+// A program that prints the best bid and ask of a symbol for ever.
+func ExampleClient() {
+	c, err := client.New(client.Config{URL: "ws://localhost:8080/v1/stream"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := c.Subscribe(client.Item{Symbol: "SIM:BTC-USD", Depth: 10}); err != nil {
+		log.Fatal(err)
+	}
+	show := func(b *client.Book) {
+		if b.State() != proto.Live {
+			fmt.Println("not live:", proto.ReasonWord(b.Reason()))
+			return
+		}
+		bid, _ := b.Best(proto.Bid)
+		ask, _ := b.Best(proto.Ask)
+		x := b.Exponents()
+		fmt.Printf("%s | %s\n", proto.AppendDecimal(nil, bid.Price, x.Price), proto.AppendDecimal(nil, ask.Price, x.Price))
+	}
+	for event, err := range c.Events(context.Background()) {
+		if err != nil {
+			log.Fatal(err) // connecting again would not help
+		}
+		switch e := event.(type) {
+		case *client.BookSet:
+			show(e.Book)
+		case *client.BookChanged:
+			show(e.Book)
+		case *client.StatusChanged:
+			show(e.Sub.Book())
+		case *client.Disconnected:
+			log.Printf("%v; again in %v", e.Err, e.RetryIn)
+		case *client.Refused:
+			log.Printf("%s: %s", e.Sub.Item().Symbol, e.Error.GetMessage())
+		}
+	}
+}
