@@ -174,6 +174,19 @@ func (b *testBook) become(state proto.State, reason proto.Reason) {
 	}
 }
 
+// restart resets the trades, whose ordinals go on or begin anew.
+func (b *testBook) restart(reason proto.SnapshotReason, exponents proto.Exponents, anew bool) {
+	b.books.mu.Lock()
+	defer b.books.mu.Unlock()
+	b.state.Exponents = exponents
+	if anew {
+		b.trades, b.ordinal = nil, 0
+	}
+	for _, v := range b.views {
+		v.topic.Reset(reason)
+	}
+}
+
 // enter publishes a phase.
 func (b *testBook) enter(phase proto.Phase) {
 	b.books.mu.Lock()

@@ -3,6 +3,7 @@ package fanout
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -140,7 +141,6 @@ type client struct {
 	codec proto.Codec
 	fd    int // of the server's end
 	forms map[uint32]proto.Exponents
-	buf   []byte
 }
 
 // dial connects a client over loopback and hands the other end to the hub.
@@ -212,8 +212,20 @@ func (c *client) ask(req *pb.Request) {
 // raw reads one WebSocket frame.
 func (c *client) raw() (ws.Frame, error) {
 	_ = c.conn.SetReadDeadline(time.Now().Add(patience))
-	return ws.ReadFrame(c.conn)
+	h, err := ws.ReadHeader(c.conn)
+	if err != nil {
+		return ws.Frame{}, err
+	}
+	if h.Length > maxFrame {
+		return ws.Frame{}, fmt.Errorf("a frame of %d bytes", h.Length)
+	}
+	f := ws.Frame{Header: h, Payload: make([]byte, h.Length)}
+	_, err = io.ReadFull(c.conn, f.Payload)
+	return f, err
 }
+
+// maxFrame bounds what a client takes.
+const maxFrame = 1 << 20
 
 // next reads one frame of the protocol, skipping WebSocket pings.
 func (c *client) next() *pb.Frame {

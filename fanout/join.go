@@ -44,23 +44,36 @@ func (p *plan) states(sub *subscription, snap *snapshot) {
 	}
 }
 
-// trades adds what a trades topic begins with: past trades on joining, and after a
-// lap what can still be had of the trades in between, with the range of the others.
+// trades adds what a trades topic begins with: past trades on joining, and later
+// what can still be had of the trades since sub's last, with the range of the
+// others. After a reset a snapshot without levels goes before, for its epoch and
+// exponents.
 func (p *plan) trades(sub *subscription, snap *snapshot, next uint64) (uint64, bool) {
-	var frame *frame
-	if restarts := sub.reason == proto.SnapshotReset || sub.reason == proto.SnapshotRecovered; !sub.began || restarts {
-		frame = p.shard.historyFrame(sub.feed.topic, snap, int(sub.last), p.conn.codec)
-	} else {
-		next = max(next, sub.next)
-		missed, any := missedTrades(sub, snap)
-		if !any {
-			sub.state, sub.next = live, next
-			return next, true
-		}
-		frame = p.shard.tradesFrame(sub.feed.topic, snap.state.Exponents, &missed, p.conn.codec)
+	s, t, c := p.shard, sub.feed.topic, p.conn.codec
+	var reset, frame *frame
+	if sub.reason > proto.SnapshotLapped {
+		reset = s.snapshotFrame(t, snap, sub.reason, c)
 	}
-	one := part{bytes: frame.bytes, frame: frame, sub: sub, next: next, frames: 1, joins: true, trades: true, seq: snap.state.Seq, ordinal: snap.ordinal}
-	return next, p.add(one)
+	anew := !sub.began || sub.ordinal == 0 || snap.ordinal < sub.ordinal || sub.reason == proto.SnapshotResync
+	if anew {
+		frame = s.historyFrame(t, snap, int(sub.last), c)
+	} else if missed, any := missedTrades(sub, snap); any {
+		frame = s.tradesFrame(t, snap.state.Exponents, &missed, c)
+	}
+	next = max(next, sub.next)
+	switch {
+	case frame == nil && reset == nil:
+		sub.state, sub.next = live, next
+		return next, true
+	case frame == nil:
+		frame = reset
+	case reset != nil && !p.single(sub, reset, sub.next):
+		return 0, false
+	}
+	return next, p.add(part{
+		bytes: frame.bytes, frame: frame, sub: sub, next: next, frames: 1, joins: true,
+		trades: true, seq: snap.state.Seq, ordinal: snap.ordinal,
+	})
 }
 
 // missedTrades returns the trades of snap that sub has not seen, and the range of

@@ -278,6 +278,36 @@ func TestTradesBeginWithTheLastAndCountWhatIsMissed(t *testing.T) {
 	}
 }
 
+func TestTradesAfterResetBeginWithItsExponents(t *testing.T) {
+	r := newRig(t, nil, btc)
+	b := r.book(btc)
+	b.trade(3)
+	c := r.dial(proto.CodecProto)
+	c.subscribe(&pb.SubscribeItem{Symbol: btc, Channel: pb.Channel_CHANNEL_TRADES, Last: 10})
+	if f := c.next().GetTrades(); f == nil || len(f.Trades) != 3 {
+		t.Fatalf("begins with %v", f)
+	}
+	b.restart(proto.SnapshotInstrument, proto.Exponents{Price: -4, Qty: -1}, false)
+	if s := c.next().GetSnapshot(); s == nil || s.PriceExponent != -4 || s.QtyExponent != -1 {
+		t.Fatalf("after the reset: %v", s)
+	}
+	b.trade(1)
+	if f := c.next().GetTrades(); f == nil || f.History || f.Missed > 0 || f.Trades[0].Ordinal != 4 {
+		t.Fatalf("after the reset: %v", f)
+	}
+	b.restart(proto.SnapshotReset, proto.Exponents{Price: -4, Qty: -1}, true)
+	if s := c.next().GetSnapshot(); s == nil || s.Reason != pb.SnapshotReason_SNAPSHOT_REASON_RESET {
+		t.Fatalf("after the restart: %v", s)
+	}
+	if f := c.next().GetTrades(); f == nil || !f.History || len(f.Trades) != 0 {
+		t.Fatalf("after the restart: %v", f)
+	}
+	b.trade(1)
+	if f := c.next().GetTrades(); f == nil || f.Missed > 0 || f.Trades[0].Ordinal != 1 {
+		t.Fatalf("after the restart: %v", f)
+	}
+}
+
 func TestTradesResumeByOrdinal(t *testing.T) {
 	r := newRig(t, nil, btc)
 	b := r.book(btc)

@@ -1,0 +1,69 @@
+package fanout
+
+import (
+	"github.com/depthcast/depthcast/fanout/ring"
+	"github.com/depthcast/depthcast/proto"
+)
+
+// net adds what stands for the deltas from next on for a reader that was slow: one
+// net delta up to the head or to the next status entry, or the snapshot where that
+// is less or a reset lies between.
+func (p *plan) net(sub *subscription, next uint64) (uint64, bool) {
+	f := sub.feed
+	t := f.topic
+	head, status := t.ring.Get(f.head)
+	switch {
+	case status != ring.OK:
+		return next, true // the writer is a whole ring ahead, as the next Get will say
+	case head.Value.since >= next:
+		sub.rejoin(p.resetReason(sub, head.Value.since))
+		return p.again(sub, next)
+	case p.snapshotIsLess(sub, next):
+		sub.rejoin(proto.SnapshotLapped)
+		return p.again(sub, next)
+	}
+	to := f.head
+	for barrier := head.Value.barrier; barrier >= next; {
+		to = barrier - 1
+		e, status := t.ring.Get(to)
+		if status != ring.OK {
+			return next, true
+		}
+		barrier = e.Value.barrier
+	}
+	var frame *frame
+	if to > next {
+		frame = p.shard.mergedFrame(t, next, to, p.conn.codec)
+	} else if e, status := t.ring.Get(next); status == ring.OK {
+		frame = p.shard.entryFrame(t, e, p.conn.codec)
+	}
+	if frame == nil {
+		return next, true
+	}
+	return to + 1, p.single(sub, frame, to+1)
+}
+
+// resetReason returns the reason of the reset at position; that of a lap if it is
+// gone.
+func (p *plan) resetReason(sub *subscription, position uint64) proto.SnapshotReason {
+	if e, status := sub.feed.topic.ring.Get(position); status == ring.OK {
+		return e.Value.reason
+	}
+	return proto.SnapshotLapped
+}
+
+// snapshotIsLess reports whether the cached snapshot, with what follows it, holds
+// fewer levels than the range from next to the head. It must not be behind next.
+func (p *plan) snapshotIsLess(sub *subscription, next uint64) bool {
+	f := sub.feed
+	snap := f.topic.snapshot.Load()
+	if snap.position+1 < next || snap.void {
+		return false
+	}
+	all, status := f.topic.ring.Levels(next, f.head)
+	if status != ring.OK || all <= snap.levels() {
+		return false
+	}
+	after, status := f.topic.ring.Levels(snap.position+1, f.head)
+	return status == ring.OK && snap.levels()+after < all
+}
