@@ -395,7 +395,7 @@ func TestPingsAreAnsweredAndFragmentsJoined(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			f, err := ws.ReadFrame(p.net)
+			f, err := readFrame(p.net)
 			if err != nil || f.Header.OpCode != ws.OpPong || string(ws.UnmaskFrameInPlace(f).Payload) != "well?" {
 				t.Errorf("err %v, got %v, want the pong", err, f)
 			}

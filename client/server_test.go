@@ -3,6 +3,8 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -115,7 +117,7 @@ func (p *peer) frame(f *pb.Frame) {
 // read returns the next frame of any kind but pongs.
 func (p *peer) read() (ws.OpCode, []byte) {
 	for {
-		f, err := ws.ReadFrame(p.net)
+		f, err := readFrame(p.net)
 		if err != nil {
 			p.t.Errorf("server: read: %v", err)
 			panic(stopped{})
@@ -129,6 +131,19 @@ func (p *peer) read() (ws.OpCode, []byte) {
 		}
 		p.pongs++
 	}
+}
+
+// readFrame reads one frame of at most 64 KiB.
+func readFrame(r io.Reader) (f ws.Frame, err error) {
+	if f.Header, err = ws.ReadHeader(r); err != nil {
+		return f, err
+	}
+	if f.Header.Length > 64<<10 {
+		return f, fmt.Errorf("frame of %d bytes", f.Header.Length)
+	}
+	f.Payload = make([]byte, f.Header.Length)
+	_, err = io.ReadFull(r, f.Payload)
+	return f, err
 }
 
 // request returns the next request.
@@ -160,7 +175,7 @@ func (p *peer) subscribe(n int) (id uint32, items []*pb.SubscribeItem) {
 // closed expects the client's close frame, or the connection's end.
 func (p *peer) closed() {
 	for {
-		f, err := ws.ReadFrame(p.net)
+		f, err := readFrame(p.net)
 		if err != nil || f.Header.OpCode == ws.OpClose {
 			return
 		}
