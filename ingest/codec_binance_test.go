@@ -139,114 +139,119 @@ func outcome(t *testing.T, codec Codec, key, value string) string {
 
 type step struct{ value, want string }
 
+// binanceTradeText is a trade of 3 at 2.50: its id, and whether the buyer is maker.
+const binanceTradeText = `{"e":"trade","E":1,"s":"X","t":%d,"p":"2.50","q":"3","T":1,"m":%v}`
+
+// binanceChains are scripts of messages and what each leads to.
+var binanceChains = map[string][]step{
+	"spot: covered ones go, the bridging one stays": {
+		{spotDiff(1, 3), "nothing"},
+		{spotDiff(4, 6), "nothing"},
+		{spotDiff(7, 9), "nothing"},
+		{restSnapshot(5), "snapshot 5, set 6, set 9"},
+		{spotDiff(7, 9), "nothing"},
+		{spotDiff(10, 10), "set 10"},
+	},
+	"spot: the bridging one lies after the snapshot": {
+		{restSnapshot(5), "snapshot 5"},
+		{spotDiff(2, 5), "nothing"},
+		{spotDiff(4, 7), "set 7"},
+		{spotDiff(8, 8), "set 8"},
+	},
+	"spot: next after the snapshot": {
+		{restSnapshot(5), "snapshot 5"},
+		{spotDiff(6, 7), "set 7"},
+	},
+	"spot: a gap after the snapshot": {
+		{restSnapshot(5), "snapshot 5"},
+		{spotDiff(7, 8), CodeSourceGap},
+		{spotDiff(9, 9), "nothing"},
+		{restSnapshot(5), CodeOldSnapshot},
+		{restSnapshot(6), "snapshot 6, set 8, set 9"},
+	},
+	"spot: a gap in the chain": {
+		{restSnapshot(5), "snapshot 5"},
+		{spotDiff(6, 7), "set 7"},
+		{spotDiff(9, 9), CodeSourceGap},
+		{restSnapshot(8), "snapshot 8, set 9"},
+	},
+	"spot: overlap in the chain": {
+		{restSnapshot(5), "snapshot 5"},
+		{spotDiff(6, 7), "set 7"},
+		{spotDiff(7, 9), CodeSourceGap},
+	},
+	"spot: a gap among those that wait": {
+		{spotDiff(1, 3), "nothing"},
+		{spotDiff(5, 6), CodeSourceGap},
+		{restSnapshot(3), CodeOldSnapshot},
+		{restSnapshot(4), "snapshot 4, set 6"},
+	},
+	"a snapshot older than a whole book": {
+		{restSnapshot(5), "snapshot 5"},
+		{spotDiff(6, 9), "set 9"},
+		{restSnapshot(7), "nothing"},
+		{spotDiff(10, 11), "set 11"},
+		{restSnapshot(11), "snapshot 11"},
+		{spotDiff(12, 12), "set 12"},
+		{restSnapshot(20), "snapshot 20"},
+		{spotDiff(13, 19), "nothing"},
+		{spotDiff(20, 22), "set 22"},
+	},
+	"a snapshot older than what was let go": {
+		{restSnapshot(5), "snapshot 5"},
+		{spotDiff(6, 8), "set 8"},
+		{`{`, CodeMalformed},
+		{restSnapshot(7), CodeOldSnapshot},
+		{restSnapshot(8), "snapshot 8"},
+		{spotDiff(9, 9), "set 9"},
+	},
+	"futures: chained by pu": {
+		{futuresDiff(1, 3, 5), "nothing"},
+		{futuresDiff(5, 8, 12), "nothing"},
+		{futuresDiff(12, 15, 16), "nothing"},
+		{restSnapshot(10), "snapshot 10, set 12, set 16"},
+		{futuresDiff(16, 30, 31), "set 31"},
+		{futuresDiff(30, 32, 33), CodeSourceGap},
+		{futuresDiff(33, 40, 41), "nothing"},
+		{restSnapshot(33), "snapshot 33, set 33, set 41"},
+	},
+	"futures: u equal to the snapshot's id is used": {
+		{restSnapshot(10), "snapshot 10"},
+		{futuresDiff(3, 5, 9), "nothing"},
+		{futuresDiff(9, 10, 10), "set 10"},
+		{futuresDiff(10, 14, 15), "set 15"},
+	},
+	"futures: not bridged": {
+		{restSnapshot(10), "snapshot 10"},
+		{futuresDiff(9, 11, 12), CodeSourceGap},
+	},
+	"trades: one of the two streams, each once": {
+		{fmt.Sprintf(binanceTradeText, 7, true), "trade 250 3 2"},
+		{fmt.Sprintf(binanceTradeText, 7, true), "nothing"},
+		{fmt.Sprintf(binanceTradeText, 8, false), "trade 250 3 1"},
+		{`{"e":"aggTrade","s":"X","a":9,"p":"1","q":"1","m":true}`, "nothing"},
+		{`{"e":"trade","s":"X","t":9,"p":"1","m":true}`, CodeMalformed},
+	},
+	"what changes no book": {
+		{`{"stream":"x@bookTicker","data":{"u":1,"s":"X","b":"1","B":"2","a":"3","A":"4"}}`, "heartbeat"},
+		{`{"stream":"x@depth20","data":{"lastUpdateId":9,"bids":[["1","1"]],"asks":[]}}`, "nothing"},
+		{`{"result":null,"id":1}`, "nothing"},
+	},
+	"a bad record asks for a new snapshot": {
+		{restSnapshot(5), "snapshot 5"},
+		{`{"e":"depthUpdate","E":1,"s":"X","U":6,"u":6,"b":[["1.001","1"]],"a":[]}`, CodeBadDecimal},
+		{spotDiff(7, 7), "nothing"},
+		{restSnapshot(6), "snapshot 6, set 7"},
+		{`{"e":"depthUpdate","E":1,"s":"Y","U":8,"u":8,"b":[],"a":[]}`, CodeKeyMismatch},
+		{`{"e":"depthUpdate","E":1,"s":"X","U":8,"u":8,"b":[["1","-1"]],"a":[]}`, CodeMalformed},
+		{`{"e":"depthUpdate","E":1,"s":"X","U":8,"u":7,"b":[],"a":[]}`, CodeMalformed},
+		{`{"e":"depthUpdate"`, CodeMalformed},
+		{`{"lastUpdateId":0}`, CodeMalformed},
+	},
+}
+
 func TestBinanceDiffsChainAsTheVenueSays(t *testing.T) {
-	trade := `{"e":"trade","E":1,"s":"X","t":%d,"p":"2.50","q":"3","T":1,"m":%v}`
-	for name, steps := range map[string][]step{
-		"spot: covered ones go, the bridging one stays": {
-			{spotDiff(1, 3), "nothing"},
-			{spotDiff(4, 6), "nothing"},
-			{spotDiff(7, 9), "nothing"},
-			{restSnapshot(5), "snapshot 5, set 6, set 9"},
-			{spotDiff(7, 9), "nothing"},
-			{spotDiff(10, 10), "set 10"},
-		},
-		"spot: the bridging one lies after the snapshot": {
-			{restSnapshot(5), "snapshot 5"},
-			{spotDiff(2, 5), "nothing"},
-			{spotDiff(4, 7), "set 7"},
-			{spotDiff(8, 8), "set 8"},
-		},
-		"spot: next after the snapshot": {
-			{restSnapshot(5), "snapshot 5"},
-			{spotDiff(6, 7), "set 7"},
-		},
-		"spot: a gap after the snapshot": {
-			{restSnapshot(5), "snapshot 5"},
-			{spotDiff(7, 8), CodeSourceGap},
-			{spotDiff(9, 9), "nothing"},
-			{restSnapshot(5), CodeOldSnapshot},
-			{restSnapshot(6), "snapshot 6, set 8, set 9"},
-		},
-		"spot: a gap in the chain": {
-			{restSnapshot(5), "snapshot 5"},
-			{spotDiff(6, 7), "set 7"},
-			{spotDiff(9, 9), CodeSourceGap},
-			{restSnapshot(8), "snapshot 8, set 9"},
-		},
-		"spot: overlap in the chain": {
-			{restSnapshot(5), "snapshot 5"},
-			{spotDiff(6, 7), "set 7"},
-			{spotDiff(7, 9), CodeSourceGap},
-		},
-		"spot: a gap among those that wait": {
-			{spotDiff(1, 3), "nothing"},
-			{spotDiff(5, 6), CodeSourceGap},
-			{restSnapshot(3), CodeOldSnapshot},
-			{restSnapshot(4), "snapshot 4, set 6"},
-		},
-		"a snapshot older than a whole book": {
-			{restSnapshot(5), "snapshot 5"},
-			{spotDiff(6, 9), "set 9"},
-			{restSnapshot(7), "nothing"},
-			{spotDiff(10, 11), "set 11"},
-			{restSnapshot(11), "snapshot 11"},
-			{spotDiff(12, 12), "set 12"},
-			{restSnapshot(20), "snapshot 20"},
-			{spotDiff(13, 19), "nothing"},
-			{spotDiff(20, 22), "set 22"},
-		},
-		"a snapshot older than what was let go": {
-			{restSnapshot(5), "snapshot 5"},
-			{spotDiff(6, 8), "set 8"},
-			{`{`, CodeMalformed},
-			{restSnapshot(7), CodeOldSnapshot},
-			{restSnapshot(8), "snapshot 8"},
-			{spotDiff(9, 9), "set 9"},
-		},
-		"futures: chained by pu": {
-			{futuresDiff(1, 3, 5), "nothing"},
-			{futuresDiff(5, 8, 12), "nothing"},
-			{futuresDiff(12, 15, 16), "nothing"},
-			{restSnapshot(10), "snapshot 10, set 12, set 16"},
-			{futuresDiff(16, 30, 31), "set 31"},
-			{futuresDiff(30, 32, 33), CodeSourceGap},
-			{futuresDiff(33, 40, 41), "nothing"},
-			{restSnapshot(33), "snapshot 33, set 33, set 41"},
-		},
-		"futures: u equal to the snapshot's id is used": {
-			{restSnapshot(10), "snapshot 10"},
-			{futuresDiff(3, 5, 9), "nothing"},
-			{futuresDiff(9, 10, 10), "set 10"},
-			{futuresDiff(10, 14, 15), "set 15"},
-		},
-		"futures: not bridged": {
-			{restSnapshot(10), "snapshot 10"},
-			{futuresDiff(9, 11, 12), CodeSourceGap},
-		},
-		"trades: one of the two streams, each once": {
-			{fmt.Sprintf(trade, 7, true), "trade 250 3 2"},
-			{fmt.Sprintf(trade, 7, true), "nothing"},
-			{fmt.Sprintf(trade, 8, false), "trade 250 3 1"},
-			{`{"e":"aggTrade","s":"X","a":9,"p":"1","q":"1","m":true}`, "nothing"},
-			{`{"e":"trade","s":"X","t":9,"p":"1","m":true}`, CodeMalformed},
-		},
-		"what changes no book": {
-			{`{"stream":"x@bookTicker","data":{"u":1,"s":"X","b":"1","B":"2","a":"3","A":"4"}}`, "heartbeat"},
-			{`{"stream":"x@depth20","data":{"lastUpdateId":9,"bids":[["1","1"]],"asks":[]}}`, "nothing"},
-			{`{"result":null,"id":1}`, "nothing"},
-		},
-		"a bad record asks for a new snapshot": {
-			{restSnapshot(5), "snapshot 5"},
-			{`{"e":"depthUpdate","E":1,"s":"X","U":6,"u":6,"b":[["1.001","1"]],"a":[]}`, CodeBadDecimal},
-			{spotDiff(7, 7), "nothing"},
-			{restSnapshot(6), "snapshot 6, set 7"},
-			{`{"e":"depthUpdate","E":1,"s":"Y","U":8,"u":8,"b":[],"a":[]}`, CodeKeyMismatch},
-			{`{"e":"depthUpdate","E":1,"s":"X","U":8,"u":8,"b":[["1","-1"]],"a":[]}`, CodeMalformed},
-			{`{"e":"depthUpdate","E":1,"s":"X","U":8,"u":7,"b":[],"a":[]}`, CodeMalformed},
-			{`{"e":"depthUpdate"`, CodeMalformed},
-			{`{"lastUpdateId":0}`, CodeMalformed},
-		},
-	} {
+	for name, steps := range binanceChains {
 		t.Run(name, func(t *testing.T) {
 			key := "BINANCE:X~2"
 			codec := newBinanceCodec(fixedExponents{key: {Price: -2, Qty: 0}})
