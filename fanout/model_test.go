@@ -37,6 +37,9 @@ func (m *model) apply(f *pb.Frame) {
 	case *pb.Frame_Snapshot:
 		s := body.Snapshot
 		m.snapshots++
+		if m.held && s.Epoch == m.epoch && s.Seq < m.mine && s.Reason != pb.SnapshotReason_SNAPSHOT_REASON_RESYNC {
+			m.t.Fatalf("snapshot of %d steps back from %d, reason %v", s.Seq, m.mine, s.Reason)
+		}
 		m.reasons = append(m.reasons, s.Reason)
 		m.epoch, m.mine, m.state, m.phase, m.held = s.Epoch, s.Seq, s.State, s.Phase, true
 		m.bids, m.asks = make(map[int64]int64), make(map[int64]int64)

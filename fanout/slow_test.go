@@ -193,6 +193,19 @@ func TestSlowReaderGetsOneNetDelta(t *testing.T) {
 	if m.deltas != 1 || m.merged != 1 || m.snapshots != 1 {
 		t.Errorf("%d deltas of which %d merged, %d snapshots; want one net delta", m.deltas, m.merged, m.snapshots)
 	}
+
+	// Once it has caught up it is like any other.
+	r.sync()
+	r.hold(func() {
+		for range 3 {
+			b.publish(random, 2)
+		}
+	})
+	seq, _ = b.where()
+	m.follow(c, seq)
+	if m.deltas != 4 || m.merged != 1 {
+		t.Errorf("%d deltas of which %d merged, after it has caught up; want 4, 1", m.deltas, m.merged)
+	}
 }
 
 func TestStatusIsNeverConflatedAway(t *testing.T) {
@@ -243,12 +256,73 @@ func TestPartialSendKeepsFramesWhole(t *testing.T) {
 		seq, _ := b.where()
 		m.follow(c, seq)
 	}
-	if m.snapshots != 1 || m.merged != 0 {
-		t.Errorf("%d snapshots, %d merged", m.snapshots, m.merged)
+	if m.snapshots != 1 || m.merged != 0 || m.deltas != 3*199 {
+		t.Errorf("%d snapshots, %d deltas, %d merged; want 1, %d, 0", m.snapshots, m.deltas, m.merged, 3*199)
 	}
 	r.sync() // the client may have the bytes before the shard has counted them
 	if pinned := r.hub.Stats().PinnedBytes; pinned != 0 {
 		t.Errorf("%d bytes still pinned", pinned)
+	}
+}
+
+func TestPartialSendKeepsControlFramesWhole(t *testing.T) {
+	sockets := &polltest.Sockets{}
+	r := newRig(t, func(c *Config) { c.Sockets = sockets }, btc)
+	r.book(btc).publish(seeded(1), 5)
+	c := r.dialScripted(proto.CodecProto, func(fd int) {
+		sockets.Forget(fd)
+		sockets.OnSend(fd, polltest.Take(1), polltest.Take(30), polltest.Again(1), polltest.Take(3))
+	})
+	sockets.OnSend(c.fd, polltest.Take(2), polltest.Again(2), polltest.Take(20))
+	m := newModel(t, c.subscribe(book))
+	seq, _ := r.book(btc).where()
+	m.follow(c, seq)
+}
+
+func TestSlowReaderBehindResetGetsOnlyTheSnapshot(t *testing.T) {
+	sockets := &polltest.Sockets{}
+	r := newRig(t, func(c *Config) { c.Sockets = sockets }, btc)
+	random := seeded(12)
+	b := r.book(btc)
+	b.publish(random, 40)
+	c := r.dialScripted(proto.CodecProto, func(fd int) { sockets.Forget(fd) })
+	m := newModel(t, c.subscribe(book))
+	seq, _ := b.where()
+	m.follow(c, seq)
+	sockets.OnSend(c.fd, polltest.Again(1))
+	r.hold(func() {
+		b.publish(random, 2)
+		b.publish(random, 2)
+		b.become(proto.Recovering, proto.ReasonSourceGap)
+		b.become(proto.Live, proto.ReasonNone)
+		b.publish(random, 2)
+	})
+	seq, _ = b.where()
+	m.follow(c, seq)
+	if m.snapshots != 2 || m.deltas != 1 || m.statuses != 0 {
+		t.Errorf("%d snapshots, %d deltas, %d statuses; want the first and the new snapshot, and the delta after it", m.snapshots, m.deltas, m.statuses)
+	}
+}
+
+// However little the rings may keep, a joiner's snapshot is never further back
+// than they reach.
+func TestJoinersAreWholeWhileRingsKeepAlmostNothing(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.AllRingsBytes = 1 }, btc)
+	b := r.book(btc)
+	random := seeded(13)
+	for range 50 {
+		b.publish(random, 5)
+		c := r.dial(proto.CodecProto)
+		m := newModel(t, c.subscribe(book))
+		seq, _ := b.where()
+		m.follow(c, seq)
+		b.publish(random, 5)
+		seq, _ = b.where()
+		m.follow(c, seq)
+		_ = c.conn.Close()
+	}
+	if laps := r.hub.Stats().Laps; laps != 0 {
+		t.Errorf("%d laps of readers that were not slow", laps)
 	}
 }
 
