@@ -154,12 +154,19 @@ func (w *watcher) take(event client.Event) error {
 		return w.update(e.Sub, event)
 	case *client.BookChanged:
 		return w.update(e.Sub, event)
+	case *client.Alive:
+		if w.onScreen() {
+			return w.update(e.Sub, event)
+		}
 	case *client.BookLost:
 		return w.warn(e.Sub, event, fmt.Sprintf("book lost (%s), asked for a snapshot, attempt %d", e.Cause, e.Attempt))
 	case *client.StatusChanged:
-		return w.update(e.Sub, event)
+		return w.updateBook(e.Sub, event)
 	case *client.Granted:
-		return w.update(e.Sub, event)
+		if proto.State(e.Ack.GetState()) == proto.Live && !e.Ack.GetResumed() {
+			return nil // the snapshot follows
+		}
+		return w.updateBook(e.Sub, event)
 	case *client.Traded:
 		s := w.find(e.Sub)
 		for _, t := range e.Trades.Trades {
@@ -181,8 +188,21 @@ func (w *watcher) take(event client.Event) error {
 // spoiled.
 func (w *watcher) warn(sub *client.Subscription, event client.Event, notice string) error {
 	w.find(sub).notice = notice
-	if _, onScreen := w.print.(*screen); !onScreen {
+	if !w.onScreen() {
 		slog.Warn(notice, "symbol", sub.Item().Symbol)
+	}
+	return w.update(sub, event)
+}
+
+func (w *watcher) onScreen() bool {
+	_, ok := w.print.(*screen)
+	return ok
+}
+
+// updateBook leaves out what the trades channel repeats of the book's state.
+func (w *watcher) updateBook(sub *client.Subscription, event client.Event) error {
+	if sub.Book() == nil {
+		return nil
 	}
 	return w.update(sub, event)
 }

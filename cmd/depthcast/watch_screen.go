@@ -173,7 +173,14 @@ func (s *screen) connection(err error, retryIn time.Duration, all []*watched) er
 	return s.draw(all)
 }
 
-func (s *screen) update(_ *watched, _ client.Event, all []*watched) error { return s.draw(all) }
+// update leaves trades to the next change of the book: they come one by one, it at
+// the interval asked for.
+func (s *screen) update(_ *watched, event client.Event, all []*watched) error {
+	if _, ok := event.(*client.Traded); ok {
+		return nil
+	}
+	return s.draw(all)
+}
 
 func (s *screen) draw(all []*watched) error {
 	width, height, err := term.GetSize(int(s.out.Fd()))
