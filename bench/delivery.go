@@ -1,0 +1,273 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+)
+
+// deliveryCmd compares depthcast with a loop over send(2), both alive, window by
+// window in turns: the machine's speed drifts, ratios of neighbouring windows do not.
+//
+// In a window the client has k messages published back to back, waits until every
+// connection has all of them, and does that again. The server has one processor for
+// itself, the client another.
+type deliveryCmd struct {
+	Depthcast  string        `help:"The depthcast program." default:"bin/depthcast" type:"existingfile" placeholder:"FILE"`
+	Conns      int           `help:"Connections to each server." default:"4500"`
+	K          []int         `name:"k" help:"Messages published back to back." default:"1,16"`
+	FrameBytes int           `help:"Size of a frame, its header included." default:"102"`
+	Windows    int           `help:"Windows for each server and k." default:"15"`
+	Window     time.Duration `help:"Length of a window." default:"400ms"`
+	ServerCPU  int           `help:"Processor of the servers." default:"0" name:"server-cpu"`
+	ClientCPU  int           `help:"Processor of the client." default:"1" name:"client-cpu"`
+	Env        []string      `help:"Added to depthcast's environment." placeholder:"GOMAXPROCS=2,…"`
+	CPUProfile string        `name:"cpu-profile" help:"Have depthcast write a CPU profile. It costs a little." placeholder:"FILE" type:"path"`
+	MaxRatio   float64       `help:"Fail when the median ratio to the reference is above it. 0: no limit." default:"0"`
+	JSON       bool          `help:"Print JSON."`
+}
+
+// contender is a server with its connections and its figures.
+type contender struct {
+	*server
+	swarm *swarm
+	meter meter
+	// By k, in the order of windows.
+	cpu, rate map[int][]float64
+	allocs    map[int][]float64 // objects for each delivery; empty where the server does not tell
+	counts    bool              // it answers to stats
+}
+
+// deliveryReport is what a run found. Costs are µs of CPU for each delivered message.
+type deliveryReport struct {
+	Setting   setting        `json:"setting"`
+	Conns     int            `json:"conns"`
+	Bytes     int            `json:"frame_bytes"`
+	Reference string         `json:"reference"`
+	Softirqd  bool           `json:"with_ksoftirqd"`
+	Results   []deliveryLine `json:"results"`
+}
+
+type deliveryLine struct {
+	Server string  `json:"server"`
+	K      int     `json:"k"`
+	CPU    spread  `json:"cpu_us"`
+	Ratio  spread  `json:"ratio"`
+	Rate   spread  `json:"deliveries_per_s"`
+	Allocs *spread `json:"allocations_per_delivery,omitempty"`
+}
+
+func (c *deliveryCmd) Run(ctx context.Context) error {
+	// Ends the servers, whatever happens.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := pinSelf(c.ClientCPU); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	report := deliveryReport{Setting: settingNow(), Conns: c.Conns, Bytes: c.FrameBytes}
+	contenders, err := c.start(ctx, dir)
+	if err != nil {
+		return err
+	}
+	if err := c.measure(contenders); err != nil {
+		return err
+	}
+	report.Softirqd = contenders[0].meter.softirqd != 0
+	c.conclude(&report, contenders)
+	if c.JSON {
+		err = printJSON(os.Stdout, report)
+	} else {
+		report.print(os.Stdout)
+	}
+	if err != nil {
+		return err
+	}
+	return c.judge(&report)
+}
+
+// start starts the servers and connects to each: depthcast first, the reference
+// second. The others send what depthcast sends.
+func (c *deliveryCmd) start(ctx context.Context, dir string) ([]*contender, error) {
+	command := []string{c.Depthcast, "fanout-bench", fmt.Sprintf("--frame-bytes=%d", c.FrameBytes)}
+	if c.CPUProfile != "" {
+		command = append(command, "--cpu-profile="+c.CPUProfile)
+	}
+	s, err := startServer(ctx, "depthcast, fan-out alone", c.ServerCPU, c.Env, command...)
+	if err != nil {
+		return nil, err
+	}
+	t := target{address: s.address, symbol: benchSymbol}
+	frame, err := t.sample(ctx, s.publish)
+	if err != nil {
+		return nil, fmt.Errorf("bench: %s: %w", s.name, err)
+	}
+	if len(frame) != c.FrameBytes {
+		return nil, fmt.Errorf("bench: %s sends frames of %d bytes, not %d", s.name, len(frame), c.FrameBytes)
+	}
+	first, err := c.join(ctx, s, t)
+	if err != nil {
+		return nil, err
+	}
+	first.counts = true
+	contenders := []*contender{first}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	peers := []struct {
+		name    string
+		command []string
+	}{{"C loop over send(2)", nil}, {"Go loop over sendto(2)", []string{self, "peer", "send-loop"}}}
+	if program, err := compileSend(ctx, dir); err == nil {
+		peers[0].command = []string{program}
+	} else if errors.Is(err, errNoCompiler) {
+		peers = peers[1:]
+	} else {
+		return nil, err
+	}
+	for _, p := range peers {
+		s, err := startServer(ctx, p.name, c.ServerCPU, nil, append(p.command, hex.EncodeToString(frame))...)
+		if err != nil {
+			return nil, err
+		}
+		other, err := c.join(ctx, s, target{address: s.address, raw: true})
+		if err != nil {
+			return nil, err
+		}
+		contenders = append(contenders, other)
+	}
+	return contenders, nil
+}
+
+// benchSymbol is the one that `depthcast fanout-bench` has.
+const benchSymbol = "SIM:BENCH"
+
+func (c *deliveryCmd) join(ctx context.Context, s *server, t target) (*contender, error) {
+	swarm, err := newSwarm(s.name, c.Conns)
+	if err != nil {
+		return nil, err
+	}
+	if err := swarm.connect(ctx, t); err != nil {
+		return nil, err
+	}
+	return &contender{
+		server: s, swarm: swarm, meter: meter{server: s.cmd.Process.Pid, softirqd: softirqd(c.ServerCPU)},
+		cpu: map[int][]float64{}, rate: map[int][]float64{}, allocs: map[int][]float64{},
+	}, nil
+}
+
+// measure runs the windows in turns, the first of each to warm up. Who begins
+// rotates.
+func (c *deliveryCmd) measure(contenders []*contender) error {
+	for round := range c.Windows + 1 {
+		for _, k := range c.K {
+			for i := range contenders {
+				if err := contenders[(round+i)%len(contenders)].window(c, k, round > 0); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (s *contender) window(c *deliveryCmd, k int, keep bool) error {
+	var objects, after uint64
+	var err error
+	if s.counts {
+		if objects, _, err = s.allocations(); err != nil {
+			return err
+		}
+	}
+	before, err := s.meter.read()
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	rounds, err := s.swarm.run(k, c.Window, s.publish)
+	if err != nil {
+		return err
+	}
+	took := time.Since(began)
+	used, err := s.meter.read()
+	if err != nil {
+		return err
+	}
+	if s.counts {
+		if after, _, err = s.allocations(); err != nil {
+			return err
+		}
+	}
+	if !keep {
+		return nil
+	}
+	deliveries := float64(rounds) * float64(k) * float64(c.Conns)
+	s.cpu[k] = append(s.cpu[k], float64(used-before)/float64(time.Microsecond)/deliveries)
+	s.rate[k] = append(s.rate[k], deliveries/took.Seconds())
+	if s.counts {
+		s.allocs[k] = append(s.allocs[k], float64(after-objects)/deliveries)
+	}
+	return nil
+}
+
+// conclude relates every window to the reference's of the same round.
+func (c *deliveryCmd) conclude(r *deliveryReport, contenders []*contender) {
+	reference := contenders[1]
+	r.Reference = reference.name
+	for _, k := range c.K {
+		for _, s := range contenders {
+			ratios := make([]float64, len(s.cpu[k]))
+			for i, cost := range s.cpu[k] {
+				ratios[i] = cost / reference.cpu[k][i]
+			}
+			line := deliveryLine{Server: s.name, K: k, CPU: spreadOf(s.cpu[k]), Ratio: spreadOf(ratios), Rate: spreadOf(s.rate[k])}
+			if s.counts {
+				allocs := spreadOf(s.allocs[k])
+				line.Allocs = &allocs
+			}
+			r.Results = append(r.Results, line)
+		}
+	}
+}
+
+func (r *deliveryReport) print(w io.Writer) {
+	r.Setting.print(w)
+	with := "and ksoftirqd's"
+	if !r.Softirqd {
+		with = "(ksoftirqd cannot be seen here)"
+	}
+	fmt.Fprintf(w, "%d connections, frames of %d bytes; CPU is the server's own clock %s, in µs for each delivered message;\n"+
+		"ratio to the %s of the same round\n\n", r.Conns, r.Bytes, with, r.Reference)
+	fmt.Fprintf(w, "%-26s %3s  %7s  %7s  %-15s %-15s %13s %12s\n",
+		"server", "k", "CPU", "ratio", "half within", "all within", "deliveries/s", "allocations")
+	for _, l := range r.Results {
+		allocs := "-"
+		if l.Allocs != nil {
+			allocs = fmt.Sprintf("%.5f", l.Allocs.Median)
+		}
+		fmt.Fprintf(w, "%-26s %3d  %7.3f  %7.3f  %-15s %-15s %13.0f %12s\n", l.Server, l.K, l.CPU.Median, l.Ratio.Median,
+			fmt.Sprintf("%.3f to %.3f", l.Ratio.Q1, l.Ratio.Q3), fmt.Sprintf("%.3f to %.3f", l.Ratio.Min, l.Ratio.Max), l.Rate.Median, allocs)
+	}
+}
+
+// judge holds depthcast's ratios against the limit.
+func (c *deliveryCmd) judge(r *deliveryReport) error {
+	if c.MaxRatio == 0 {
+		return nil
+	}
+	for i, l := range r.Results {
+		if i%(len(r.Results)/len(c.K)) == 0 && l.Ratio.Median > c.MaxRatio {
+			return fmt.Errorf("%w: %s takes %.3f times the CPU of the %s at k = %d; limit %.2f", errLimit, l.Server, l.Ratio.Median, r.Reference, l.K, c.MaxRatio)
+		}
+	}
+	return nil
+}

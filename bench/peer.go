@@ -1,0 +1,168 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/depthcast/depthcast/fanout/poll"
+)
+
+// server is a process under measurement that takes commands on its standard input:
+// "publish K", and for depthcast also "stats".
+type server struct {
+	name    string
+	cmd     *exec.Cmd
+	in      io.WriteCloser
+	out     *bufio.Reader
+	address string
+}
+
+// startServer starts a process on a processor, and waits until it says where it
+// listens. env is added to its environment.
+func startServer(ctx context.Context, name string, cpu int, env []string, command ...string) (*server, error) {
+	s := &server{name: name, cmd: exec.CommandContext(ctx, command[0], command[1:]...)}
+	s.cmd.Stderr = os.Stderr
+	s.cmd.Env = append(os.Environ(), env...)
+	var err error
+	if s.in, err = s.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	s.out = bufio.NewReader(out)
+	if err := pinnedTo(cpu, s.cmd.Start); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	line, err := s.out.ReadString('\n')
+	if _, scan := fmt.Sscanf(line, "listening %s\n", &s.address); scan != nil {
+		return nil, errors.Join(fmt.Errorf("bench: %s says %q instead of where it listens", name, line), err, s.stop())
+	}
+	return s, nil
+}
+
+// publish makes the server send k messages to all its connections.
+func (s *server) publish(k int) error {
+	_, err := fmt.Fprintf(s.in, "publish %d\n", k)
+	return err
+}
+
+// allocations returns how many objects and bytes the server has allocated since it
+// began.
+func (s *server) allocations() (objects, bytes uint64, err error) {
+	if _, err = io.WriteString(s.in, "stats\n"); err != nil {
+		return 0, 0, err
+	}
+	line, err := s.out.ReadString('\n')
+	if err != nil {
+		return 0, 0, err
+	}
+	if _, err = fmt.Sscanf(line, "allocated %d objects %d bytes\n", &objects, &bytes); err != nil {
+		return 0, 0, fmt.Errorf("bench: %s says %q: %w", s.name, line, err)
+	}
+	return objects, bytes, nil
+}
+
+// stop ends the process and waits for it.
+func (s *server) stop() error {
+	_ = s.in.Close() // it ends at that
+	return s.cmd.Wait()
+}
+
+//go:embed peers/send.c
+var sendSource []byte
+
+// errNoCompiler says that the reference in C is left out.
+var errNoCompiler = errors.New("bench: no C compiler")
+
+// compileSend builds the loop over send(2) in dir and returns its path.
+func compileSend(ctx context.Context, dir string) (string, error) {
+	compiler, err := exec.LookPath("cc")
+	if err != nil {
+		return "", errNoCompiler
+	}
+	source, program := filepath.Join(dir, "send.c"), filepath.Join(dir, "send")
+	if err := os.WriteFile(source, sendSource, 0o600); err != nil {
+		return "", err
+	}
+	if out, err := exec.CommandContext(ctx, compiler, "-O2", "-o", program, source).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("bench: %s: %w\n%s", compiler, err, out)
+	}
+	return program, nil
+}
+
+// sendLoopCmd is peers/send.c in Go: a loop over sendto(2) as a raw system call.
+// It is the reference where there is no C compiler, and shows beside it what Go
+// itself costs.
+type sendLoopCmd struct {
+	Frame string `arg:"" help:"The frame to send, in hex."`
+}
+
+func (c *sendLoopCmd) Run() error {
+	frame, err := hex.DecodeString(c.Frame)
+	if err != nil || len(frame) == 0 {
+		return fmt.Errorf("bench: a frame in hex: %w", err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println("listening", listener.Addr())
+	arrivals := make(chan int, 1<<16)
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return // the process ends
+			}
+			fd, err := poll.Detach(conn)
+			if err != nil {
+				panic(err) // a TCP connection has a descriptor
+			}
+			arrivals <- fd
+		}
+	}()
+	var batch []byte
+	var conns []int
+	for commands := bufio.NewScanner(standardInput()); commands.Scan(); {
+		var k int
+		if _, err := fmt.Sscanf(commands.Text(), "publish %d", &k); err != nil || k < 1 {
+			return fmt.Errorf("bench: not a command: %q", commands.Text())
+		}
+		for len(arrivals) > 0 {
+			conns = append(conns, <-arrivals)
+		}
+		if len(batch) != k*len(frame) {
+			batch = []byte(strings.Repeat(string(frame), k))
+		}
+		for _, fd := range conns {
+			n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(batch))),
+				uintptr(len(batch)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+			if errno != 0 || int(n) != len(batch) {
+				return fmt.Errorf("bench: send: %d of %d bytes: %w", n, len(batch), errno)
+			}
+		}
+	}
+	return nil
+}
+
+// standardInput waits in the runtime's poller, not in a system call that would keep
+// a P.
+func standardInput() *os.File {
+	_ = unix.SetNonblock(0, true) // if it cannot be, reading blocks
+	return os.NewFile(0, "stdin")
+}
