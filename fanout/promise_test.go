@@ -414,3 +414,27 @@ func TestEveryDropReasonAndErrorCodeHasItsRow(t *testing.T) {
 		t.Errorf("%d rows for %d error codes", len(errorRows), len(pb.ErrorCode_name))
 	}
 }
+
+func TestKeepaliveIsNotSentToACursorThatHasMovedOn(t *testing.T) {
+	r := newRig(t, nil, btc)
+	b := r.book(btc)
+	c := r.dial(proto.CodecProto)
+	m := newModel(t, c.subscribe(book))
+	b.publish(seeded(1), 5)
+	b.mark()
+	b.publish(seeded(2), 5)
+	seq, _ := b.where()
+	m.follow(c, seq)
+	r.sync()
+	// As after a keepalive became due while the socket was full.
+	r.hub.ask(0, func(s *shard) {
+		sub := s.conns[0].subs[0]
+		sub.feed.said, sub.keepalive = sub.feed.topic.mark.Load(), true
+		s.list(sub)
+		s.turn()
+	})
+	c.ask(&pb.Request{Body: &pb.Request_Ping{Ping: &pb.Ping{}}})
+	if f := c.next(); f.GetPong() == nil {
+		t.Errorf("got %v", f)
+	}
+}
