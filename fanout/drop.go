@@ -66,8 +66,8 @@ func (r DropReason) String() string {
 	return drops[r].Label
 }
 
-// errorRow is a row of the table of error codes.
-type errorRow struct {
+// ErrorRow is a row of the table of error codes.
+type ErrorRow struct {
 	Code         pb.ErrorCode
 	Text         string // for people, where nothing better is known
 	Retry        pb.Retry
@@ -75,7 +75,7 @@ type errorRow struct {
 }
 
 // errorRows is indexed by error code.
-var errorRows = [numErrorCodes]errorRow{
+var errorRows = [numErrorCodes]ErrorRow{
 	{pb.ErrorCode_ERROR_CODE_UNSPECIFIED, "never sent", pb.Retry_RETRY_NEVER, 0},
 	{pb.ErrorCode_ERROR_CODE_BAD_REQUEST, "the message is not of this protocol's form", pb.Retry_RETRY_NEVER, 0},
 	{pb.ErrorCode_ERROR_CODE_UNKNOWN_REQUEST, "the server does not know this request", pb.Retry_RETRY_NEVER, 0},
@@ -94,3 +94,6 @@ var errorRows = [numErrorCodes]errorRow{
 	{pb.ErrorCode_ERROR_CODE_OVERLOADED, "the server cannot do it now", pb.Retry_RETRY_AFTER, 5000},
 	{pb.ErrorCode_ERROR_CODE_INTERNAL, "a fault of the server", pb.Retry_RETRY_AFTER, 1000},
 }
+
+// ErrorRows returns the table, for documents.
+func ErrorRows() []ErrorRow { return append([]ErrorRow(nil), errorRows[:]...) }
