@@ -295,6 +295,21 @@ func TestTradesAfterResetBeginWithItsExponents(t *testing.T) {
 	if f := c.next().GetTrades(); f == nil || f.History || f.Missed > 0 || f.Trades[0].Ordinal != 4 {
 		t.Fatalf("after the reset: %v", f)
 	}
+	// A reset in the same turn as trades before it repeats none of them.
+	r.hold(func() {
+		b.trade(1)
+		b.restart(proto.SnapshotInstrument, proto.Exponents{Price: -4, Qty: -1}, false)
+		b.trade(1)
+	})
+	if f := c.next().GetTrades(); f == nil || f.Trades[0].Ordinal != 5 {
+		t.Fatalf("before the second reset: %v", f)
+	}
+	if s := c.next().GetSnapshot(); s == nil {
+		t.Fatalf("at the second reset: %v", s)
+	}
+	if f := c.next().GetTrades(); f == nil || len(f.Trades) != 1 || f.Trades[0].Ordinal != 6 {
+		t.Fatalf("after the second reset: %v", f)
+	}
 	b.restart(proto.SnapshotReset, proto.Exponents{Price: -4, Qty: -1}, true)
 	if s := c.next().GetSnapshot(); s == nil || s.Reason != pb.SnapshotReason_SNAPSHOT_REASON_RESET {
 		t.Fatalf("after the restart: %v", s)
@@ -340,7 +355,9 @@ func TestUnusedTopicLingersThenCloses(t *testing.T) {
 		}
 	}
 	leave(ack.Topic)
+	r.sync()
 	r.advance(r.hub.config.TopicLinger / 2)
+	r.hub.expire()
 	b.publish(seeded(1), 5)
 	if again := c.subscribe(book); again.Topic != ack.Topic {
 		t.Error("the topic did not linger")

@@ -62,8 +62,7 @@ func (s *shard) sent(c *conn, class poll.Class, progress, more bool) {
 	case poll.Gone:
 		s.lost(c)
 	default:
-		s.drop(c, DropInternal)
-		s.close(c)
+		s.cut(c, DropInternal)
 	}
 }
 
@@ -73,9 +72,9 @@ func (s *shard) block(c *conn, progress bool) {
 	c.conflating, c.blocked = true, true
 	if !c.armed {
 		c.armed = true
-		s.arm(c, poll.In|poll.PeerIn|poll.Out)
 		c.stalled = s.since
 		s.stalls.push(c)
+		s.arm(c, poll.In|poll.PeerIn|poll.Out)
 	} else if progress {
 		c.stalled = s.since
 		s.stalls.remove(c)
@@ -88,16 +87,15 @@ func (s *shard) unblock(c *conn) {
 	c.blocked = false
 	if c.armed {
 		c.armed = false
-		s.arm(c, poll.In|poll.PeerIn)
 		s.stalls.remove(c)
+		s.arm(c, poll.In|poll.PeerIn)
 	}
 }
 
 func (s *shard) arm(c *conn, events poll.Events) {
 	if err := s.poller.Mod(c.fd, events); err != nil {
 		s.config.Log.Error("cannot wait for a socket", "remote", c.remote, "err", err)
-		s.drop(c, DropInternal)
-		s.close(c)
+		s.cut(c, DropInternal)
 	}
 }
 
@@ -133,6 +131,12 @@ func (s *shard) drop(c *conn, reason DropReason) {
 	c.deadline = s.since + s.config.CloseTimeout
 	s.farewell = append(s.farewell, c)
 	s.enqueue(c)
+}
+
+// cut ends c at once, whatever state it is in: where it would be in vain to wait.
+func (s *shard) cut(c *conn, reason DropReason) {
+	s.drop(c, reason)
+	s.close(c)
 }
 
 // close frees all that c has. Its descriptor is closed here and nowhere else.
@@ -209,7 +213,7 @@ func (s *shard) limitPinned() {
 	}
 	s.stall.Store(first)
 	if s.shed.Swap(false) && s.stalls.first != nil {
-		s.drop(s.stalls.first, DropPinnedBytes)
+		s.cut(s.stalls.first, DropPinnedBytes)
 	}
 	if s.hub.pinned.Load() <= s.config.PinnedBytes {
 		return

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gobwas/ws"
+
 	"github.com/depthcast/depthcast/fanout/poll/polltest"
 	"github.com/depthcast/depthcast/proto"
 	"github.com/depthcast/depthcast/proto/pb"
@@ -166,6 +168,21 @@ func TestBlockedReaderIsDroppedWithReason(t *testing.T) {
 	c.ended()
 	if s := r.hub.Stats(); s.PinnedBytes != 0 || s.Subscriptions != 0 {
 		t.Errorf("%d bytes pinned and %d subscriptions left behind", s.PinnedBytes, s.Subscriptions)
+	}
+}
+
+func TestBlockedGoodbyeIsCutOff(t *testing.T) {
+	sockets := &polltest.Sockets{}
+	r := newRig(t, func(c *Config) { c.Sockets = sockets; c.CloseTimeout = time.Hour }, btc)
+	c := r.dialScripted(proto.CodecProto, func(fd int) { sockets.Forget(fd) })
+	r.sync()
+	sockets.OnSend(c.fd, polltest.Again(1<<30))
+	c.write(ws.OpText, []byte("not for this protocol"))
+	r.until("the drop", func() bool { return r.hub.Stats().Drops[DropWrongType] == 1 && r.blocked() == 1 })
+	r.advance(r.hub.config.StallTimeout + time.Second)
+	r.until("its end", func() bool { return r.hub.Stats().Conns == 0 })
+	if n := r.hub.Stats().Drops[DropStalled]; n != 0 {
+		t.Error("counted twice")
 	}
 }
 

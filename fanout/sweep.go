@@ -9,7 +9,7 @@ func (s *shard) sweep() {
 	s.sweepAt = s.since + sweepEvery
 	s.sweeps++
 	for s.stalls.first != nil && s.since-s.stalls.first.stalled >= s.config.StallTimeout {
-		s.drop(s.stalls.first, DropStalled)
+		s.cut(s.stalls.first, DropStalled)
 	}
 	s.sweepFarewell()
 	s.sweepSilent()
