@@ -142,13 +142,17 @@ func (c *Client) refuse(s *Subscription, e *pb.Error, now time.Time) Event {
 }
 
 func (c *Client) takeSnapshot(s *Subscription, f *pb.Snapshot, now time.Time) (Event, error) {
-	if s == nil || s.book == nil {
+	if s == nil {
 		return nil, nil
 	}
 	if err := setSnapshot(&c.snapshot, f); err != nil {
 		return nil, err
 	}
 	s.exponents = c.snapshot.Exponents
+	if s.tape != nil { // it tells of another epoch or other exponents
+		s.tape.begin(c.snapshot.Epoch)
+		return nil, nil
+	}
 	if s.book.ApplySnapshot(&c.snapshot) == Mismatch {
 		if s.lost.Attempt > 0 {
 			// Two wrong snapshots in a row: not to be asked for at once, but after

@@ -340,3 +340,43 @@ func TestBadConfigurationAndItemsAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestBookStaysWhileAServerCatchesUpWithIt(t *testing.T) {
+	bothCodecs(t, func(t *testing.T, s *fakeServer) {
+		c := newClient(t, s, nil)
+		sub := mustSubscribe(t, c, Item{Symbol: "SIM:A"})
+		wait := script(func() {
+			p := s.greet()
+			id, _ := p.subscribe(1)
+			p.ack(id, 0, 7, nil)
+			p.snapshot(7, 10, 1)
+			p.net.Close()
+			p = s.greet()
+			id, _ = p.subscribe(1)
+			p.ack(id, 0, 7, func(a *pb.Ack) { a.State, a.Reason = pb.State_STATE_STALE, pb.Reason_REASON_BEHIND })
+			p.frame(&pb.Frame{Body: &pb.Frame_Status{Status: &pb.Status{Topic: 7, Seq: 10, State: pb.State_STATE_LIVE, Phase: pb.Phase_PHASE_CONTINUOUS}}})
+			p.delta(7, 10, 11, 2, 0)
+			p.closed()
+		})
+		err := loop(t, c, func(event Event) bool {
+			switch e := event.(type) {
+			case *Granted:
+				if behind := proto.Reason(e.Ack.GetReason()) == proto.ReasonBehind; behind && (sub.Book().State() != proto.Stale || bidOf(sub) != 1) {
+					t.Errorf("while the server catches up: state %d, bid %d", sub.Book().State(), bidOf(sub))
+				}
+			case *BookLost:
+				t.Errorf("%+v", e)
+			case *BookChanged:
+				if e.Book.State() != proto.Live {
+					t.Errorf("state %d once it has caught up", e.Book.State())
+				}
+				return true
+			}
+			return false
+		})
+		wait()
+		if err != nil || bidOf(sub) != 2 {
+			t.Errorf("err %v, bid %d", err, bidOf(sub))
+		}
+	})
+}

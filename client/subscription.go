@@ -137,11 +137,14 @@ func (s *Subscription) grant(a *pb.Ack) error {
 	}
 	s.standing, s.due, s.topic, s.exponents, s.lost = granted, time.Time{}, a.Topic, exponents, BookLost{}
 	if s.tape != nil {
-		s.tape.grant(a)
+		s.tape.begin(a.Epoch)
 		return nil
 	}
 	b := s.book
-	if !a.Resumed || !b.whole || a.Epoch != b.epoch || exponents != b.exponents {
+	// A server that is behind this client catches up first; then deltas follow, or a
+	// snapshot. Until then the book is what it was, and stale.
+	behind := a.State == pb.State_STATE_STALE && a.Reason == pb.Reason_REASON_BEHIND
+	if !a.Resumed && !behind || a.Epoch != b.epoch || exponents != b.exponents {
 		b.Void()
 	}
 	b.setState(proto.State(a.State), proto.Reason(a.Reason), proto.Phase(a.Phase))

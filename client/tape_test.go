@@ -56,6 +56,11 @@ func TestTradesComeOnceAndMissingOnesAreCounted(t *testing.T) {
 			id, _ = p.subscribe(1)
 			p.ack(id, 0, 7, func(a *pb.Ack) { trades(a); a.Epoch++ })
 			p.frame(tradesFrame(-1, 3, true, 2))
+			// Other exponents, and another epoch, without a new connection.
+			p.frame(&pb.Frame{Body: &pb.Frame_Snapshot{Snapshot: &pb.Snapshot{
+				Topic: 7, Symbol: "SIM:A", Epoch: 5, Seq: 1, Reason: pb.SnapshotReason_SNAPSHOT_REASON_RESET,
+				State: pb.State_STATE_LIVE, PriceExponent: int32(testExponents.Price), QtyExponent: int32(testExponents.Qty)}}})
+			p.frame(tradesFrame(1, 2, false, 1))
 			p.closed()
 		})
 		var got []string
@@ -79,10 +84,10 @@ func TestTradesComeOnceAndMissingOnesAreCounted(t *testing.T) {
 				}
 			}
 			got = append(got, text)
-			return len(got) == 7
+			return len(got) == 8
 		})
 		wait()
-		want := []string{"4;5;", "6;", "missed 2: 7-8, 9;10;", "missed 4: 11-14, 15;", "15 cancelled;", "16;", "2;"}
+		want := []string{"4;5;", "6;", "missed 2: 7-8, 9;10;", "missed 4: 11-14, 15;", "15 cancelled;", "16;", "2;", "1;"}
 		if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("err %v\n got %q\nwant %q", err, got, want)
 		}
@@ -90,4 +95,32 @@ func TestTradesComeOnceAndMissingOnesAreCounted(t *testing.T) {
 			t.Errorf("book %v, exponents %v", sub.Book(), sub.Exponents())
 		}
 	})
+}
+
+func TestTradesOfAServerThatCountsFromALaterPointAreNotLost(t *testing.T) {
+	frame := func(prev, seq int64, history bool, ordinals ...uint64) *proto.Trades {
+		f := &proto.Trades{}
+		setTrades(f, tradesFrame(prev, seq, history, ordinals...).GetTrades())
+		return f
+	}
+	follow := &tape{}
+	follow.begin(1)
+	follow.take(frame(-1, 100, true, 500, 501))
+	for _, tt := range []struct {
+		name  string
+		frame *proto.Trades
+		want  int // new trades
+	}{
+		{"history of a server that is behind", frame(-1, 90, true, 498, 499, 500), 0},
+		{"history that is known", frame(-1, 100, true, 500, 501), 0},
+		{"history counted anew", frame(-1, 110, true, 7, 8), 2},
+		{"the next trade", frame(110, 111, false, 9), 1},
+		{"counted anew without a history", frame(111, 112, false, 3), 1},
+		{"a frame that begins before mine", frame(100, 113, false, 2, 3, 4), 1},
+	} {
+		follow.take(tt.frame)
+		if len(tt.frame.Trades) != tt.want || tt.frame.Missed != 0 {
+			t.Errorf("%s: %d new trades, %d missed; want %d, 0", tt.name, len(tt.frame.Trades), tt.frame.Missed, tt.want)
+		}
+	}
 }
