@@ -107,8 +107,8 @@ func (c *Client) interrupt(change func()) {
 // Events connects and yields what happens, until the loop is left, ctx is done or
 // there is an error that connecting again cannot mend, which is yielded last with
 // a nil event: that of ctx, ErrRunning, ErrIncompatible, ErrTooBig,
-// *HandshakeError or *ClosedError. The
-// connection ends with the loop; another loop goes on where this one ended.
+// *HandshakeError or *ClosedError. The connection ends with the loop; another loop
+// goes on where this one ended.
 func (c *Client) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		if !c.begin() {

@@ -204,7 +204,7 @@ func (c *conn) header(b []byte) (h ws.Header, n int, err error) {
 	if err := ws.CheckHeader(h, state); err != nil {
 		return h, 0, fmt.Errorf("%w: %w", ErrProtocol, err)
 	}
-	if h.Length > int64(c.max-len(c.fragments)) {
+	if !h.OpCode.IsControl() && h.Length > int64(c.max-len(c.fragments)) {
 		return h, 0, fmt.Errorf("%w: %d bytes and %d before them", ErrTooBig, h.Length, len(c.fragments))
 	}
 	return h, len(b) - r.Len(), nil
