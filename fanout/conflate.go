@@ -53,11 +53,12 @@ func (p *plan) resetReason(sub *subscription, position uint64) proto.SnapshotRea
 }
 
 // snapshotIsLess reports whether the cached snapshot, with what follows it, holds
-// fewer levels than the range from next to the head. It must not be behind next.
+// fewer levels than the range from next to the head. One that is behind next never
+// does, as what follows it then includes that range.
 func (p *plan) snapshotIsLess(sub *subscription, next uint64) bool {
 	f := sub.feed
 	snap := f.topic.snapshot.Load()
-	if snap.position+1 < next || snap.void {
+	if snap.void {
 		return false
 	}
 	all, status := f.topic.ring.Levels(next, f.head)

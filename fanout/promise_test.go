@@ -40,6 +40,44 @@ func TestNothingIsEncodedTwice(t *testing.T) {
 	}
 }
 
+func TestAllTopicsOfAConnectionLeaveInOneSend(t *testing.T) {
+	symbols := []string{"A", "B", "C", "D", "E"}
+	r := newRig(t, nil, symbols...)
+	c := r.dial(proto.CodecProto)
+	models := make(map[uint32]*model)
+	numbers := make(map[string]uint32)
+	follow := func() {
+		for _, symbol := range symbols {
+			seq, _ := r.book(symbol).where()
+			for m := models[numbers[symbol]]; !m.held || m.mine < seq; {
+				f := c.next()
+				models[topicOf(f)].apply(f)
+			}
+		}
+		r.sync()
+	}
+	for _, symbol := range symbols {
+		ack := c.subscribe(&pb.SubscribeItem{Symbol: symbol})
+		m := newModel(t, ack)
+		m.apply(c.next())
+		models[ack.Topic], numbers[symbol] = m, ack.Topic
+	}
+	follow()
+	before := r.hub.Stats()
+	r.hold(func() {
+		for _, symbol := range symbols {
+			for range 3 {
+				r.book(symbol).publish(seeded(3), 5)
+			}
+		}
+	})
+	follow()
+	after := r.hub.Stats()
+	if after.Sends-before.Sends != 1 || after.Frames-before.Frames != 15 {
+		t.Errorf("%d frames in %d sends, want 15 in 1", after.Frames-before.Frames, after.Sends-before.Sends)
+	}
+}
+
 func TestResumeIsCheapest(t *testing.T) {
 	r := newRig(t, nil, btc)
 	b := r.book(btc)
@@ -234,113 +272,6 @@ func TestFinalStatusEndsTheTopicForAll(t *testing.T) {
 	r.until("the end of the subscription", func() bool { return r.hub.Stats().Subscriptions == 0 })
 	if again := c.subscribe(book); again.Topic == ack.Topic {
 		t.Error("the topic that has ended was given again")
-	}
-}
-
-func TestTradesBeginWithTheLastAndCountWhatIsMissed(t *testing.T) {
-	r := newRig(t, small, btc)
-	b := r.book(btc)
-	for range 10 {
-		b.trade(1)
-	}
-	c := r.dial(proto.CodecProto)
-	c.subscribe(&pb.SubscribeItem{Symbol: btc, Channel: pb.Channel_CHANNEL_TRADES, Last: 3})
-	f := c.next().GetTrades()
-	if f == nil || !f.History || len(f.Trades) != 3 || f.Trades[2].Ordinal != 10 {
-		t.Fatalf("begins with %v", f)
-	}
-	r.hold(func() {
-		for range 300 {
-			b.trade(1)
-		}
-	})
-	last, missed := uint64(10), uint64(0)
-	for last < 310 {
-		f := c.next().GetTrades()
-		if f.History {
-			t.Fatal("history in the middle")
-		}
-		if f.Missed > 0 {
-			if f.MissedFirst != last+1 || f.MissedLast-f.MissedFirst+1 != f.Missed {
-				t.Fatalf("missed %d: %d to %d, after %d", f.Missed, f.MissedFirst, f.MissedLast, last)
-			}
-			last, missed = f.MissedLast, missed+f.Missed
-		}
-		for _, trade := range f.Trades {
-			if trade.Ordinal != last+1 {
-				t.Fatalf("trade %d after %d", trade.Ordinal, last)
-			}
-			last = trade.Ordinal
-		}
-	}
-	if missed == 0 || r.hub.Stats().Laps == 0 {
-		t.Error("nothing was missed, so this shows nothing")
-	}
-}
-
-func TestTradesAfterResetBeginWithItsExponents(t *testing.T) {
-	r := newRig(t, nil, btc)
-	b := r.book(btc)
-	b.trade(3)
-	c := r.dial(proto.CodecProto)
-	c.subscribe(&pb.SubscribeItem{Symbol: btc, Channel: pb.Channel_CHANNEL_TRADES, Last: 10})
-	if f := c.next().GetTrades(); f == nil || len(f.Trades) != 3 {
-		t.Fatalf("begins with %v", f)
-	}
-	b.restart(proto.SnapshotInstrument, proto.Exponents{Price: -4, Qty: -1}, false)
-	if s := c.next().GetSnapshot(); s == nil || s.PriceExponent != -4 || s.QtyExponent != -1 {
-		t.Fatalf("after the reset: %v", s)
-	}
-	b.trade(1)
-	if f := c.next().GetTrades(); f == nil || f.History || f.Missed > 0 || f.Trades[0].Ordinal != 4 {
-		t.Fatalf("after the reset: %v", f)
-	}
-	// A reset in the same turn as trades before it repeats none of them.
-	r.hold(func() {
-		b.trade(1)
-		b.restart(proto.SnapshotInstrument, proto.Exponents{Price: -4, Qty: -1}, false)
-		b.trade(1)
-	})
-	if f := c.next().GetTrades(); f == nil || f.Trades[0].Ordinal != 5 {
-		t.Fatalf("before the second reset: %v", f)
-	}
-	if s := c.next().GetSnapshot(); s == nil {
-		t.Fatalf("at the second reset: %v", s)
-	}
-	if f := c.next().GetTrades(); f == nil || len(f.Trades) != 1 || f.Trades[0].Ordinal != 6 {
-		t.Fatalf("after the second reset: %v", f)
-	}
-	b.restart(proto.SnapshotReset, proto.Exponents{Price: -4, Qty: -1}, true)
-	if s := c.next().GetSnapshot(); s == nil || s.Reason != pb.SnapshotReason_SNAPSHOT_REASON_RESET {
-		t.Fatalf("after the restart: %v", s)
-	}
-	if f := c.next().GetTrades(); f == nil || !f.History || len(f.Trades) != 0 {
-		t.Fatalf("after the restart: %v", f)
-	}
-	b.trade(1)
-	if f := c.next().GetTrades(); f == nil || f.Missed > 0 || f.Trades[0].Ordinal != 1 {
-		t.Fatalf("after the restart: %v", f)
-	}
-}
-
-func TestTradesResumeByOrdinal(t *testing.T) {
-	r := newRig(t, nil, btc)
-	b := r.book(btc)
-	keep := r.dial(proto.CodecProto)
-	keep.subscribe(&pb.SubscribeItem{Symbol: btc, Channel: pb.Channel_CHANNEL_TRADES})
-	for range 20 {
-		b.trade(1)
-	}
-	c := r.dial(proto.CodecProto)
-	ack := c.subscribe(&pb.SubscribeItem{Symbol: btc, Channel: pb.Channel_CHANNEL_TRADES, Last: 5,
-		Resume: &pb.Resume{Epoch: 7, Seq: 11, Ordinal: 12}})
-	if !ack.Resumed {
-		t.Fatalf("acknowledged with %v", ack)
-	}
-	for want := uint64(13); want <= 20; want++ {
-		if f := c.next().GetTrades(); f == nil || f.History || f.Missed > 0 || f.Trades[0].Ordinal != want {
-			t.Fatalf("got %v, want trade %d", f, want)
-		}
 	}
 }
 

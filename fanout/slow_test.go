@@ -306,13 +306,15 @@ func TestSlowReaderBehindResetGetsOnlyTheSnapshot(t *testing.T) {
 	m := newModel(t, c.subscribe(book))
 	seq, _ := b.where()
 	m.follow(c, seq)
-	sockets.OnSend(c.fd, polltest.Again(1))
+	sockets.OnSend(c.fd, polltest.Again(1<<30))
+	b.publish(random, 2)
+	r.until("a full socket", func() bool { return r.blocked() == 1 })
 	r.hold(func() {
-		b.publish(random, 2)
 		b.publish(random, 2)
 		b.become(proto.Recovering, proto.ReasonSourceGap)
 		b.become(proto.Live, proto.ReasonNone)
 		b.publish(random, 2)
+		sockets.Forget(c.fd) // from here on it has room
 	})
 	seq, _ = b.where()
 	m.follow(c, seq)
