@@ -38,8 +38,10 @@ type contender struct {
 	meter meter
 	// By k, in the order of windows.
 	cpu, rate map[int][]float64
-	allocs    map[int][]float64 // objects for each delivery; empty where the server does not tell
-	counts    bool              // it answers to stats
+	// Likewise, of a server that tells (counts): objects allocated and system calls
+	// made for each delivery.
+	allocs, calls map[int][]float64
+	counts        bool
 }
 
 // deliveryReport is what a run found. Costs are µs of CPU for each delivered message.
@@ -59,6 +61,7 @@ type deliveryLine struct {
 	Ratio  spread  `json:"ratio"`
 	Rate   spread  `json:"deliveries_per_s"`
 	Allocs *spread `json:"allocations_per_delivery,omitempty"`
+	Calls  *spread `json:"calls_per_delivery,omitempty"`
 }
 
 func (c *deliveryCmd) Run(ctx context.Context) error {
@@ -80,6 +83,11 @@ func (c *deliveryCmd) Run(ctx context.Context) error {
 	}
 	if err := c.measure(contenders); err != nil {
 		return err
+	}
+	for _, s := range contenders {
+		if err := s.stop(); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
 	}
 	report.Softirqd = contenders[0].meter.softirqd != 0
 	c.conclude(&report, contenders)
@@ -161,7 +169,7 @@ func (c *deliveryCmd) join(ctx context.Context, s *server, t target) (*contender
 	}
 	return &contender{
 		server: s, swarm: swarm, meter: meter{server: s.cmd.Process.Pid, softirqd: softirqd(c.ServerCPU)},
-		cpu: map[int][]float64{}, rate: map[int][]float64{}, allocs: map[int][]float64{},
+		cpu: map[int][]float64{}, rate: map[int][]float64{}, allocs: map[int][]float64{}, calls: map[int][]float64{},
 	}, nil
 }
 
@@ -181,12 +189,9 @@ func (c *deliveryCmd) measure(contenders []*contender) error {
 }
 
 func (s *contender) window(c *deliveryCmd, k int, keep bool) error {
-	var objects, after uint64
-	var err error
-	if s.counts {
-		if objects, _, err = s.allocations(); err != nil {
-			return err
-		}
+	was, err := s.tell()
+	if err != nil {
+		return err
 	}
 	before, err := s.meter.read()
 	if err != nil {
@@ -198,25 +203,30 @@ func (s *contender) window(c *deliveryCmd, k int, keep bool) error {
 		return err
 	}
 	took := time.Since(began)
-	used, err := s.meter.read()
+	after, err := s.meter.read()
 	if err != nil {
 		return err
 	}
-	if s.counts {
-		if after, _, err = s.allocations(); err != nil {
-			return err
-		}
-	}
-	if !keep {
-		return nil
+	is, err := s.tell()
+	if err != nil || !keep {
+		return err
 	}
 	deliveries := float64(rounds) * float64(k) * float64(c.Conns)
-	s.cpu[k] = append(s.cpu[k], float64(used-before)/float64(time.Microsecond)/deliveries)
+	s.cpu[k] = append(s.cpu[k], float64(after-before)/float64(time.Microsecond)/deliveries)
 	s.rate[k] = append(s.rate[k], deliveries/took.Seconds())
 	if s.counts {
-		s.allocs[k] = append(s.allocs[k], float64(after-objects)/deliveries)
+		s.allocs[k] = append(s.allocs[k], (is.objects-was.objects)/deliveries)
+		s.calls[k] = append(s.calls[k], (is.calls-was.calls)/deliveries)
 	}
 	return nil
+}
+
+// tell returns the counters of a server that has some.
+func (s *contender) tell() (counters, error) {
+	if !s.counts {
+		return counters{}, nil
+	}
+	return s.counters()
 }
 
 // conclude relates every window to the reference's of the same round.
@@ -231,8 +241,8 @@ func (c *deliveryCmd) conclude(r *deliveryReport, contenders []*contender) {
 			}
 			line := deliveryLine{Server: s.name, K: k, CPU: spreadOf(s.cpu[k]), Ratio: spreadOf(ratios), Rate: spreadOf(s.rate[k])}
 			if s.counts {
-				allocs := spreadOf(s.allocs[k])
-				line.Allocs = &allocs
+				allocs, calls := spreadOf(s.allocs[k]), spreadOf(s.calls[k])
+				line.Allocs, line.Calls = &allocs, &calls
 			}
 			r.Results = append(r.Results, line)
 		}
@@ -247,16 +257,17 @@ func (r *deliveryReport) print(w io.Writer) {
 	}
 	fmt.Fprintf(w, "%d connections, frames of %d bytes; CPU is the server's own clock %s, in µs for each delivered message;\n"+
 		"ratio to the %s of the same round\n\n", r.Conns, r.Bytes, with, r.Reference)
-	fmt.Fprintf(w, "%-26s %3s  %7s  %7s  %-15s %-15s %13s %12s\n",
-		"server", "k", "CPU", "ratio", "half within", "all within", "deliveries/s", "allocations")
+	fmt.Fprintf(w, "%-26s %3s  %7s  %7s  %-15s %-15s %12s %8s %8s\n",
+		"server", "k", "CPU", "ratio", "half within", "all within", "deliveries/s", "calls", "allocs")
 	for _, l := range r.Results {
-		allocs := "-"
+		calls, allocs := "", ""
 		if l.Allocs != nil {
-			allocs = fmt.Sprintf("%.5f", l.Allocs.Median)
+			calls, allocs = fmt.Sprintf("%.4f", l.Calls.Median), fmt.Sprintf("%.5f", l.Allocs.Median)
 		}
-		fmt.Fprintf(w, "%-26s %3d  %7.3f  %7.3f  %-15s %-15s %13.0f %12s\n", l.Server, l.K, l.CPU.Median, l.Ratio.Median,
-			fmt.Sprintf("%.3f to %.3f", l.Ratio.Q1, l.Ratio.Q3), fmt.Sprintf("%.3f to %.3f", l.Ratio.Min, l.Ratio.Max), l.Rate.Median, allocs)
+		fmt.Fprintf(w, "%-26s %3d  %7.3f  %7.3f  %-15s %-15s %12.0f %8s %8s\n", l.Server, l.K, l.CPU.Median, l.Ratio.Median,
+			l.Ratio.middle(), l.Ratio.reach(), l.Rate.Median, calls, allocs)
 	}
+	fmt.Fprintln(w, "\ncalls and allocs: sendto calls made and objects allocated for each delivered message, as the server counts them")
 }
 
 // judge holds depthcast's ratios against the limit.

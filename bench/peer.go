@@ -61,20 +61,25 @@ func (s *server) publish(k int) error {
 	return err
 }
 
-// allocations returns how many objects and bytes the server has allocated since it
-// began.
-func (s *server) allocations() (objects, bytes uint64, err error) {
+// counters are depthcast's own, since it began.
+type counters struct {
+	objects, bytes float64 // allocated
+	frames, calls  float64 // sent, and system calls that sent them
+}
+
+func (s *server) counters() (c counters, err error) {
 	if _, err = io.WriteString(s.in, "stats\n"); err != nil {
-		return 0, 0, err
+		return c, err
 	}
 	line, err := s.out.ReadString('\n')
 	if err != nil {
-		return 0, 0, err
+		return c, err
 	}
-	if _, err = fmt.Sscanf(line, "allocated %d objects %d bytes\n", &objects, &bytes); err != nil {
-		return 0, 0, fmt.Errorf("bench: %s says %q: %w", s.name, line, err)
+	_, err = fmt.Sscanf(line, "allocated %g objects %g bytes, sent %g frames in %g calls\n", &c.objects, &c.bytes, &c.frames, &c.calls)
+	if err != nil {
+		return c, fmt.Errorf("bench: %s says %q: %w", s.name, line, err)
 	}
-	return objects, bytes, nil
+	return c, nil
 }
 
 // stop ends the process and waits for it.

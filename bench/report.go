@@ -36,6 +36,10 @@ func spreadOf(series []float64) spread {
 	}
 }
 
+// middle is what half of the series is within, reach what all of it is.
+func (s *spread) middle() string { return fmt.Sprintf("%.3f to %.3f", s.Q1, s.Q3) }
+func (s *spread) reach() string  { return fmt.Sprintf("%.3f to %.3f", s.Min, s.Max) }
+
 // quantile interpolates between the two nearest of a sorted series.
 func quantile(sorted []float64, q float64) float64 {
 	at := q * float64(len(sorted)-1)
