@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -18,6 +18,7 @@ import (
 // itself, the client another.
 type deliveryCmd struct {
 	Depthcast  string        `help:"The depthcast program." default:"bin/depthcast" type:"existingfile" placeholder:"FILE"`
+	Against    string        `help:"Another build of depthcast, measured in the same run." type:"existingfile" placeholder:"FILE"`
 	Conns      int           `help:"Connections to each server." default:"4500"`
 	K          []int         `name:"k" help:"Messages published back to back." default:"1,16"`
 	FrameBytes int           `help:"Size of a frame, its header included." default:"102"`
@@ -26,7 +27,7 @@ type deliveryCmd struct {
 	ServerCPU  int           `help:"Processor of the servers." default:"0" name:"server-cpu"`
 	ClientCPU  int           `help:"Processor of the client." default:"1" name:"client-cpu"`
 	Env        []string      `help:"Added to depthcast's environment." placeholder:"GOMAXPROCS=2,…"`
-	CPUProfile string        `name:"cpu-profile" help:"Have depthcast write a CPU profile. It costs a little." placeholder:"FILE" type:"path"`
+	CPUProfile string        `name:"cpu-profile" help:"Have --depthcast write a CPU profile. It costs a little." placeholder:"FILE" type:"path"`
 	MaxRatio   float64       `help:"Fail when the median ratio to the reference is above it. 0: no limit." default:"0"`
 	JSON       bool          `help:"Print JSON."`
 }
@@ -105,55 +106,61 @@ func (c *deliveryCmd) Run(ctx context.Context) error {
 // start starts the servers and connects to each: depthcast first, the reference
 // second. The others send what depthcast sends.
 func (c *deliveryCmd) start(ctx context.Context, dir string) ([]*contender, error) {
-	command := []string{c.Depthcast, "fanout-bench", fmt.Sprintf("--frame-bytes=%d", c.FrameBytes)}
+	var flags []string
 	if c.CPUProfile != "" {
-		command = append(command, "--cpu-profile="+c.CPUProfile)
+		flags = append(flags, "--cpu-profile="+c.CPUProfile)
 	}
-	s, err := startServer(ctx, "depthcast, fan-out alone", c.ServerCPU, c.Env, command...)
+	first, frame, err := c.startDepthcast(ctx, "depthcast, fan-out alone", c.Depthcast, c.Env, flags)
 	if err != nil {
 		return nil, err
 	}
-	t := target{address: s.address, symbol: benchSymbol}
-	frame, err := t.sample(ctx, s.publish)
-	if err != nil {
-		return nil, fmt.Errorf("bench: %s: %w", s.name, err)
-	}
-	if len(frame) != c.FrameBytes {
-		return nil, fmt.Errorf("bench: %s sends frames of %d bytes, not %d", s.name, len(frame), c.FrameBytes)
-	}
-	first, err := c.join(ctx, s, t)
-	if err != nil {
-		return nil, err
-	}
-	first.counts = true
 	contenders := []*contender{first}
-	self, err := os.Executable()
+	loops, err := sendLoops(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
-	peers := []struct {
-		name    string
-		command []string
-	}{{"C loop over send(2)", nil}, {"Go loop over sendto(2)", []string{self, "peer", "send-loop"}}}
-	if program, err := compileSend(ctx, dir); err == nil {
-		peers[0].command = []string{program}
-	} else if errors.Is(err, errNoCompiler) {
-		peers = peers[1:]
-	} else {
-		return nil, err
-	}
-	for _, p := range peers {
-		s, err := startServer(ctx, p.name, c.ServerCPU, nil, append(p.command, hex.EncodeToString(frame))...)
+	for _, l := range loops {
+		s, err := startServer(ctx, l.name, c.ServerCPU, nil, append(l.command, hex.EncodeToString(frame))...)
 		if err != nil {
 			return nil, err
 		}
-		other, err := c.join(ctx, s, target{address: s.address, raw: true})
+		loop, err := c.join(ctx, s, target{address: s.address, raw: true})
+		if err != nil {
+			return nil, err
+		}
+		contenders = append(contenders, loop)
+	}
+	if c.Against != "" {
+		other, _, err := c.startDepthcast(ctx, filepath.Base(c.Against), c.Against, c.Env, nil)
 		if err != nil {
 			return nil, err
 		}
 		contenders = append(contenders, other)
 	}
 	return contenders, nil
+}
+
+// startDepthcast starts one build, and returns with it a frame as it sends them.
+func (c *deliveryCmd) startDepthcast(ctx context.Context, name, program string, env, flags []string) (*contender, []byte, error) {
+	command := append([]string{program, "fanout-bench", fmt.Sprintf("--frame-bytes=%d", c.FrameBytes)}, flags...)
+	s, err := startServer(ctx, name, c.ServerCPU, env, command...)
+	if err != nil {
+		return nil, nil, err
+	}
+	t := target{address: s.address, symbol: benchSymbol}
+	frame, err := t.sample(ctx, s.publish)
+	if err != nil {
+		return nil, nil, fmt.Errorf("bench: %s: %w", name, err)
+	}
+	if len(frame) != c.FrameBytes {
+		return nil, nil, fmt.Errorf("bench: %s sends frames of %d bytes, not %d", name, len(frame), c.FrameBytes)
+	}
+	joined, err := c.join(ctx, s, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	joined.counts = true
+	return joined, frame, nil
 }
 
 // benchSymbol is the one that `depthcast fanout-bench` has.

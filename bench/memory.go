@@ -1,19 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
-	"math"
-	"net"
-	"net/http"
-	"net/url"
 	"os"
-	"os/exec"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -47,13 +38,6 @@ type memoryReport struct {
 	PerConn float64 `json:"bytes_per_connection"`
 	Heap    float64 `json:"heap_in_use_per_connection"` // spans in use; 0 where it is not known
 	Stacks  float64 `json:"stacks_per_connection"`
-}
-
-// subject is the server whose memory is looked at.
-type subject struct {
-	pid   int
-	to    target
-	admin string // URL of its metrics; empty: none
 }
 
 func (c *memoryCmd) Run(ctx context.Context) error {
@@ -146,147 +130,6 @@ func (c *memoryCmd) gogc() string {
 		}
 	}
 	return "100 (Go's default)"
-}
-
-// subject starts a broker with a market, and the server; or names the one given.
-func (c *memoryCmd) subject(ctx context.Context, dir string) (*subject, error) {
-	s := &subject{pid: c.ServerPID, to: target{address: c.Address, symbol: c.Symbol}}
-	if c.TLS {
-		s.to.tls = &tls.Config{InsecureSkipVerify: true} // a certificate made for this run, or the operator's own
-	}
-	if (c.ServerPID != 0) != (c.Address != "") {
-		return nil, errors.New("bench: --server-pid and --address go together")
-	}
-	if c.ServerPID != 0 {
-		return s, nil
-	}
-	kafka, err := freePort()
-	if err != nil {
-		return nil, err
-	}
-	nowhere := []string{"--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"}
-	demo := append([]string{"demo", "--kafka-port=" + strconv.Itoa(kafka), "--rate=1"}, nowhere...)
-	if _, err := c.launch(ctx, demo, nil); err != nil {
-		return nil, err
-	}
-	serve := append([]string{"serve", "--brokers=127.0.0.1:" + strconv.Itoa(kafka)}, nowhere...)
-	if c.TLS {
-		cert, key, err := writeCertificate(dir)
-		if err != nil {
-			return nil, err
-		}
-		serve = append(serve, "--tls-cert="+cert, "--tls-key="+key)
-	}
-	p, err := c.launch(ctx, serve, c.Env)
-	if err != nil {
-		return nil, err
-	}
-	s.pid, s.to.address, s.admin = p.pid, p.address, p.admin
-	return s, s.ready(ctx)
-}
-
-// freePort returns a port that was free a moment ago.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
-// launched is a process of depthcast as it has announced itself.
-type launched struct {
-	pid            int
-	address, admin string
-}
-
-// launch starts depthcast and reads its announcement, to the line for operators.
-func (c *memoryCmd) launch(ctx context.Context, args, env []string) (*launched, error) {
-	cmd := exec.CommandContext(ctx, c.Depthcast, args...)
-	cmd.Env = append(os.Environ(), env...)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	p := &launched{pid: cmd.Process.Pid}
-	for lines := bufio.NewScanner(out); p.admin == "" && lines.Scan(); {
-		fields := strings.Fields(lines.Text())
-		for i, field := range fields {
-			u, err := url.Parse(field)
-			if err != nil || u.Port() == "" {
-				continue
-			}
-			switch {
-			case u.Scheme == "ws", u.Scheme == "wss":
-				p.address = net.JoinHostPort("127.0.0.1", u.Port())
-			case u.Scheme == "http" && i > 0 && fields[i-1] == "operators":
-				p.admin = "http://" + u.Host
-			}
-		}
-	}
-	if p.address == "" || p.admin == "" {
-		return nil, errors.Join(fmt.Errorf("bench: depthcast %s does not say where it serves", args[0]), cmd.Wait())
-	}
-	go func() { _, _ = io.Copy(io.Discard, out) }() // or it would block on what else it prints
-	return p, nil
-}
-
-// ready waits until the server has caught up.
-func (s *subject) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, connectWithin)
-	defer cancel()
-	for tick := time.NewTicker(100 * time.Millisecond); ; {
-		if body, err := get(ctx, s.admin+"/readyz"); err == nil {
-			return body.Close()
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("bench: the server is not ready: %w", ctx.Err())
-		}
-	}
-}
-
-func get(ctx context.Context, from string) (io.ReadCloser, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
-	if err != nil {
-		return nil, err
-	}
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return nil, err
-	}
-	if answer.StatusCode != http.StatusOK {
-		_ = answer.Body.Close() // the status is what counts
-		return nil, fmt.Errorf("bench: %s: %s", from, answer.Status)
-	}
-	return answer.Body, nil
-}
-
-// metrics returns the server's numbers without labels; none if it has no address
-// for that.
-func (s *subject) metrics(ctx context.Context) map[string]float64 {
-	all := map[string]float64{}
-	if s.admin == "" {
-		return all
-	}
-	body, err := get(ctx, s.admin+"/metrics")
-	if err != nil {
-		return all
-	}
-	defer body.Close()
-	for lines := bufio.NewScanner(body); lines.Scan(); {
-		name, text, _ := strings.Cut(lines.Text(), " ")
-		if value, err := strconv.ParseFloat(text, 64); err == nil && !math.IsNaN(value) {
-			all[name] = value
-		}
-	}
-	return all
 }
 
 func (r *memoryReport) print(w io.Writer) {

@@ -88,18 +88,35 @@ func (s *server) stop() error {
 	return s.cmd.Wait()
 }
 
+// loop is a way to start a loop over send(2); the frame comes as one more argument.
+type loop struct {
+	name    string
+	command []string
+}
+
+// sendLoops returns the references, the best first: C where it can be compiled, Go.
+func sendLoops(ctx context.Context, dir string) ([]loop, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	loops := []loop{{"Go loop over sendto(2)", []string{self, "peer", "send-loop"}}}
+	compiler, err := exec.LookPath("cc")
+	if err != nil {
+		return loops, nil
+	}
+	program, err := compileSend(ctx, compiler, dir)
+	if err != nil {
+		return nil, err
+	}
+	return append([]loop{{"C loop over send(2)", []string{program}}}, loops...), nil
+}
+
 //go:embed peers/send.c
 var sendSource []byte
 
-// errNoCompiler says that the reference in C is left out.
-var errNoCompiler = errors.New("bench: no C compiler")
-
-// compileSend builds the loop over send(2) in dir and returns its path.
-func compileSend(ctx context.Context, dir string) (string, error) {
-	compiler, err := exec.LookPath("cc")
-	if err != nil {
-		return "", errNoCompiler
-	}
+// compileSend builds the loop in C and returns its path in dir.
+func compileSend(ctx context.Context, compiler, dir string) (string, error) {
 	source, program := filepath.Join(dir, "send.c"), filepath.Join(dir, "send")
 	if err := os.WriteFile(source, sendSource, 0o600); err != nil {
 		return "", err
