@@ -3,7 +3,10 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -14,9 +17,12 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/depthcast/depthcast/fanout"
+	"github.com/depthcast/depthcast/ingest"
 	"github.com/depthcast/depthcast/proto"
 	"github.com/depthcast/depthcast/proto/pb"
 )
+
+const operationsPage = "../../docs/operations.md"
 
 // A table of a page that the code decides has a mark before it: <!-- KIND --> or
 // <!-- KIND: NAME -->.
@@ -322,21 +328,85 @@ func levelsOnPage(t *testing.T, text string) []proto.Level {
 
 var (
 	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
-	link    = regexp.MustCompile(`\]\(#([^)]*)\)`)
+	link    = regexp.MustCompile(`\]\(([^)]*)\)`)
 )
 
-func TestLinksWithinPagesLeadSomewhere(t *testing.T) {
-	for _, page := range []string{protocolPage, "../../README.md"} {
-		text := readPage(t, page)
-		anchors := map[string]bool{}
-		for _, m := range heading.FindAllStringSubmatch(text, -1) {
-			anchor := strings.ReplaceAll(strings.ToLower(m[1]), " ", "-")
-			anchors[regexp.MustCompile(`[^a-z0-9_-]`).ReplaceAllString(anchor, "")] = true
-		}
-		for _, m := range link.FindAllStringSubmatch(text, -1) {
-			if !anchors[m[1]] {
-				t.Errorf("%s: no heading #%s among %v", page, m[1], slices.Sorted(maps.Keys(anchors)))
+func TestLinksOfPagesLeadSomewhere(t *testing.T) {
+	for _, page := range []string{protocolPage, operationsPage, "../../README.md", "../../CHANGELOG.md"} {
+		for _, m := range link.FindAllStringSubmatch(readPage(t, page), -1) {
+			target, anchor, _ := strings.Cut(m[1], "#")
+			if strings.Contains(target, "://") {
+				continue
+			}
+			file := page
+			if target != "" {
+				file = filepath.Join(filepath.Dir(page), target)
+			}
+			if _, err := os.Stat(file); err != nil {
+				t.Errorf("%s: %v", page, err)
+			} else if anchor != "" && !slices.Contains(anchorsIn(readPage(t, file)), anchor) {
+				t.Errorf("%s: %s has no heading #%s", page, file, anchor)
 			}
 		}
 	}
+}
+
+// anchorsIn names the headings of a page as links do.
+func anchorsIn(text string) []string {
+	var anchors []string
+	for _, m := range heading.FindAllStringSubmatch(text, -1) {
+		anchor := strings.ReplaceAll(strings.ToLower(m[1]), " ", "-")
+		anchors = append(anchors, regexp.MustCompile(`[^a-z0-9_-]`).ReplaceAllString(anchor, ""))
+	}
+	return anchors
+}
+
+func TestReadmeNamesEveryMakeTarget(t *testing.T) {
+	targets := regexp.MustCompile(`(?m)^([a-z-]+):.*## (.*)$`)
+	var code, page []string
+	for _, m := range targets.FindAllStringSubmatch(readPage(t, "../../Makefile"), -1) {
+		code = append(code, m[1]+": "+m[2])
+	}
+	for _, m := range regexp.MustCompile("(?m)^\\| `make ([a-z-]+)` \\| (.*) \\|$").FindAllStringSubmatch(readPage(t, "../../README.md"), -1) {
+		page = append(page, m[1]+": "+m[2])
+	}
+	sameRows(t, "make targets", page, code)
+}
+
+func TestVersionIsThatOfTheNewestChange(t *testing.T) {
+	newest := regexp.MustCompile(`(?m)^## \[(\d+\.\d+\.\d+)\]`).FindStringSubmatch(readPage(t, "../../CHANGELOG.md"))
+	if newest == nil || newest[1] != version {
+		t.Errorf("CHANGELOG.md: %v, the program: %s", newest, version)
+	}
+}
+
+func TestOperationsPageNamesEveryMetric(t *testing.T) {
+	l := newLab(t, 1)
+	p := l.producer()
+	l.writeRaw(p, ingest.Record{Key: []byte("SIM:BAD"), ContentType: ingest.ContentType("proto"), Value: []byte("not a record")})
+	r := l.serve(nil)
+	r.caughtUpTo(l)
+	response, err := http.Get("http://" + r.doors.inside.Addr().String() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	labels := map[string]string{}
+	for _, m := range regexp.MustCompile(`(?m)^(depthcast_\w+)(?:\{(.*)\})? `).FindAllStringSubmatch(string(text), -1) {
+		var names []string
+		for _, label := range regexp.MustCompile(`(\w+)="`).FindAllStringSubmatch(m[2], -1) {
+			names = append(names, label[1])
+		}
+		slices.Sort(names)
+		labels[m[1]] = strings.Join(names, ", ")
+	}
+	var code []string
+	for _, m := range regexp.MustCompile(`(?m)^# HELP (depthcast_\w+) (.*)$`).FindAllStringSubmatch(string(text), -1) {
+		code = append(code, m[1]+" | "+labels[m[1]]+" | "+m[2])
+	}
+	sameRows(t, "metrics", firstCells(tablesIn(t, operationsPage)["metrics"], 3), code)
 }
