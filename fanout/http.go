@@ -59,12 +59,14 @@ func listingOf(s *proto.SymbolInfo) listing {
 	l := listing{
 		Symbol:        s.Symbol,
 		State:         proto.StateWord(s.State),
-		Reason:        proto.ReasonWord(s.Reason),
 		Phase:         proto.PhaseWord(s.Phase),
 		Seq:           strconv.FormatInt(s.Seq, 10),
 		Epoch:         epochText(s.Epoch),
 		PriceExponent: s.Exponents.Price,
 		QtyExponent:   s.Exponents.Qty,
+	}
+	if s.Reason != proto.ReasonNone {
+		l.Reason = proto.ReasonWord(s.Reason)
 	}
 	if i := s.Instrument; i != nil {
 		l.Type = proto.InstrumentTypeWord(i.Type)

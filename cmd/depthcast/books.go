@@ -1,0 +1,75 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/depthcast/depthcast/book"
+	"github.com/depthcast/depthcast/fanout"
+	"github.com/depthcast/depthcast/ingest"
+	"github.com/depthcast/depthcast/proto"
+)
+
+// books is how the hub reaches the books: it finds a symbol's partition and takes
+// its lock.
+type books struct {
+	ingest *ingest.Ingest
+}
+
+var _ fanout.Books = books{}
+
+// in calls f with the engine that holds symbol, under its partition's lock.
+func (b books) in(symbol string, f func(p *ingest.Partition, e *book.Engine) error) error {
+	// Asked before the symbol is looked for: one that comes in between is found.
+	caughtUp := b.ingest.CaughtUp()
+	p, ok := b.ingest.Directory().Find(symbol)
+	if !ok {
+		if !caughtUp {
+			return proto.ErrNotReady
+		}
+		return proto.ErrUnknownSymbol
+	}
+	var err error
+	p.Do(func() { err = f(p, p.Books().(*book.Engine)) })
+	return err
+}
+
+// OpenView is fanout.Books's.
+func (b books) OpenView(key proto.TopicKey, t *fanout.Topic) error {
+	return b.in(key.Symbol, func(p *ingest.Partition, e *book.Engine) error {
+		v, err := e.Open(key, t)
+		if err == nil {
+			t.Opened(view{v, p})
+		}
+		return err
+	})
+}
+
+// ReadView is fanout.Books's.
+func (b books) ReadView(key proto.TopicKey, s *proto.Snapshot) error {
+	return b.in(key.Symbol, func(_ *ingest.Partition, e *book.Engine) error { return e.Read(key, s) })
+}
+
+// Symbols is fanout.Books's.
+func (b books) Symbols() []proto.SymbolInfo {
+	var all []proto.SymbolInfo
+	for _, p := range b.ingest.Partitions() {
+		p.Do(func() { all = append(all, p.Books().(*book.Engine).Symbols()...) })
+	}
+	// A symbol may have been seen in a partition that it turned out not to live in.
+	all = slices.DeleteFunc(all, func(s proto.SymbolInfo) bool {
+		_, found := b.ingest.Directory().Find(s.Symbol)
+		return !found
+	})
+	slices.SortFunc(all, func(a, b proto.SymbolInfo) int { return strings.Compare(a.Symbol, b.Symbol) })
+	return slices.CompactFunc(all, func(a, b proto.SymbolInfo) bool { return a.Symbol == b.Symbol })
+}
+
+// view is a book's view as its topic holds it.
+type view struct {
+	*book.View
+	partition *ingest.Partition
+}
+
+// Close takes the partition's lock.
+func (v view) Close() { v.partition.Do(v.View.Close) }

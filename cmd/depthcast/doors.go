@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/depthcast/depthcast/fanout"
+	"github.com/depthcast/depthcast/web"
+)
+
+// serverFlags say where and how to serve.
+type serverFlags struct {
+	Listen      string   `help:"Address for clients: WebSocket, JSON, the page." default:":8080" placeholder:"HOST:PORT"`
+	AdminListen string   `help:"Address for /metrics, /healthz, /readyz and pprof; not for strangers. Empty: none." default:"127.0.0.1:9080" placeholder:"HOST:PORT"`
+	TLSCert     string   `help:"PEM file with the certificate to serve clients with; with --tls-key." name:"tls-cert" type:"existingfile" placeholder:"FILE"`
+	TLSKey      string   `help:"PEM file with its key." name:"tls-key" type:"existingfile" placeholder:"FILE"`
+	AllowOrigin []string `help:"Origins whose pages may connect, besides our own; * for all." placeholder:"https://HOST,…"`
+
+	Shards         int           `help:"Event loops that share the connections. 0: one a processor." default:"0"`
+	RingEntries    int           `help:"Most entries of a topic's ring, a power of two; a reader further behind is lapped." default:"4096"`
+	RingBytes      int64         `help:"Most bytes of one ring." default:"16777216"`
+	AllRingsBytes  int64         `help:"Most bytes of all rings together." default:"1073741824"`
+	ResumeWindow   time.Duration `help:"How long after a break a client should find its place in the ring." default:"5s"`
+	MaxConns       int           `help:"Most connections; lowered to what the limit on open files allows." default:"100000"`
+	MaxTopics      int           `help:"Most topics open at once." default:"10000"`
+	MaxSubs        int           `help:"Most subscriptions of a connection." default:"1000"`
+	MaxMessage     int           `help:"Most bytes of one message from a client." default:"65536"`
+	Keepalive      time.Duration `help:"How long a topic may be idle before its subscribers are told that it lives." default:"5s"`
+	StallTimeout   time.Duration `help:"How long a client's socket may take nothing before it is dropped (stalled)." default:"10s"`
+	SilenceTimeout time.Duration `help:"How long a client may say nothing, pongs included, before it is dropped (silent)." default:"60s"`
+	SendBuffer     int           `help:"Bytes of a client's socket buffer in the kernel, which doubles it. 0: the kernel's default." default:"0"`
+	PinnedBytes    int64         `help:"Most bytes of half-sent frames of all clients together; beyond it the longest stalled is dropped." default:"268435456"`
+}
+
+// hub is what the flags say of the fan-out. fatal is told when a shard has ended.
+func (f *serverFlags) hub(b fanout.Books, fatal chan<- error) fanout.Config {
+	return fanout.Config{
+		Books:             b,
+		Shards:            f.Shards,
+		RingEntries:       f.RingEntries,
+		RingBytes:         f.RingBytes,
+		AllRingsBytes:     f.AllRingsBytes,
+		ResumeWindow:      f.ResumeWindow,
+		MaxConns:          min(f.MaxConns, spareDescriptors()),
+		MaxTopics:         f.MaxTopics,
+		MaxSubscriptions:  f.MaxSubs,
+		MaxMessageBytes:   f.MaxMessage,
+		KeepaliveInterval: f.Keepalive,
+		StallTimeout:      f.StallTimeout,
+		SilenceTimeout:    f.SilenceTimeout,
+		SendBufferBytes:   f.SendBuffer,
+		PinnedBytes:       f.PinnedBytes,
+		Server:            "depthcast " + version,
+		Log:               slog.Default(),
+		OnFatal: func(err error) {
+			select {
+			case fatal <- fmt.Errorf("a shard has ended: %w", err):
+			default: // another has told already
+			}
+		},
+	}
+}
+
+// httpPlaces bounds the client connections that are in plain HTTP or in their
+// handshake.
+const httpPlaces = 1024
+
+// reservedDescriptors are kept for those, each of which has two for a moment, and
+// for Kafka, listeners and files.
+const reservedDescriptors = 2*httpPlaces + 256
+
+// spareDescriptors is how many connections the limit on open files allows.
+// Go has raised the soft limit to the hard one at its start.
+func spareDescriptors() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 1 << 10
+	}
+	return max(1, int(min(limit.Cur, 1<<30))-reservedDescriptors)
+}
+
+// doors are the listeners of a server.
+type doors struct {
+	clients, admin *http.Server
+	listen, inside net.Listener // inside: the admin listener, nil without one
+	fatal          <-chan error
+
+	gate   *gate                 // of the client listener
+	stream *fanout.StreamHandler // counts handshakes
+}
+
+// openDoors binds the addresses, so that one that is taken is told at once.
+func openDoors(s *server, f *serverFlags, fatal <-chan error) (_ *doors, err error) {
+	d := &doors{fatal: fatal}
+	defer func() {
+		if err != nil {
+			d.close()
+		}
+	}()
+	if d.listen, err = listen(f.Listen, "--listen"); err != nil {
+		return nil, err
+	}
+	d.gate = newGate(d.listen, httpPlaces)
+	if d.listen, err = f.secured(d.gate); err != nil {
+		return nil, err
+	}
+	d.stream = &fanout.StreamHandler{Hub: s.hub, Origins: f.AllowOrigin, Log: slog.Default()}
+	d.clients = httpServer(clientHandler(s.hub, d.stream))
+	d.clients.ConnState = d.gate.state
+	if f.AdminListen == "" {
+		return d, nil
+	}
+	if d.inside, err = listen(f.AdminListen, "--admin-listen"); err != nil {
+		return nil, err
+	}
+	d.admin = httpServer(adminHandler(s))
+	return d, nil
+}
+
+func listen(address, flag string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%w (is another server running? choose another address with %s)", err, flag)
+	}
+	return l, nil
+}
+
+// secured wraps l in TLS if the flags ask for it.
+func (f *serverFlags) secured(l net.Listener) (net.Listener, error) {
+	if (f.TLSCert == "") != (f.TLSKey == "") {
+		return l, errors.New("--tls-cert and --tls-key go together")
+	}
+	if f.TLSCert == "" {
+		return l, nil
+	}
+	cert, err := tls.LoadX509KeyPair(f.TLSCert, f.TLSKey)
+	if err != nil {
+		return l, err
+	}
+	return fanout.TLSListener(l, &tls.Config{
+		MinVersion:   tls.VersionTLS12,
+		Certificates: []tls.Certificate{cert},
+		NextProtos:   []string{"http/1.1"}, // an upgrade needs HTTP/1.1
+	}), nil
+}
+
+// httpServer bounds what a stranger may make it wait for or hold.
+func httpServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
+	}
+}
+
+// clientHandler is everything that clients see.
+func clientHandler(hub *fanout.Hub, stream *fanout.StreamHandler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/v1/stream", stream)
+	mux.Handle("/v1/", fanout.HTTPHandler(hub))
+	mux.Handle("/", web.Handler())
+	return mux
+}
+
+// serve answers until ctx ends, or something that the process cannot do without
+// has ended: a listener, a shard, or reading (told by reading).
+func (d *doors) serve(ctx context.Context, reading <-chan error) error {
+	ended := make(chan error, 2)
+	go func() { ended <- d.clients.Serve(d.listen) }()
+	if d.admin != nil {
+		go func() { ended <- d.admin.Serve(d.inside) }()
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-ended:
+		return err
+	case err := <-d.fatal:
+		return err
+	case err := <-reading:
+		return err
+	}
+}
+
+// close stops listening and ends plain HTTP requests; connections that the hub
+// has taken are the hub's.
+func (d *doors) close() {
+	for _, l := range []net.Listener{d.listen, d.inside} {
+		if l != nil {
+			_ = l.Close() // a second close, by the server below, is harmless
+		}
+	}
+	for _, s := range []*http.Server{d.clients, d.admin} {
+		if s != nil {
+			_ = s.Close() // reports the listener closed above
+		}
+	}
+}
+
+// url is where a browser on this machine finds the server.
+func (s *server) url() string {
+	scheme := "https"
+	if s.doors.listen == net.Listener(s.doors.gate) {
+		scheme = "http"
+	}
+	host, port, _ := net.SplitHostPort(s.doors.listen.Addr().String()) // an address that a listener made
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() || ip.IsLoopback() {
+		host = "localhost"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
+}
+
+// announce prints where to look and how to subscribe.
+func (s *server) announce(w io.Writer) {
+	base := s.url()
+	stream := "ws" + base[len("http"):] + "/v1/stream"
+	symbol := s.example
+	fmt.Fprintf(w, `
+depthcast %s is serving
+
+  in a browser     %s
+  in a terminal    %s watch --url %s %s
+  over HTTP        curl '%s/v1/books/%s?depth=5'
+  over WebSocket   %s   (subprotocols depthcast.v1.json, depthcast.v1.proto)
+                   send {"type":"subscribe","id":1,"items":[{"symbol":"%s","channel":"book","depth":10}]}
+  symbols          curl %s/v1/symbols
+`, version, base, os.Args[0], stream, symbol, base, symbol, stream, symbol, base)
+	if s.doors.inside != nil {
+		fmt.Fprintf(w, "  for operators    http://%s/metrics /healthz /readyz /debug/pprof\n", s.doors.inside.Addr())
+	}
+	fmt.Fprintf(w, "\nCtrl-C ends it.\n\n")
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/depthcast/depthcast/book"
+	"github.com/depthcast/depthcast/fanout"
+	"github.com/depthcast/depthcast/ingest"
+	"github.com/depthcast/depthcast/proto"
+	"github.com/depthcast/depthcast/proto/pb"
+)
+
+// metrics reads the counters of all packages when Prometheus asks. Labels are
+// bounded: partitions, and words of fixed tables.
+type metrics struct {
+	server *server
+}
+
+// scrape is one answer under way.
+type scrape struct {
+	server *server
+	descs  map[string]*prometheus.Desc
+	out    chan<- prometheus.Metric
+}
+
+// Describe declares nothing, which makes this an unchecked collector: what there
+// is depends on the partitions.
+func (metrics) Describe(chan<- *prometheus.Desc) {}
+
+// Collect may be called by several goroutines at once.
+func (m metrics) Collect(out chan<- prometheus.Metric) {
+	c := scrape{server: m.server, descs: map[string]*prometheus.Desc{}, out: out}
+	for _, p := range c.server.ingest.Partitions() {
+		c.partition(p)
+		c.books(p)
+	}
+	if l := c.server.letters; l != nil {
+		c.count("dead_letters_sent_total", "Refused records that the dead-letter Kafka topic has.", float64(l.Sent()))
+		c.count("dead_letters_dropped_total", "Refused records that it will not get: the queue was full or Kafka away.", float64(l.Dropped()))
+	}
+	c.fanout(c.server.hub.Stats())
+	c.count("accept_waits_total", "How often accepting waited because too many connections were in their handshake or in plain HTTP.",
+		float64(c.server.doors.gate.waits.Load()))
+}
+
+// partition tells of reading one partition.
+func (m scrape) partition(p *ingest.Partition) {
+	s := p.Stats()
+	label := []string{"kafka_topic", p.ID().KafkaTopic, "partition", strconv.Itoa(int(p.ID().Partition))}
+	count := func(name, help string, v uint64) { m.count("ingest_"+name, help, float64(v), label...) }
+	gauge := func(name, help string, v float64) { m.gauge("ingest_"+name, help, v, label...) }
+	count("records_total", "Records fetched.", s.Records.Load())
+	count("bytes_total", "Bytes of their values.", s.Bytes.Load())
+	count("events_total", "Events in batches that were applied or held back.", s.Events.Load())
+	count("applied_total", "Batches applied.", s.Applied.Load())
+	count("held_total", "Batches held back because their event continues.", s.Held.Load())
+	count("duplicates_total", "Batches dropped because their source sequence was seen before.", s.Duplicates.Load())
+	count("ignored_total", "Batches dropped because they were older than the book.", s.Ignored.Load())
+	count("offset_gaps_total", "Jumps in offsets that were not declared normal.", s.OffsetGaps.Load())
+	count("truncations_total", "Times that records were gone before they were read, or the log lost its end.", s.Truncations.Load())
+	count("recreations_total", "Times that the Kafka topic was deleted and made again.", s.Recreations.Load())
+	count("fetch_errors_total", "Fetches that failed.", s.FetchErrors.Load())
+	for code, n := range s.Refused() {
+		m.count("ingest_refused_total", "Records refused, by code.", float64(n), append(label, "code", code)...)
+	}
+	gauge("next_offset", "Offset of the record that comes next.", float64(s.NextOffset.Load()))
+	gauge("high_watermark", "One past the last record that can be read.", float64(s.HighWatermark.Load()))
+	gauge("lag_records", "Records between the two.", float64(s.Lag()))
+	gauge("catching_up", "1 until the end of the log was reached.", bit(s.CatchingUp.Load()))
+	gauge("unreachable", "1 while Kafka does not answer.", bit(s.Unreachable.Load()))
+	gauge("behind", "1 while the lag is above the limit.", bit(s.Behind.Load()))
+	gauge("silent_feeds", "Feeds that bring nothing.", float64(s.SilentFeeds.Load()))
+	gauge("symbols", "Symbols that live in the partition.", float64(s.Symbols.Load()))
+	if at := s.LastFetch.Load(); at > 0 {
+		gauge("last_fetch_age_seconds", "Time since the broker last answered.", time.Since(time.Unix(0, at)).Seconds())
+	}
+}
+
+// books tells of the books of one partition.
+func (m scrape) books(p *ingest.Partition) {
+	var s book.Stats
+	p.Do(func() { s = p.Books().(*book.Engine).Stats() })
+	label := []string{"kafka_topic", p.ID().KafkaTopic, "partition", strconv.Itoa(int(p.ID().Partition))}
+	for _, b := range []struct {
+		state proto.State
+		n     int
+	}{{proto.Live, s.Live}, {proto.Recovering, s.Recovering}, {proto.Stale, s.Stale}} {
+		m.gauge("books", "Books, by state.", float64(b.n), append(label, "state", proto.StateWord(b.state))...)
+	}
+	m.gauge("books_ended", "Books whose instrument has ended.", float64(s.Ended), label...)
+	m.gauge("book_levels", "Levels in all books.", float64(s.Levels), label...)
+	m.gauge("book_orders", "Orders in all books.", float64(s.Orders), label...)
+	m.gauge("book_views", "Views open.", float64(s.Views), label...)
+	m.gauge("book_held_bytes", "Memory of records held back until their event is complete.", float64(s.HeldBytes), label...)
+	m.count("book_skipped_events_total", "Level and order events of books that were not whole.", float64(s.Skipped), label...)
+}
+
+// fanout tells of connections and deliveries.
+func (m scrape) fanout(s fanout.Stats) {
+	for _, c := range []struct {
+		name, help string
+		n          uint64
+	}{
+		{"connections_accepted_total", "Connections taken by a shard.", s.Accepted},
+		{"handshakes_refused_total", "Handshakes answered by an HTTP error.", s.HandshakesRefused},
+		{"handshakes_failed_total", "Handshakes broken off.", s.HandshakesFailed},
+		{"frames_total", "Data frames handed to the kernel.", s.Frames},
+		{"bytes_total", "Bytes handed to the kernel; of TLS, plaintext.", s.Bytes},
+		{"sends_total", "System calls that send.", s.Sends},
+		{"send_again_total", "Of these, those that met a full socket.", s.Again},
+		{"encoded_total", "Frames made.", s.Encoded},
+		{"merged_total", "Net deltas among them.", s.Merged},
+		{"snapshots_total", "Snapshots sent.", s.Snapshots},
+		{"laps_total", "Cursors that the ring went past.", s.Laps},
+		{"requests_total", "Messages from clients.", s.Requests},
+		{"mismatches_total", "State hashes that a client found different.", s.Mismatches},
+		{"resyncs_total", "Snapshots asked for and granted.", s.Resyncs},
+		{"resumed_total", "Subscriptions that went on without a snapshot.", s.Resumed},
+	} {
+		m.count("fanout_"+c.name, c.help, float64(c.n))
+	}
+	delete(s.Drops, fanout.DropNone)
+	for reason, n := range s.Drops {
+		m.count("fanout_drops_total", "Connections ended, by reason.", float64(n), "reason", reason.String())
+	}
+	delete(s.Errors, pb.ErrorCode_ERROR_CODE_UNSPECIFIED)
+	for code, n := range s.Errors {
+		m.count("fanout_errors_total", "Error frames, by code.", float64(n), "code", proto.ErrorCodeWord(code))
+	}
+	m.gauge("fanout_connections", "Connections.", float64(s.Conns))
+	m.gauge("fanout_subscriptions", "Subscriptions.", float64(s.Subscriptions))
+	m.gauge("fanout_topics", "Topics open, lingering ones included.", float64(s.Topics))
+	m.gauge("fanout_ring_bytes", "Bytes of all rings.", float64(s.RingBytes))
+	m.gauge("fanout_pinned_bytes", "Bytes of frames half sent.", float64(s.PinnedBytes))
+	for i, n := range s.ShardConns {
+		m.gauge("fanout_shard_connections", "Connections, by shard.", float64(n), "shard", strconv.Itoa(i))
+	}
+}
+
+func (m scrape) count(name, help string, v float64, labels ...string) {
+	m.tell(prometheus.CounterValue, name, help, v, labels)
+}
+
+func (m scrape) gauge(name, help string, v float64, labels ...string) {
+	m.tell(prometheus.GaugeValue, name, help, v, labels)
+}
+
+// tell sends one metric; labels are pairs of name and value.
+func (m scrape) tell(kind prometheus.ValueType, name, help string, v float64, labels []string) {
+	d := m.descs[name]
+	if d == nil {
+		var names []string
+		for i := 0; i < len(labels); i += 2 {
+			names = append(names, labels[i])
+		}
+		d = prometheus.NewDesc("depthcast_"+name, help, names, nil)
+		m.descs[name] = d
+	}
+	values := make([]string, 0, len(labels)/2)
+	for i := 1; i < len(labels); i += 2 {
+		values = append(values, labels[i])
+	}
+	m.out <- prometheus.MustNewConstMetric(d, kind, v, values...)
+}
+
+func bit(on bool) float64 {
+	if on {
+		return 1
+	}
+	return 0
+}

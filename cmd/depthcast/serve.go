@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/depthcast/depthcast/book"
+	"github.com/depthcast/depthcast/fanout"
+	"github.com/depthcast/depthcast/ingest"
+	"github.com/depthcast/depthcast/proto"
+	"gopkg.in/yaml.v3"
+)
+
+// serveCmd is `depthcast serve`.
+type serveCmd struct {
+	kafkaFlags  `embed:""`
+	readFlags   `embed:""`
+	serverFlags `embed:""`
+}
+
+// readFlags say what to read from Kafka and how to judge it.
+type readFlags struct {
+	KafkaTopic      []string          `help:"Kafka topics to read, each whole." default:"depthcast.events" placeholder:"NAME,…"`
+	Format          map[string]string `help:"Format of records without a content-type header, by Kafka topic: proto, binance, kraken or lobster. Default: proto." placeholder:"TOPIC=FORMAT;…"`
+	Complete        []string          `help:"Kafka topics that tell everything from offset 0 on, so that a symbol begins with an empty, whole book." placeholder:"TOPIC,…"`
+	Compacted       []string          `help:"Kafka topics in which missing offsets are normal because they are compacted." placeholder:"TOPIC,…"`
+	Transactional   []string          `help:"Kafka topics in which missing offsets are normal because they are written in transactions. Aborted ones cannot be told: declare it only where the producer never aborts." placeholder:"TOPIC,…"`
+	Start           string            `help:"Where to begin to read: beginning, end, or a time such as 2026-01-31T09:30:00Z." default:"beginning"`
+	Instruments     string            `help:"YAML file with the exponents of symbols whose raw venue format has none (\"BINANCE:BTCUSDT\": {price: -2, qty: -8})." type:"existingfile" placeholder:"FILE"`
+	DeadLetterTopic string            `help:"Kafka topic that refused records are copied to; empty: none." default:"depthcast.deadletter" placeholder:"NAME"`
+	MaxLag          int64             `help:"Records that a partition may be behind the end of its log before its books are stale (behind)." default:"10000"`
+	MaxSilence      time.Duration     `help:"How long a feed may bring neither records nor heartbeats before its books are stale (source_silent)." default:"10s"`
+	MaxOutage       time.Duration     `help:"How long Kafka may leave a partition without an answer before its books are stale (kafka_unreachable)." default:"3s"`
+}
+
+func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
+	cluster, err := c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer cluster.Close()
+	s, err := openServer(ctx, cluster, &c.readFlags, &c.serverFlags)
+	if err != nil {
+		return err
+	}
+	s.announce(stdout)
+	return s.run(ctx)
+}
+
+// server is a running depthcast: ingest → book → fanout, and its two listeners.
+type server struct {
+	ingest  *ingest.Ingest
+	letters *ingest.DeadLetters // nil: none
+	hub     *fanout.Hub
+	doors   *doors
+	example string // a symbol to show in the announcement
+}
+
+// openServer opens everything that may fail: what does not answer or does not
+// exist is an error within seconds.
+func openServer(ctx context.Context, cluster *ingest.Cluster, read *readFlags, serve *serverFlags) (_ *server, err error) {
+	s := &server{example: "SYMBOL"}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	cfg, err := read.config()
+	if err != nil {
+		return nil, err
+	}
+	if read.DeadLetterTopic != "" {
+		if _, err := cluster.Describe(ctx, read.DeadLetterTopic); err != nil {
+			return nil, fmt.Errorf("the Kafka topic for dead letters (--dead-letter-topic, empty for none): %w", err)
+		}
+		if s.letters, err = cluster.NewDeadLetters(read.DeadLetterTopic); err != nil {
+			return nil, err
+		}
+		cfg.DeadLetters = s.letters
+	}
+	if s.ingest, err = ingest.Open(ctx, cluster, cfg, newBooks); err != nil {
+		return nil, err
+	}
+	fatal := make(chan error, 1)
+	if s.hub, err = fanout.New(serve.hub(books{s.ingest}, fatal)); err != nil {
+		return nil, err
+	}
+	s.doors, err = openDoors(s, serve, fatal)
+	return s, err
+}
+
+// newBooks makes the books of one partition, within the default bounds.
+func newBooks(ingest.PartitionID) ingest.Books {
+	e, err := book.New(book.Config{})
+	if err != nil {
+		panic(err) // the defaults are valid
+	}
+	return e
+}
+
+// config is what the flags say of reading.
+func (f *readFlags) config() (ingest.Config, error) {
+	c := ingest.Config{
+		MaxLag:           f.MaxLag,
+		SilentAfter:      f.MaxSilence,
+		UnreachableAfter: f.MaxOutage,
+		Log:              slog.Default(),
+	}
+	topics := map[string]*ingest.TopicConfig{}
+	c.KafkaTopics = make([]ingest.TopicConfig, len(f.KafkaTopic))
+	for i, name := range f.KafkaTopic {
+		c.KafkaTopics[i] = ingest.TopicConfig{Name: name, Format: f.Format[name]}
+		topics[name] = &c.KafkaTopics[i]
+	}
+	for _, d := range []struct {
+		flag  string
+		names []string
+		set   func(*ingest.TopicConfig)
+	}{
+		{"--complete", f.Complete, func(t *ingest.TopicConfig) { t.Complete = true }},
+		{"--compacted", f.Compacted, func(t *ingest.TopicConfig) { t.Compacted = true }},
+		{"--transactional", f.Transactional, func(t *ingest.TopicConfig) { t.Transactional = true }},
+	} {
+		for _, name := range d.names {
+			if topics[name] == nil {
+				return c, fmt.Errorf("%s %s: no such --kafka-topic", d.flag, name)
+			}
+			d.set(topics[name])
+		}
+	}
+	for name := range f.Format {
+		if topics[name] == nil {
+			return c, fmt.Errorf("--format %s: no such --kafka-topic", name)
+		}
+	}
+	var err error
+	if c.Start, err = startOf(f.Start); err != nil {
+		return c, err
+	}
+	c.Instruments, err = instrumentsIn(f.Instruments)
+	return c, err
+}
+
+func startOf(text string) (ingest.Start, error) {
+	switch text {
+	case "beginning":
+		return ingest.Start{From: ingest.FromBeginning}, nil
+	case "end":
+		return ingest.Start{From: ingest.FromEnd}, nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return ingest.Start{}, fmt.Errorf("--start %q is neither beginning, end, nor a time such as 2026-01-31T09:30:00Z", text)
+	}
+	return ingest.Start{From: ingest.FromTime, Time: t}, nil
+}
+
+// instrumentsIn reads an instruments file; "" is an empty one.
+func instrumentsIn(path string) (map[string]proto.Exponents, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var file map[string]struct {
+		Price *int8 `yaml:"price"`
+		Qty   *int8 `yaml:"qty"`
+	}
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		return nil, fmt.Errorf("--instruments %s: %w", path, err)
+	}
+	all := make(map[string]proto.Exponents, len(file))
+	for symbol, e := range file {
+		if e.Price == nil || e.Qty == nil {
+			return nil, fmt.Errorf("--instruments %s: %s needs price and qty", path, symbol)
+		}
+		all[symbol] = proto.Exponents{Price: *e.Price, Qty: *e.Qty}
+	}
+	return all, nil
+}
+
+// run serves until ctx ends, then says goodbye within stopWithin.
+func (s *server) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	reading := make(chan error, 1)
+	go func() { reading <- s.ingest.Run(ctx) }()
+	err := s.doors.serve(ctx, reading)
+	cancel()
+	return errors.Join(err, s.stop())
+}
+
+// stopWithin bounds the whole of stopping.
+const stopWithin = 2 * time.Second
+
+func (s *server) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	defer cancel()
+	s.doors.close()
+	// Clients that do not read their goodbye in time are cut off: no error of ours.
+	if err := s.hub.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	s.closeLetters(ctx)
+	return nil
+}
+
+func (s *server) closeLetters(ctx context.Context) {
+	if s.letters == nil {
+		return
+	}
+	if err := s.letters.Close(ctx); err != nil {
+		slog.Warn("dead letters may be lost", "err", err)
+	}
+}
+
+// close undoes openServer where it failed half-way.
+func (s *server) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	defer cancel()
+	if s.hub != nil {
+		_ = s.hub.Shutdown(ctx) // the error that counts is the one that led here
+	}
+	if s.ingest != nil {
+		ended, end := context.WithCancel(ctx)
+		end()
+		_ = s.ingest.Run(ended) // closes its sources
+	}
+	s.closeLetters(ctx)
+}
