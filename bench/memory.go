@@ -21,6 +21,7 @@ type memoryCmd struct {
 	Env       []string      `help:"Added to the server's environment." placeholder:"GOGC=50,…"`
 	ServerPID int           `name:"server-pid" help:"Measure this process at --address, instead of starting one." placeholder:"PID"`
 	Address   string        `help:"Where the clients of --server-pid connect." placeholder:"HOST:PORT"`
+	Profile   string        `help:"Write the server's heap profile at the end, after a collection." type:"path" placeholder:"FILE"`
 	MaxBytes  float64       `help:"Fail when a connection takes more. 0: no limit." default:"0"`
 	JSON      bool          `help:"Print JSON."`
 }
@@ -104,6 +105,11 @@ func (c *memoryCmd) measure(ctx context.Context, s *subject) (*memoryReport, err
 	}
 	for name, value := range s.metrics(ctx) {
 		heap[name] = value - heap[name]
+	}
+	if c.Profile != "" {
+		if err := s.heapProfile(ctx, c.Profile); err != nil {
+			return nil, err
+		}
 	}
 	n := float64(c.Conns)
 	r.PerConn = float64(r.After-r.Before) / n

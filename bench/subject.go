@@ -165,3 +165,18 @@ func (s *subject) metrics(ctx context.Context) map[string]float64 {
 	}
 	return all
 }
+
+// heapProfile has the server collect garbage and write what is left.
+func (s *subject) heapProfile(ctx context.Context, file string) error {
+	body, err := get(ctx, s.admin+"/debug/pprof/heap?gc=1")
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, body)
+	return errors.Join(err, f.Close())
+}
