@@ -97,8 +97,8 @@ function row(cells) {
     td.textContent = text;
     if (name) td.className = name;
     if (share !== undefined) {
-      const bar = document.createElement("meter");
-      bar.value = share; td.append(bar); td.classList.add("bar");
+      const bar = document.createElement("i");
+      bar.style.width = `${100 * share}%`; td.append(bar); td.classList.add("bar");
     }
   }
   return tr;
@@ -117,12 +117,13 @@ function draw() {
   requestAnimationFrame(draw);
   if (!view.dirty) return;
   view.dirty = false;
-  const bids = book.levels(BID), asks = book.levels(ASK);
+  // A void book shows nothing; one that is not live is dimmed.
+  const bids = book.whole ? book.levels(BID) : [], asks = book.whole ? book.levels(ASK) : [];
   const most = Math.max(1e-300, ...[...bids, ...asks].map(([, q]) => Number(q)));
   $("asks").replaceChildren(...asks.toReversed().map(([p, q]) => row([[""], [p, "price"], [q, "", Number(q) / most]])));
   $("bids").replaceChildren(...bids.map(([p, q]) => row([[q, "", Number(q) / most], [p, "price"], [""]])));
   $("spread").textContent = spreadOf(bids[0], asks[0]);
-  $("ladder").classList.toggle("void", !book.whole);
+  $("ladder").classList.toggle("dim", view.state !== "live");
   $("state").textContent = view.state; $("state").className = `badge ${view.state}`;
   $("phase").textContent = view.phase; $("phase").hidden = !view.phase;
   $("why").textContent = view.reason.replaceAll("_", " ");
@@ -130,7 +131,8 @@ function draw() {
   $("hash").textContent = book.whole ? book.hash.toString(16).padStart(8, "0") : "–";
   $("checked").textContent = view.checked;
   const clock = (ns) => new Date(Number(BigInt(ns) / 1_000_000n)).toLocaleTimeString([], { hour12: false });
-  $("tape").replaceChildren(...tape.map((t) => row([[t.venue_time ? clock(t.venue_time) : ""], [t.price, t.aggressor], [t.qty]])));
+  const mark = (t) => t.cancellation ? "cancelled" : t.correction ? "corrected" : "";
+  $("tape").replaceChildren(...tape.map((t) => row([[`${mark(t)} ${t.venue_time ? clock(t.venue_time) : ""}`], [t.price, t.aggressor], [t.qty]])));
 }
 
 // The list of symbols; until the server has read its Kafka topics it may be empty.
