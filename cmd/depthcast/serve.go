@@ -13,7 +13,7 @@ import (
 	"github.com/depthcast/depthcast/fanout"
 	"github.com/depthcast/depthcast/ingest"
 	"github.com/depthcast/depthcast/proto"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 // serveCmd is `depthcast serve`.
