@@ -29,7 +29,7 @@ build: ## build bin/depthcast
 run: build ## start the demo: embedded broker, simulated market, http://localhost:8080 (ARGS=flags)
 	@exec bin/depthcast demo $(ARGS)
 
-.PHONY: test test-kafka bench fuzz
+.PHONY: test test-kafka bench bench-delivery bench-memory fuzz
 test: ## run every test that needs only Go
 	go test -timeout 10m $(PACKAGES)
 
@@ -38,6 +38,13 @@ test-kafka: ## run the end-to-end tests against real Apache Kafka (KAFKA_TESTS=p
 
 bench: ## run the benchmarks (BENCH=pattern BENCHTIME=1s PACKAGES=./...)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $(PACKAGES)
+
+bench-delivery: build ## CPU per delivery beside a loop over send(2); fails above 1.15 times that (ARGS=flags)
+	go run ./bench delivery --max-ratio 1.15 $(ARGS)
+
+bench-memory: build ## resident memory per idle connection, plain and TLS; fails above 1.5 and 12 KiB (ARGS=flags)
+	go run ./bench memory --max-bytes 1536 $(ARGS)
+	go run ./bench memory --max-bytes 12288 --tls $(ARGS)
 
 fuzz: ## run each fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME) $(PACKAGES)

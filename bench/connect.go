@@ -193,7 +193,7 @@ func (t *target) sample(ctx context.Context, publish func(int) error) ([]byte, e
 	}
 	in := readerAfter(early, conn)
 	for {
-		frame, err := ws.ReadFrame(in)
+		frame, err := readFrame(in)
 		if err != nil {
 			return nil, err
 		}
@@ -217,4 +217,18 @@ func (t *target) sample(ctx context.Context, publish func(int) error) ([]byte, e
 // readerAfter reads what was read ahead, then conn.
 func readerAfter(early []byte, conn net.Conn) io.Reader {
 	return io.MultiReader(bytes.NewReader(early), conn)
+}
+
+// readFrame reads one frame of a server.
+func readFrame(in io.Reader) (ws.Frame, error) {
+	h, err := ws.ReadHeader(in)
+	if err != nil {
+		return ws.Frame{}, err
+	}
+	if h.Length > maxFrameBytes {
+		return ws.Frame{}, fmt.Errorf("%w: %d bytes", errFrame, h.Length)
+	}
+	f := ws.Frame{Header: h, Payload: make([]byte, h.Length)}
+	_, err = io.ReadFull(in, f.Payload)
+	return f, err
 }

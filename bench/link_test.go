@@ -59,7 +59,7 @@ func TestFramesAreCountedHoweverTheyArrive(t *testing.T) {
 		}
 		in := bytes.NewReader(pongs)
 		for _, want := range []string{"", "still there?"} {
-			f, err := ws.ReadFrame(in)
+			f, err := readFrame(in)
 			if err != nil || f.Header.OpCode != ws.OpPong || !f.Header.Masked {
 				t.Fatalf("in pieces of %d: no masked pong: %+v, %v", size, f.Header, err)
 			}

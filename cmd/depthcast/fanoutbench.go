@@ -33,6 +33,7 @@ func (c *fanoutBenchCmd) Run(stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	reserveProcessors(c.Shards)
 	hub, err := fanout.New(fanout.Config{Books: book, Shards: c.Shards, MaxConns: spareDescriptors()})
 	if err != nil {
 		return err

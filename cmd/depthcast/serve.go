@@ -86,6 +86,7 @@ func openServer(ctx context.Context, cluster *ingest.Cluster, read *readFlags, s
 	if s.ingest, err = ingest.Open(ctx, cluster, cfg, newBooks); err != nil {
 		return nil, err
 	}
+	reserveProcessors(serve.Shards)
 	fatal := make(chan error, 1)
 	if s.hub, err = fanout.New(serve.hub(books{s.ingest}, fatal)); err != nil {
 		return nil, err
