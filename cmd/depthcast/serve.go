@@ -193,6 +193,7 @@ func (s *server) run(ctx context.Context) error {
 	defer cancel()
 	reading := make(chan error, 1)
 	go func() { reading <- s.ingest.Run(ctx) }()
+	go releaseMemory(ctx, func() uint64 { return s.hub.Stats().Accepted })
 	err := s.doors.serve(ctx, reading)
 	cancel()
 	return errors.Join(err, s.stop())
