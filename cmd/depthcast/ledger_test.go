@@ -1,0 +1,323 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/depthcast/depthcast/ingest"
+	"github.com/depthcast/depthcast/proto"
+)
+
+// ledger writes records and knows, without any code of the product's, which book
+// of each symbol is right after each of them. It is the only one to write to the
+// lab's events, so that it knows the offset of each record beforehand.
+type ledger struct {
+	lab        *lab
+	kafka      *kgo.Client
+	partitions int32
+	ends       []int64 // offset of the next record, by partition
+
+	mu    sync.Mutex
+	books map[string]*page
+}
+
+// page is what the ledger knows of one symbol; guarded by the ledger's lock.
+type page struct {
+	levels map[level]int64
+	lines  []entry
+}
+
+type level struct {
+	side  proto.Side
+	price int64
+}
+
+// entry says that from seq on, until the next line, the book has this hash; or
+// that nobody can know it.
+type entry struct {
+	seq  int64
+	hash uint32
+	lost bool
+}
+
+func newLedger(l *lab, partitions int32) *ledger {
+	l.t.Helper()
+	k, err := kgo.NewClient(
+		kgo.SeedBrokers(l.kafka.Brokers...), kgo.DefaultProduceTopic(l.events),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		// A record may be far longer than what it is compressed to.
+		kgo.ProducerBatchMaxBytes(16<<20), kgo.ProducerBatchCompression(kgo.Lz4Compression()))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(k.Close)
+	return &ledger{lab: l, kafka: k, partitions: partitions, ends: make([]int64, partitions), books: map[string]*page{}}
+}
+
+// home is the partition that Kafka's partitioner chooses for symbol.
+func (g *ledger) home(symbol string) int32 {
+	r := &kgo.Record{Key: []byte(symbol)}
+	return int32(kgo.StickyKeyPartitioner(nil).ForTopic(g.lab.events).Partition(r, int(g.partitions)))
+}
+
+// page returns the page of symbol. Called under the lock.
+func (g *ledger) page(symbol string) *page {
+	p := g.books[symbol]
+	if p == nil {
+		p = &page{levels: map[level]int64{}}
+		g.books[symbol] = p
+	}
+	return p
+}
+
+// hash is the state hash of what the page holds.
+func (p *page) hash() uint32 {
+	var sum uint32
+	for at, qty := range p.levels {
+		one := []proto.Level{{Price: at.price, Qty: qty}}
+		if at.side == proto.Bid {
+			sum += proto.HashLevels(one, nil)
+		} else {
+			sum += proto.HashLevels(nil, one)
+		}
+	}
+	return sum
+}
+
+// lost says whether the book is not to be known after the last line.
+func (p *page) lost() bool { return len(p.lines) == 0 || p.lines[len(p.lines)-1].lost }
+
+// change writes events that change one level a time, of a book by order: each
+// adds an order of its own to the book.
+func (g *ledger) change(symbol string, side proto.Side, price, qty int64) int64 {
+	g.lab.t.Helper()
+	g.mu.Lock()
+	p := g.page(symbol)
+	seq := g.ends[g.home(symbol)]
+	p.levels[level{side, price}] += qty
+	p.lines = append(p.lines, entry{seq, p.hash(), p.lost()})
+	g.mu.Unlock()
+	g.batch(&proto.Batch{Symbol: symbol, Events: []proto.Event{
+		{Kind: proto.EventAdd, OrderID: uint64(1000 + seq), Side: side, Price: price, Qty: qty},
+	}})
+	return seq
+}
+
+// whole writes a snapshot by order: one bid and one ask of the quantity, with ids
+// 1 and 2.
+func (g *ledger) whole(symbol string, qty int64) int64 {
+	g.lab.t.Helper()
+	g.mu.Lock()
+	p := g.page(symbol)
+	seq := g.ends[g.home(symbol)]
+	p.levels = map[level]int64{{proto.Bid, 100}: qty, {proto.Ask, 200}: qty}
+	p.lines = append(p.lines, entry{seq: seq, hash: p.hash()})
+	g.mu.Unlock()
+	g.batch(&proto.Batch{Symbol: symbol, Events: []proto.Event{{
+		Kind: proto.EventSnapshot, ByOrder: true,
+		BidOrders: []proto.Order{{ID: 1, Price: 100, Qty: qty}}, AskOrders: []proto.Order{{ID: 2, Price: 200, Qty: qty}},
+	}}})
+	return seq
+}
+
+// batch writes a record as its feed would.
+func (g *ledger) batch(b *proto.Batch) {
+	g.lab.t.Helper()
+	b.Feed = "F"
+	g.write(g.home(b.Symbol), protoRecord(b.Symbol, b))
+}
+
+// protoRecord is a record of depthcast's own format.
+func protoRecord(key string, b *proto.Batch) *kgo.Record {
+	return rawRecord(key, ingest.ContentType("proto"), proto.AppendEvents(nil, b))
+}
+
+func rawRecord(key, contentType string, value []byte) *kgo.Record {
+	return &kgo.Record{Key: []byte(key), Value: value,
+		Headers: []kgo.RecordHeader{{Key: ingest.ContentTypeHeader, Value: []byte(contentType)}}}
+}
+
+// write produces one record to a partition, and waits until the broker has it.
+func (g *ledger) write(partition int32, r *kgo.Record) int64 {
+	g.lab.t.Helper()
+	r.Partition = partition
+	r, err := g.kafka.ProduceSync(g.lab.ctx, r).First()
+	if err != nil {
+		g.lab.t.Fatal(err)
+	}
+	if r.Offset != g.ends[partition] {
+		g.lab.t.Fatalf("a record has the offset %d, want %d", r.Offset, g.ends[partition])
+	}
+	g.ends[partition]++
+	return r.Offset
+}
+
+// spoil writes a record after which the books of symbols cannot be known.
+func (g *ledger) spoil(partition int32, r *kgo.Record, symbols ...string) int64 {
+	g.lab.t.Helper()
+	g.mu.Lock()
+	for _, s := range symbols {
+		p := g.page(s)
+		p.lines = append(p.lines, entry{seq: g.ends[partition], lost: true})
+	}
+	g.mu.Unlock()
+	return g.write(partition, r)
+}
+
+// forget begins a new log of all symbols.
+func (g *ledger) forget() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.books = map[string]*page{}
+	clear(g.ends)
+}
+
+// wrong says what is wrong with a book that is shown as whole; "": nothing.
+func (g *ledger) wrong(symbol string, seq int64, hash uint32) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var at *entry
+	for i, line := range g.page(symbol).lines {
+		if line.seq <= seq {
+			at = &g.page(symbol).lines[i]
+		}
+	}
+	switch {
+	case at == nil:
+		return fmt.Sprintf("shows a book at seq %d, before there was one", seq)
+	case at.lost:
+		return fmt.Sprintf("shows a book at seq %d, where nobody can know it", seq)
+	case at.hash != hash:
+		return fmt.Sprintf("shows a wrong book at seq %d: hash %08x, want %08x", seq, hash, at.hash)
+	}
+	return ""
+}
+
+// letters waits for n dead letters and returns them.
+func (l *lab) letters(n int) []*kgo.Record {
+	l.t.Helper()
+	k, err := kgo.NewClient(kgo.SeedBrokers(l.kafka.Brokers...), kgo.ConsumeTopics(l.deadLetter),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer k.Close()
+	var all []*kgo.Record
+	for len(all) < n {
+		f := k.PollFetches(l.ctx)
+		if err := l.ctx.Err(); err != nil {
+			l.t.Fatalf("%d dead letters, want %d: %v", len(all), n, err)
+		}
+		all = append(all, f.Records()...)
+	}
+	return all
+}
+
+// header is the value of a record's last header of that key.
+func header(r *kgo.Record, key string) string {
+	for i := len(r.Headers) - 1; i >= 0; i-- {
+		if r.Headers[i].Key == key {
+			return string(r.Headers[i].Value)
+		}
+	}
+	return ""
+}
+
+// recreate deletes the lab's Kafka topic of events and makes it again.
+func (l *lab) recreate(partitions int32) {
+	l.t.Helper()
+	k, err := kgo.NewClient(kgo.SeedBrokers(l.kafka.Brokers...))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer k.Close()
+	was, err := l.cluster.Describe(l.ctx, l.events)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	req := kmsg.NewPtrDeleteTopicsRequest()
+	topic := kmsg.NewDeleteTopicsRequestTopic()
+	topic.Topic = kmsg.StringPtr(l.events)
+	req.Topics, req.TopicNames = append(req.Topics, topic), []string{l.events}
+	if _, err := req.RequestWith(l.ctx, k); err != nil {
+		l.t.Fatal(err)
+	}
+	for l.ctx.Err() == nil {
+		// Deleting takes a moment on a real broker.
+		if err := l.cluster.EnsureTopics(l.ctx, ingest.TopicSpec{Name: l.events, Partitions: partitions}); err != nil {
+			continue
+		}
+		if is, err := l.cluster.Describe(l.ctx, l.events); err == nil && is.Topics[0].ID != was.Topics[0].ID {
+			return
+		}
+	}
+	l.t.Fatal("the Kafka topic was not recreated")
+}
+
+// metric reads one line of /metrics: a name with its labels in order.
+func (r *running) metric(name string) string {
+	r.t.Helper()
+	for line := range strings.Lines(fetchText(r.t, "http://"+r.doors.inside.Addr().String()+"/metrics", http.StatusOK)) {
+		if value, found := strings.CutPrefix(line, name+" "); found {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "absent"
+}
+
+// counted waits until a metric has a value.
+func (r *running) counted(name, value string) {
+	r.t.Helper()
+	got := ""
+	defer func() {
+		if got != value {
+			r.t.Logf("%s is %s", name, got)
+		}
+	}()
+	r.until(name+" is "+value, func() bool { got = r.metric(name); return got == value })
+}
+
+// fetchText is the body of what a plain GET answers.
+func fetchText(t *testing.T, url string, status int) string {
+	t.Helper()
+	client := http.Client{Timeout: patience}
+	resp, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != status {
+		t.Fatalf("GET %s: %s, want %d: %s", url, resp.Status, status, body)
+	}
+	return string(body)
+}
+
+// sweep adds n orders at prices of their own in one record: one large delta.
+func (g *ledger) sweep(symbol string, round, n int) int64 {
+	g.lab.t.Helper()
+	g.mu.Lock()
+	p := g.page(symbol)
+	seq := g.ends[g.home(symbol)]
+	events := make([]proto.Event, n)
+	for i := range events {
+		price := int64(1000 + i*1_000_003)
+		qty := int64(round + 1)
+		events[i] = proto.Event{Kind: proto.EventAdd, OrderID: uint64(1_000_000 + round*n + i), Side: proto.Ask, Price: price, Qty: qty}
+		p.levels[level{proto.Ask, price}] += qty
+	}
+	p.lines = append(p.lines, entry{seq, p.hash(), p.lost()})
+	g.mu.Unlock()
+	g.batch(&proto.Batch{Symbol: symbol, Events: events})
+	return seq
+}
