@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -56,13 +58,22 @@ type deliveryReport struct {
 }
 
 type deliveryLine struct {
-	Server string  `json:"server"`
-	K      int     `json:"k"`
-	CPU    spread  `json:"cpu_us"`
-	Ratio  spread  `json:"ratio"`
-	Rate   spread  `json:"deliveries_per_s"`
-	Allocs *spread `json:"allocations_per_delivery,omitempty"`
-	Calls  *spread `json:"calls_per_delivery,omitempty"`
+	Server string `json:"server"`
+	K      int    `json:"k"`
+	CPU    spread `json:"cpu_us"`
+	Ratio  spread `json:"ratio"`
+	Rate   spread `json:"deliveries_per_s"`
+	// Means over all windows: the runtime counts allocations in steps.
+	Allocs *float64 `json:"allocations_per_delivery,omitempty"`
+	Calls  *float64 `json:"calls_per_delivery,omitempty"`
+}
+
+// Validate is called by kong.
+func (c *deliveryCmd) Validate() error {
+	if c.Conns < 1 || c.Windows < 1 || c.Window <= 0 || len(c.K) == 0 || slices.Min(c.K) < 1 {
+		return errors.New("--conns, --windows, --window and every --k must be positive")
+	}
+	return nil
 }
 
 func (c *deliveryCmd) Run(ctx context.Context) error {
@@ -248,7 +259,7 @@ func (c *deliveryCmd) conclude(r *deliveryReport, contenders []*contender) {
 			}
 			line := deliveryLine{Server: s.name, K: k, CPU: spreadOf(s.cpu[k]), Ratio: spreadOf(ratios), Rate: spreadOf(s.rate[k])}
 			if s.counts {
-				allocs, calls := spreadOf(s.allocs[k]), spreadOf(s.calls[k])
+				allocs, calls := mean(s.allocs[k]), mean(s.calls[k])
 				line.Allocs, line.Calls = &allocs, &calls
 			}
 			r.Results = append(r.Results, line)
@@ -269,7 +280,7 @@ func (r *deliveryReport) print(w io.Writer) {
 	for _, l := range r.Results {
 		calls, allocs := "", ""
 		if l.Allocs != nil {
-			calls, allocs = fmt.Sprintf("%.4f", l.Calls.Median), fmt.Sprintf("%.5f", l.Allocs.Median)
+			calls, allocs = fmt.Sprintf("%.4f", *l.Calls), fmt.Sprintf("%.5f", *l.Allocs)
 		}
 		fmt.Fprintf(w, "%-26s %3d  %7.3f  %7.3f  %-15s %-15s %12.0f %8s %8s\n", l.Server, l.K, l.CPU.Median, l.Ratio.Median,
 			l.Ratio.middle(), l.Ratio.reach(), l.Rate.Median, calls, allocs)

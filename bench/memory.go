@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -39,6 +40,14 @@ type memoryReport struct {
 	PerConn float64 `json:"bytes_per_connection"`
 	Heap    float64 `json:"heap_in_use_per_connection"` // spans in use; 0 where it is not known
 	Stacks  float64 `json:"stacks_per_connection"`
+}
+
+// Validate is called by kong.
+func (c *memoryCmd) Validate() error {
+	if c.Conns < 1 {
+		return errors.New("--conns must be positive")
+	}
+	return nil
 }
 
 func (c *memoryCmd) Run(ctx context.Context) error {

@@ -40,6 +40,15 @@ func spreadOf(series []float64) spread {
 func (s *spread) middle() string { return fmt.Sprintf("%.3f to %.3f", s.Q1, s.Q3) }
 func (s *spread) reach() string  { return fmt.Sprintf("%.3f to %.3f", s.Min, s.Max) }
 
+// mean of a series that is not empty.
+func mean(series []float64) float64 {
+	sum := 0.0
+	for _, v := range series {
+		sum += v
+	}
+	return sum / float64(len(series))
+}
+
 // quantile interpolates between the two nearest of a sorted series.
 func quantile(sorted []float64, q float64) float64 {
 	at := q * float64(len(sorted)-1)
