@@ -13,7 +13,7 @@ import (
 // memoryCmd measures (RSS(N) - RSS(0)) / N of `depthcast serve`, fed through Kafka
 // by a demo in a process of its own whose market hardly moves.
 type memoryCmd struct {
-	Depthcast string        `help:"The depthcast program." default:"bin/depthcast" type:"existingfile" placeholder:"FILE"`
+	Depthcast string        `help:"The depthcast program." default:"bin/depthcast" type:"path" placeholder:"FILE"`
 	Conns     int           `help:"Connections, each with one subscription." default:"9000"`
 	TLS       bool          `help:"Over TLS."`
 	Idle      time.Duration `help:"How long the connections are idle before the second look." default:"60s"`
@@ -46,6 +46,12 @@ type memoryReport struct {
 func (c *memoryCmd) Validate() error {
 	if c.Conns < 1 {
 		return errors.New("--conns must be positive")
+	}
+	if (c.ServerPID != 0) != (c.Address != "") {
+		return errors.New("--server-pid and --address go together")
+	}
+	if c.ServerPID != 0 && c.Profile != "" {
+		return errors.New("--profile is for a server started here; ask the other's admin address for /debug/pprof/heap?gc=1")
 	}
 	return nil
 }
