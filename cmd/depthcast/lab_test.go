@@ -119,6 +119,15 @@ type running struct {
 // serve starts a server on the lab's Kafka topics; change may set its flags.
 func (l *lab) serve(change func(*readFlags, *serverFlags)) *running {
 	l.t.Helper()
+	r, start := l.open(change)
+	start()
+	return r
+}
+
+// open is serve for a test that has something to do before the server reads its
+// first record, which start makes it do. It must be started.
+func (l *lab) open(change func(*readFlags, *serverFlags)) (_ *running, start func()) {
+	l.t.Helper()
 	read := readFlags{KafkaTopic: []string{l.events}, DeadLetterTopic: l.deadLetter, Start: "beginning", MaxSilence: time.Hour}
 	serve := serverFlags{Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", Keepalive: 50 * time.Millisecond}
 	if change != nil {
@@ -130,7 +139,6 @@ func (l *lab) serve(change func(*readFlags, *serverFlags)) *running {
 	}
 	ctx, cancel := context.WithCancel(l.ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- s.run(ctx) }()
 	r := &running{server: s, t: l.t}
 	r.stop = sync.OnceFunc(func() {
 		cancel()
@@ -139,7 +147,7 @@ func (l *lab) serve(change func(*readFlags, *serverFlags)) *running {
 		}
 	})
 	l.t.Cleanup(r.stop)
-	return r
+	return r, func() { go func() { ended <- s.run(ctx) }() }
 }
 
 // stream is the server's WebSocket URL.
@@ -197,7 +205,13 @@ func (r *running) known(symbol string) {
 // dial makes a client of the server.
 func (r *running) dial(codec proto.Codec) *client.Client {
 	r.t.Helper()
-	c, err := client.New(client.Config{URL: r.stream(), Codec: codec, BackoffMin: 10 * time.Millisecond, BackoffMax: 100 * time.Millisecond})
+	return r.dialAt(r.stream(), codec)
+}
+
+// dialAt makes a client that finds the server under another URL.
+func (r *running) dialAt(url string, codec proto.Codec) *client.Client {
+	r.t.Helper()
+	c, err := client.New(client.Config{URL: url, Codec: codec, BackoffMin: 10 * time.Millisecond, BackoffMax: 100 * time.Millisecond})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sort"
 	"strings"
 	"sync"
 	"testing"
@@ -49,16 +50,30 @@ type entry struct {
 
 func newLedger(l *lab, partitions int32) *ledger {
 	l.t.Helper()
-	k, err := kgo.NewClient(
-		kgo.SeedBrokers(l.kafka.Brokers...), kgo.DefaultProduceTopic(l.events),
+	g := &ledger{lab: l, partitions: partitions}
+	g.restart()
+	l.t.Cleanup(func() { g.kafka.Close() })
+	return g
+}
+
+// restart begins a new log, under the same name.
+func (g *ledger) restart() {
+	g.lab.t.Helper()
+	if g.kafka != nil {
+		g.kafka.Close()
+	}
+	var err error
+	g.kafka, err = kgo.NewClient(
+		kgo.SeedBrokers(g.lab.kafka.Brokers...), kgo.DefaultProduceTopic(g.lab.events),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		// A record may be far longer than what it is compressed to.
 		kgo.ProducerBatchMaxBytes(16<<20), kgo.ProducerBatchCompression(kgo.Lz4Compression()))
 	if err != nil {
-		l.t.Fatal(err)
+		g.lab.t.Fatal(err)
 	}
-	l.t.Cleanup(k.Close)
-	return &ledger{lab: l, kafka: k, partitions: partitions, ends: make([]int64, partitions), books: map[string]*page{}}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ends, g.books = make([]int64, g.partitions), map[string]*page{}
 }
 
 // home is the partition that Kafka's partitioner chooses for symbol.
@@ -108,6 +123,30 @@ func (g *ledger) change(symbol string, side proto.Side, price, qty int64) int64 
 		{Kind: proto.EventAdd, OrderID: uint64(1000 + seq), Side: side, Price: price, Qty: qty},
 	}})
 	return seq
+}
+
+// changes writes n changes of one level each, and returns when the broker has all.
+func (g *ledger) changes(symbol string, n int) int64 {
+	g.lab.t.Helper()
+	g.mu.Lock()
+	p := g.page(symbol)
+	home := g.home(symbol)
+	records := make([]*kgo.Record, n)
+	for i := range records {
+		price := int64(201 + i%10)
+		p.levels[level{proto.Ask, price}]++
+		p.lines = append(p.lines, entry{g.ends[home], p.hash(), p.lost()})
+		records[i] = protoRecord(symbol, &proto.Batch{Symbol: symbol, Feed: "F", Events: []proto.Event{
+			{Kind: proto.EventAdd, OrderID: uint64(1000 + g.ends[home]), Side: proto.Ask, Price: price, Qty: 1}}})
+		records[i].Partition = home
+		g.ends[home]++
+	}
+	last := g.ends[home] - 1
+	g.mu.Unlock()
+	if err := g.kafka.ProduceSync(g.lab.ctx, records...).FirstErr(); err != nil {
+		g.lab.t.Fatal(err)
+	}
+	return last
 }
 
 // whole writes a snapshot by order: one bid and one ask of the quantity, with ids
@@ -171,27 +210,17 @@ func (g *ledger) spoil(partition int32, r *kgo.Record, symbols ...string) int64 
 	return g.write(partition, r)
 }
 
-// forget begins a new log of all symbols.
-func (g *ledger) forget() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.books = map[string]*page{}
-	clear(g.ends)
-}
-
 // wrong says what is wrong with a book that is shown as whole; "": nothing.
 func (g *ledger) wrong(symbol string, seq int64, hash uint32) string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var at *entry
-	for i, line := range g.page(symbol).lines {
-		if line.seq <= seq {
-			at = &g.page(symbol).lines[i]
-		}
-	}
-	switch {
-	case at == nil:
+	lines := g.page(symbol).lines
+	next := sort.Search(len(lines), func(i int) bool { return lines[i].seq > seq })
+	if next == 0 {
 		return fmt.Sprintf("shows a book at seq %d, before there was one", seq)
+	}
+	at := lines[next-1]
+	switch {
 	case at.lost:
 		return fmt.Sprintf("shows a book at seq %d, where nobody can know it", seq)
 	case at.hash != hash:

@@ -32,7 +32,8 @@ type notes struct {
 	sets      []string // reasons of snapshots
 	seq       int64
 	epoch     uint64
-	resumed   int // grants that went on without a snapshot
+	firstLive int64 // seq of the book when it was first live
+	resumed   int   // grants that went on without a snapshot
 	refused   []string
 	lost      int
 	cut       int // times that it was disconnected
@@ -50,9 +51,15 @@ func (n *notes) stand() string {
 // follow starts a witness of full books that is sent every frame.
 func (g *ledger) follow(r *running, codec proto.Codec, symbols ...string) *witness {
 	r.t.Helper()
-	w := &witness{t: r.t, server: r, ledger: g, client: r.dial(codec), notes: map[string]*notes{}}
+	return g.witness(r, r.dial(codec), symbols...)
+}
+
+// witness is follow with a client of the test's choice.
+func (g *ledger) witness(r *running, c *client.Client, symbols ...string) *witness {
+	r.t.Helper()
+	w := &witness{t: r.t, server: r, ledger: g, client: c, notes: map[string]*notes{}}
 	for _, s := range symbols {
-		w.notes[s] = &notes{seq: -1}
+		w.notes[s] = &notes{seq: -1, firstLive: -1}
 		subscribe(r.t, w.client, client.Item{Symbol: s, Policy: pb.Policy_POLICY_DROP})
 	}
 	ctx, cancel := context.WithCancel(g.lab.ctx)
@@ -128,6 +135,9 @@ func (w *witness) look(sub *client.Subscription) {
 	}
 	if n.stand() != standing {
 		n.standing = append(n.standing, standing)
+	}
+	if b.State() == proto.Live && n.firstLive < 0 {
+		n.firstLive = b.Seq()
 	}
 	n.seq, n.epoch = b.Seq(), b.Epoch()
 	if b.State() == proto.Recovering {
