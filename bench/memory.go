@@ -57,8 +57,6 @@ func (c *memoryCmd) Validate() error {
 }
 
 func (c *memoryCmd) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // ends what was started
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return err
@@ -68,6 +66,7 @@ func (c *memoryCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer s.stop()
 	report, err := c.measure(ctx, s)
 	if err != nil {
 		return err

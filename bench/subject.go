@@ -23,10 +23,20 @@ type subject struct {
 	pid   int
 	to    target
 	admin string // URL of its metrics; empty: none
+
+	started []*exec.Cmd // processes of ours, to be ended
+}
+
+// stop ends what was started and waits for it.
+func (s *subject) stop() {
+	for _, cmd := range s.started {
+		_ = cmd.Process.Kill() // it may have ended by itself
+		_ = cmd.Wait()         // says that it was killed
+	}
 }
 
 // subject starts a broker with a market, and the server; or names the one given.
-func (c *memoryCmd) subject(ctx context.Context, dir string) (*subject, error) {
+func (c *memoryCmd) subject(ctx context.Context, dir string) (_ *subject, err error) {
 	s := &subject{pid: c.ServerPID, to: target{address: c.Address, symbol: c.Symbol}}
 	if c.TLS {
 		s.to.tls = &tls.Config{InsecureSkipVerify: true} // a certificate made for this run, or the operator's own
@@ -34,13 +44,18 @@ func (c *memoryCmd) subject(ctx context.Context, dir string) (*subject, error) {
 	if c.ServerPID != 0 {
 		return s, nil
 	}
+	defer func() {
+		if err != nil {
+			s.stop()
+		}
+	}()
 	kafka, err := freePort()
 	if err != nil {
 		return nil, err
 	}
 	anywhere := []string{"--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--log-level=warn"}
 	demo := append([]string{"demo", "--kafka-port=" + strconv.Itoa(kafka), "--rate=1"}, anywhere...)
-	if _, err := c.launch(ctx, demo, nil); err != nil {
+	if _, err := c.launch(ctx, s, demo, nil); err != nil {
 		return nil, err
 	}
 	serve := append([]string{"serve", "--brokers=127.0.0.1:" + strconv.Itoa(kafka)}, anywhere...)
@@ -51,7 +66,7 @@ func (c *memoryCmd) subject(ctx context.Context, dir string) (*subject, error) {
 		}
 		serve = append(serve, "--tls-cert="+cert, "--tls-key="+key)
 	}
-	p, err := c.launch(ctx, serve, c.Env)
+	p, err := c.launch(ctx, s, serve, c.Env)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +91,7 @@ type launched struct {
 }
 
 // launch starts depthcast and reads its announcement, to the line for operators.
-func (c *memoryCmd) launch(ctx context.Context, args, env []string) (*launched, error) {
+func (c *memoryCmd) launch(ctx context.Context, s *subject, args, env []string) (*launched, error) {
 	cmd := exec.CommandContext(ctx, c.Depthcast, args...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stderr = os.Stderr
@@ -87,6 +102,7 @@ func (c *memoryCmd) launch(ctx context.Context, args, env []string) (*launched, 
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
+	s.started = append(s.started, cmd)
 	p := &launched{pid: cmd.Process.Pid}
 	for lines := bufio.NewScanner(out); p.admin == "" && lines.Scan(); {
 		fields := strings.Fields(lines.Text())
@@ -104,7 +120,7 @@ func (c *memoryCmd) launch(ctx context.Context, args, env []string) (*launched, 
 		}
 	}
 	if p.address == "" || p.admin == "" {
-		return nil, errors.Join(fmt.Errorf("bench: depthcast %s does not say where it serves", args[0]), cmd.Wait())
+		return nil, fmt.Errorf("bench: depthcast %s does not say where it serves", args[0])
 	}
 	go func() { _, _ = io.Copy(io.Discard, out) }() // or it would block on what else it prints
 	return p, nil
