@@ -23,7 +23,7 @@ type serverFlags struct {
 	AdminListen string   `help:"Address for /metrics, /healthz, /readyz and pprof; not for strangers. Empty: none." default:"127.0.0.1:9080" placeholder:"HOST:PORT"`
 	TLSCert     string   `help:"PEM file with the certificate to serve clients with; with --tls-key." name:"tls-cert" type:"existingfile" placeholder:"FILE"`
 	TLSKey      string   `help:"PEM file with its key." name:"tls-key" type:"existingfile" placeholder:"FILE"`
-	AllowOrigin []string `help:"Origins whose pages may connect, besides our own; * for all." placeholder:"https://HOST,…"`
+	AllowOrigin []string `help:"Origins whose pages may connect, besides our own; * for all." placeholder:"https://HOST"`
 
 	Shards         int           `help:"Event loops that share the connections. 0: one a processor." default:"0"`
 	RingEntries    int           `help:"Most entries of a topic's ring, a power of two; a reader further behind is lapped." default:"4096"`

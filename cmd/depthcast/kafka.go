@@ -19,7 +19,7 @@ const (
 
 // kafkaFlags say how to reach a Kafka cluster.
 type kafkaFlags struct {
-	Brokers      []string      `help:"Kafka brokers to start from, host:port." default:"127.0.0.1:9092" placeholder:"HOST:PORT,…"`
+	Brokers      []string      `help:"Kafka brokers to start from, host:port." default:"127.0.0.1:9092" placeholder:"HOST:PORT"`
 	KafkaTLS     bool          `help:"Encrypt connections to Kafka." name:"kafka-tls"`
 	KafkaCA      string        `help:"PEM file with the certificates that Kafka's must descend from; implies --kafka-tls. Default: the system's." name:"kafka-ca" type:"existingfile" placeholder:"FILE"`
 	KafkaCert    string        `help:"PEM file with the certificate to show to Kafka; with --kafka-key." name:"kafka-cert" type:"existingfile" placeholder:"FILE"`

@@ -12,14 +12,13 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
-	kongyaml "github.com/alecthomas/kong-yaml"
 )
 
 // version is that of the newest entry of CHANGELOG.md.
 const version = "0.1.0"
 
 // cli is the whole command line. Every flag can also be given as an environment
-// variable DEPTHCAST_FLAG_NAME, or in a YAML file by --config.
+// variable DEPTHCAST_FLAG_NAME, or in a YAML file by --config, in this order.
 type cli struct {
 	Demo  demoCmd  `cmd:"" help:"Everything in one process: an embedded Kafka-protocol broker, a simulated market that is produced into it, and the server."`
 	Serve serveCmd `cmd:"" help:"Read Kafka topics, build the books and serve them."`
@@ -28,7 +27,7 @@ type cli struct {
 
 	FanoutBench fanoutBenchCmd `cmd:"" name:"fanout-bench" hidden:"" help:"The fan-out alone, publishing on command; bench delivery starts it."`
 
-	Config    kong.ConfigFlag  `help:"YAML file with flags as keys (listen: \":8080\")." placeholder:"FILE"`
+	Config    kong.ConfigFlag  `help:"YAML file with flags as keys, such as listen; below the name of a command, only for it." placeholder:"FILE"`
 	LogLevel  slog.Level       `help:"Least severe log lines to write: debug, info, warn or error." default:"info"`
 	LogFormat string           `help:"Form of log lines: text or json." enum:"text,json" default:"text"`
 	Version   kong.VersionFlag `help:"Print the version and exit."`
@@ -52,7 +51,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		kong.Name("depthcast"),
 		kong.Description("Market data from Kafka to very many WebSocket subscribers: order books, provably right."),
 		kong.DefaultEnvars("DEPTHCAST"),
-		kong.Configuration(kongyaml.Loader),
+		kong.Configuration(loadFlags),
+		kong.ValueFormatter(helpOf),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Writers(stdout, stderr),
 		kong.Vars{"version": "depthcast " + version},
@@ -71,6 +71,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	return nil
+}
+
+// helpOf shows a flag's default also where a placeholder stands for its value.
+func helpOf(v *kong.Value) string {
+	help := kong.DefaultHelpValueFormatter(v)
+	if v.Flag == nil || v.Default == "" || v.Flag.PlaceHolder == "" {
+		return help
+	}
+	return fmt.Sprintf("%s Default: %s.", help, v.Default)
 }
 
 func logHandler(w io.Writer, format string, level slog.Level) slog.Handler {

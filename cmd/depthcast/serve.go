@@ -25,14 +25,14 @@ type serveCmd struct {
 
 // readFlags say what to read from Kafka and how to judge it.
 type readFlags struct {
-	KafkaTopic      []string          `help:"Kafka topics to read, each whole." default:"depthcast.events" placeholder:"NAME,…"`
-	Format          map[string]string `help:"Format of records without a content-type header, by Kafka topic: proto, binance, kraken or lobster. Default: proto." placeholder:"TOPIC=FORMAT;…"`
-	Complete        []string          `help:"Kafka topics that tell everything from offset 0 on, so that a symbol begins with an empty, whole book." placeholder:"TOPIC,…"`
-	Compacted       []string          `help:"Kafka topics in which missing offsets are normal because they are compacted." placeholder:"TOPIC,…"`
-	Transactional   []string          `help:"Kafka topics in which missing offsets are normal because they are written in transactions. Aborted ones cannot be told: declare it only where the producer never aborts." placeholder:"TOPIC,…"`
+	KafkaTopic      []string          `help:"Kafka topics to read, each whole." default:"depthcast.events" placeholder:"NAME"`
+	Format          map[string]string `help:"Format of records without a content-type header, by Kafka topic: proto, binance, kraken or lobster. Default: proto." placeholder:"TOPIC=FORMAT"`
+	Complete        []string          `help:"Kafka topics that tell everything from offset 0 on, so that a symbol begins with an empty, whole book." placeholder:"TOPIC"`
+	Compacted       []string          `help:"Kafka topics in which missing offsets are normal because they are compacted." placeholder:"TOPIC"`
+	Transactional   []string          `help:"Kafka topics in which missing offsets are normal because they are written in transactions. Aborted ones cannot be told: declare it only where the producer never aborts." placeholder:"TOPIC"`
 	Start           string            `help:"Where to begin to read: beginning, end, or a time such as 2026-01-31T09:30:00Z." default:"beginning"`
 	Instruments     string            `help:"YAML file with the exponents of symbols whose raw venue format has none (\"BINANCE:BTCUSDT\": {price: -2, qty: -8})." type:"existingfile" placeholder:"FILE"`
-	DeadLetterTopic string            `help:"Kafka topic that refused records are copied to; empty: none." default:"depthcast.deadletter" placeholder:"NAME"`
+	DeadLetterTopic string            `help:"Kafka topic that refused records are copied to, created if need be; empty: none." default:"depthcast.deadletter" placeholder:"NAME"`
 	MaxLag          int64             `help:"Records that a partition may be behind the end of its log before its books are stale (behind)." default:"10000"`
 	MaxSilence      time.Duration     `help:"How long a feed may bring neither records nor heartbeats before its books are stale (source_silent)." default:"10s"`
 	MaxOutage       time.Duration     `help:"How long Kafka may leave a partition without an answer before its books are stale (kafka_unreachable)." default:"3s"`
@@ -75,11 +75,8 @@ func openServer(ctx context.Context, cluster *ingest.Cluster, read *readFlags, s
 		return nil, err
 	}
 	if read.DeadLetterTopic != "" {
-		if _, err := cluster.Describe(ctx, read.DeadLetterTopic); err != nil {
+		if s.letters, err = openLetters(ctx, cluster, read.DeadLetterTopic); err != nil {
 			return nil, fmt.Errorf("the Kafka topic for dead letters (--dead-letter-topic, empty for none): %w", err)
-		}
-		if s.letters, err = cluster.NewDeadLetters(read.DeadLetterTopic); err != nil {
-			return nil, err
 		}
 		cfg.DeadLetters = s.letters
 	}
@@ -93,6 +90,19 @@ func openServer(ctx context.Context, cluster *ingest.Cluster, read *readFlags, s
 	}
 	s.doors, err = openDoors(s, serve, fatal)
 	return s, err
+}
+
+// openLetters makes sure that the Kafka topic for dead letters is there: it is
+// depthcast's own, so it is created where it is missing.
+func openLetters(ctx context.Context, cluster *ingest.Cluster, kafkaTopic string) (*ingest.DeadLetters, error) {
+	_, err := cluster.Describe(ctx, kafkaTopic)
+	if errors.Is(err, ingest.ErrNoTopic) {
+		err = cluster.EnsureTopics(ctx, ingest.TopicSpec{Name: kafkaTopic, Partitions: 1})
+	}
+	if err != nil {
+		return nil, err
+	}
+	return cluster.NewDeadLetters(kafkaTopic)
 }
 
 // newBooks makes the books of one partition, within the default bounds.
