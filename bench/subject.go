@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,9 +28,9 @@ type subject struct {
 	started []*exec.Cmd // processes of ours, to be ended
 }
 
-// stop ends what was started and waits for it.
+// stop ends what was started and waits for it, the server before its broker.
 func (s *subject) stop() {
-	for _, cmd := range s.started {
+	for _, cmd := range slices.Backward(s.started) {
 		_ = cmd.Process.Kill() // it may have ended by itself
 		_ = cmd.Wait()         // says that it was killed
 	}
