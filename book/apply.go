@@ -50,9 +50,10 @@ func inRange(x proto.Exponents) bool {
 		x.Qty >= proto.MinExponent && x.Qty <= proto.MaxExponent
 }
 
-// rescale puts the book into other exponents. What it holds is void.
+// rescale puts the book into other exponents. What it holds is void, and so is
+// what was collected of a snapshot.
 func (b *book) rescale(x proto.Exponents) {
-	if b.whole && len(b.bids.levels)+len(b.asks.levels) > 0 {
+	if b.parts.active || b.whole && len(b.bids.levels)+len(b.asks.levels) > 0 {
 		b.lose(proto.ReasonNoSnapshot)
 	}
 	b.breaks(proto.SnapshotInstrument)

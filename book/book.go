@@ -102,9 +102,15 @@ func kindsOf(r *proto.Batch) uint32 {
 
 // take judges one record of the symbol and applies it, or holds it back.
 func (b *book) take(r *proto.Batch) (proto.Outcome, error) {
+	seen := b.chain.offset >= 0 || b.seq >= 0
+	// A producer that sends it again sends it with `more`, as before.
+	lastPart := !r.More && r.Seq > b.chain.offset && b.held.numberedAs(r)
 	v := b.chain.admit(r, b.heals(r))
-	if v.anew && b.seq >= 0 {
+	if v.anew && seen {
 		b.restart(v.lost)
+	}
+	if v.turned && len(b.held.records) > 0 {
+		v.lost = proto.ReasonSourceGap // its end never came
 	}
 	if v.anew {
 		b.epoch = b.epochOf(r)
@@ -113,11 +119,15 @@ func (b *book) take(r *proto.Batch) (proto.Outcome, error) {
 		b.drop()
 		b.lose(v.lost)
 	}
-	if v.outcome != proto.Applied {
+	kinds := kindsOf(r)
+	switch {
+	case v.outcome == proto.Duplicate && lastPart:
+		b.kinds |= kinds
+		return b.refuse(r, errPartNumber, -1)
+	case v.outcome != proto.Applied:
 		b.finish()
 		return v.outcome, nil
 	}
-	kinds := kindsOf(r)
 	if len(b.held.records) == 0 {
 		b.kinds, b.need = 0, v.need
 	}
@@ -137,11 +147,16 @@ func (b *book) take(r *proto.Batch) (proto.Outcome, error) {
 	return b.apply(r)
 }
 
-// heals reports whether r may make the book whole though its source sequence is
-// known already: a snapshot, or a further part of one.
+// heals reports whether r counts though its source sequence is known already: it
+// is a snapshot that a book needs, or a further part of one that is held.
 func (b *book) heals(r *proto.Batch) bool {
-	return !b.whole && len(r.Events) > 0 && r.Events[0].Kind == proto.EventSnapshot &&
-		(!r.Events[0].Continued || len(b.held.records) > 0)
+	switch {
+	case len(r.Events) == 0 || r.Events[0].Kind != proto.EventSnapshot:
+		return false
+	case r.Events[0].Continued:
+		return len(b.held.records) > 0
+	}
+	return !b.whole
 }
 
 // epochOf returns the history that r's seq belongs to.

@@ -11,6 +11,9 @@ type chain struct {
 	generation uint64
 	session    string
 	source     uint64 // newest source sequence; 0: none
+
+	former       string // the session before this one
+	formerSource uint64 // and its newest source sequence; 0: none
 }
 
 func newChain() chain { return chain{offset: -1, origin: -1} }
@@ -21,6 +24,7 @@ type verdict struct {
 	lost    proto.Reason  // what came before is not all known; ReasonNone: it is
 	anew    bool          // another origin: what was known belongs to another history
 	overlap bool          // a part of it was applied before
+	turned  bool          // it is of another session than the records before
 	need    uint64        // a snapshot in it that is behind this source sequence is too old
 }
 
@@ -48,16 +52,17 @@ func (c *chain) admit(r *proto.Batch, snapshot bool) verdict {
 		if r.OriginPrevSeq > c.origin {
 			v.lost = proto.ReasonOffsetGap
 		}
+		v.overlap = r.OriginPrevSeq < c.origin
 		c.origin = r.OriginSeq
 	}
-	if r.Session != c.session {
-		c.session, c.source = r.Session, 0
-	}
-	first, last := r.FirstSourceSeq, max(r.FirstSourceSeq, r.LastSourceSeq)
+	first, last := r.FirstSourceSeq, lastSource(r)
 	if first == 0 {
 		first = last
 	}
 	v.need = c.source
+	if r.Session != c.session && numbered(r) {
+		c.turn(r.Session, &v)
+	}
 	switch {
 	case last == 0 || c.source == 0:
 	case last <= c.source:
@@ -72,4 +77,32 @@ func (c *chain) admit(r *proto.Batch, snapshot bool) verdict {
 	}
 	c.source = max(c.source, last)
 	return v
+}
+
+// turn begins another session, whose numbers start anew. Where it is the one that
+// was left last, its producer may still be sending, or its records come again:
+// which of the two sessions says the truth is not known.
+func (c *chain) turn(session string, v *verdict) {
+	v.turned, v.need = true, 0
+	if c.formerSource != 0 && session == c.former {
+		v.lost, v.need = proto.ReasonSourceGap, c.formerSource+1
+	}
+	c.former, c.formerSource = c.session, c.source
+	c.session, c.source = session, 0
+}
+
+func lastSource(r *proto.Batch) uint64 { return max(r.FirstSourceSeq, r.LastSourceSeq) }
+
+// numbered reports whether r has a source sequence, or a snapshot that has: only
+// then does its session mean anything.
+func numbered(r *proto.Batch) bool {
+	if lastSource(r) != 0 {
+		return true
+	}
+	for i := range r.Events {
+		if r.Events[i].Kind == proto.EventSnapshot && r.Events[i].SourceSeq != 0 {
+			return true
+		}
+	}
+	return false
 }

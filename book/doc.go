@@ -29,6 +29,13 @@
 //   - Within one record the delta precedes the status, which has the same seq.
 //   - A snapshot whose source sequence is behind the newest seen is ignored also by
 //     a book that is recovering: it lacks the events that were skipped meanwhile.
+//   - The records of one event may share a source sequence only where they are parts
+//     of a snapshot. Otherwise the last of them cannot be told from a repetition:
+//     it is refused, and the book is recovering.
+//   - A session ends an event that was held back unfinished, as the rest of it never
+//     came. Going back to the session just left is a hole: either two producers send
+//     at once, or old records come again. The session of a record without numbers
+//     says nothing.
 //   - A change of exponents empties the book, which is then not whole until a
 //     snapshot or a session start. A whole book without levels stays whole.
 //   - A status goes out whenever state, reason, phase, indicative, locked or crossed

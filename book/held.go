@@ -34,6 +34,18 @@ func (b *book) drop() {
 	b.held = held{}
 }
 
+// numberedAs reports whether r has the same number as the newest record held.
+func (h *held) numberedAs(r *proto.Batch) bool {
+	if len(h.records) == 0 {
+		return false
+	}
+	newest := &h.records[len(h.records)-1]
+	if r.OriginEpoch != 0 && r.OriginEpoch == newest.OriginEpoch && r.OriginSeq == newest.OriginSeq {
+		return true
+	}
+	return lastSource(r) != 0 && lastSource(r) == lastSource(newest) && r.Session == newest.Session
+}
+
 // charge is what a copy of r takes in memory.
 func charge(r *proto.Batch) int {
 	size := int(unsafe.Sizeof(*r)) + len(r.Events)*int(unsafe.Sizeof(proto.Event{}))

@@ -42,6 +42,7 @@ var (
 	errMixedBook      = refuse("mixed_book", proto.ReasonContradiction, "levels for a book by order, or orders for a book by level")
 	errDuplicateLevel = refuse("duplicate_level", proto.ReasonContradiction, "a snapshot names a price twice")
 	errContinued      = refuse("continued_snapshot", proto.ReasonContradiction, "a part of a snapshot does not follow its first part")
+	errPartNumber     = refuse("part_number", proto.ReasonContradiction, "the last part of an event has the number of the part before it, as if it came again")
 	errPartialOverlap = refuse("partial_overlap", proto.ReasonContradiction, "order events of which some were applied before")
 	errCrossed        = refuse("crossed", proto.ReasonCrossed, "the book is crossed in the continuous phase")
 	errOverflow       = refuse("overflow", proto.ReasonOverflow, "the quantity of a level does not fit in 64 bits")
