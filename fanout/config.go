@@ -97,15 +97,17 @@ type Config struct {
 	// dropped (stalled). Default 10 s.
 	StallTimeout time.Duration
 
-	// MaxLaps is how often a connection may be lapped within LapWindow before it is
-	// dropped (lapped_often). Default 20.
+	// MaxLaps is how often a connection may be lapped within LapWindow, on average over
+	// its subscriptions (one pause laps them all), before it is dropped
+	// (lapped_often). Default 20.
 	MaxLaps int
 
 	// LapWindow is the time that MaxLaps refers to. Default 60 s.
 	LapWindow time.Duration
 
-	// SilenceTimeout is how long a peer may say nothing, pongs included, before its
-	// connection is dropped (silent); it is pinged at half of that. Default 60 s.
+	// SilenceTimeout is how long a peer may say nothing, pongs included, or take for
+	// one message, before its connection is dropped (silent); it is pinged at half of
+	// that. Default 60 s.
 	SilenceTimeout time.Duration
 
 	// CloseTimeout is how long a peer may take to answer a close frame. Default 1 s.

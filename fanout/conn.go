@@ -37,7 +37,7 @@ type conn struct {
 	scan       bool            // any subscription may have something pending, not only listed ones
 	pinged     bool            // and has said nothing since
 	peerClosed bool            // its close frame came
-	laps       uint16          // since lapsFrom
+	laps       uint32          // of all subscriptions, since lapsFrom
 	place      int             // in shard.conns
 	subs       []*subscription // at most Config.MaxSubscriptions
 	listed     *subscription   // those that may have something pending
@@ -50,7 +50,7 @@ type conn struct {
 	resyncs    bucket
 
 	// Times on the shard's clock.
-	heard    time.Duration // last sign of life
+	heard    time.Duration // when something came and left no message incomplete, or completed one
 	lapsFrom time.Duration
 	stalled  time.Duration // while blocked: when the socket last took something
 	deadline time.Duration // while closing: when the peer has had long enough
@@ -106,7 +106,6 @@ func (s *shard) receive(c *conn) {
 		n, class := c.transport.Recv(s.inbox)
 		switch class {
 		case poll.OK, poll.Partial:
-			c.heard, c.pinged = s.since, false
 			s.parse(c, s.inbox[:n])
 			if c.state == closed {
 				return
@@ -162,11 +161,15 @@ func (s *shard) parse(c *conn, b []byte) {
 		c.in = nil
 	case p.idle():
 		c.in = nil
+		c.hear()
 	case c.in == nil:
 		kept := s.fresh
 		c.in = &kept
 	}
 }
+
+// hear notes a sign of life. Bytes of a message that is never finished are none.
+func (c *conn) hear() { c.heard, c.pinged = c.shard.since, false }
 
 // dropOf returns the reason that a breach of the WebSocket protocol is counted as.
 func dropOf(v *violation) DropReason {
@@ -200,6 +203,7 @@ func (s *shard) message(op ws.OpCode, payload []byte) error {
 	case op != opCode(c.codec):
 		s.drop(c, DropWrongType)
 	default:
+		c.hear()
 		s.request(c, payload)
 	}
 	if c.state != open {
@@ -221,8 +225,14 @@ func (s *shard) reply(c *conn, op ws.OpCode, payload []byte) {
 	s.append(c, s.encoder.finish(op, append(s.encoder.begin(), payload...)))
 }
 
-// append puts frame bytes into the control buffer.
+// append puts frame bytes into the control buffer. Not while the plan is in use.
 func (s *shard) append(c *conn, b []byte) {
+	if len(c.control)+len(b) > s.config.ControlBytes {
+		s.relieve(c)
+	}
+	if c.state != open {
+		return
+	}
 	if len(c.control)+len(b) > s.config.ControlBytes {
 		s.drop(c, DropControlOverflow)
 		return

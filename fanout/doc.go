@@ -62,6 +62,7 @@
 //
 // All are fields of Config, with what happens at each. Beside them: a shard's
 // buffers (scratch MaxBytesPerTurn, arena 512 KiB, receive 64 KiB); two snapshots
-// and at most eight encodings of them per topic, of the view's size; per connection
-// an incomplete message of at most twice MaxMessageBytes; eight resyncs at once.
+// with their encodings per topic, of the view's size: one for each reason and codec
+// that was needed, at most 14 of a snapshot; per connection an incomplete message of
+// at most twice MaxMessageBytes; eight resyncs at once.
 package fanout

@@ -262,11 +262,11 @@ func TestRequestThatCameWithTheHandshakeIsAnswered(t *testing.T) {
 				t.Fatal(err)
 			}
 			for {
-				f, err := ws.ReadFrame(from)
+				payload, err := readPayload(from)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if strings.Contains(string(f.Payload), `"type":"pong"`) && strings.Contains(string(f.Payload), `"id":77`) {
+				if strings.Contains(string(payload), `"type":"pong"`) && strings.Contains(string(payload), `"id":77`) {
 					return
 				}
 			}

@@ -17,11 +17,11 @@ const defaultHTTPDepth = 10
 //	GET /v1/symbols                           what is known, in order
 //	GET /v1/books/{symbol}?depth=10&counts=1  one book, in the form of a snapshot frame
 //
-// depth 0 is the whole book; other depths are granted as in a subscription.
+// A symbol may hold slashes, percent-encoded or not. depth 0 is the whole book; other depths are granted as in a subscription.
 func HTTPHandler(h *Hub) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/symbols", h.serveSymbols)
-	mux.HandleFunc("GET /v1/books/{symbol}", h.serveBook)
+	mux.HandleFunc("GET /v1/books/{symbol...}", h.serveBook)
 	return mux
 }
 

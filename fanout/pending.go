@@ -53,12 +53,7 @@ func (p *plan) forget() {
 // frames, then data, until the limit of a turn.
 func (p *plan) collect() {
 	c := p.conn
-	if c.flight != nil {
-		p.add(part{bytes: c.flight.bytes[c.sent:], frame: c.flight, flight: true, frames: 1})
-	}
-	if len(c.control) > 0 {
-		p.add(part{bytes: c.control})
-	}
+	p.collectOwn()
 	if c.state != open {
 		return
 	}
@@ -74,6 +69,17 @@ func (p *plan) collect() {
 		sub = next
 	}
 	c.listed = nil
+}
+
+// collectOwn gathers what goes before data.
+func (p *plan) collectOwn() {
+	c := p.conn
+	if c.flight != nil {
+		p.add(part{bytes: c.flight.bytes[c.sent:], frame: c.flight, flight: true, frames: 1})
+	}
+	if len(c.control) > 0 {
+		p.add(part{bytes: c.control})
+	}
 }
 
 // collectAll looks at every subscription, beginning elsewhere each turn, so that
@@ -228,7 +234,7 @@ func (p *plan) lapped(sub *subscription) {
 		c.lapsFrom, c.laps = s.since, 0
 	}
 	c.laps++
-	if int(c.laps) > s.config.MaxLaps {
+	if int(c.laps) > s.config.MaxLaps*len(c.subs) {
 		p.ends = DropLappedOften
 		return
 	}

@@ -3,6 +3,7 @@ package fanout
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/depthcast/depthcast/proto"
 	"github.com/depthcast/depthcast/proto/pb"
@@ -116,6 +117,9 @@ func (s *shard) resync(c *conn, a answer, sub *subscription) {
 	}
 }
 
+// maxTextBytes bounds the text of an error.
+const maxTextBytes = 200
+
 // resyncBurst is how many snapshots may be asked for at once.
 const resyncBurst = 8
 
@@ -124,6 +128,9 @@ func (s *shard) refuse(c *conn, a answer, code pb.ErrorCode, text string) {
 	row := errorRows[code]
 	if text == "" {
 		text = row.Text
+	}
+	if len(text) > maxTextBytes { // it repeats what the client sent
+		text = strings.ToValidUTF8(text[:maxTextBytes], "") + "…"
 	}
 	s.stats.errors[code].Add(1)
 	s.say(c, &pb.Frame{Body: &pb.Frame_Error{Error: &pb.Error{

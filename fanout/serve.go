@@ -29,6 +29,24 @@ func (s *shard) serve(c *conn) {
 		s.sent(c, poll.OK, true, false)
 		return
 	}
+	s.transmit(c)
+}
+
+// relieve sends what waits beside data before its turn, so that only who does not
+// read meets Config.ControlBytes, and nobody who asks for much at once.
+func (s *shard) relieve(c *conn) {
+	if c.blocked || c.transport.Pending() > 0 {
+		return
+	}
+	s.plan.begin(s, c)
+	s.plan.collectOwn()
+	s.plan.more = true
+	s.transmit(c)
+}
+
+// transmit sends what the plan holds.
+func (s *shard) transmit(c *conn) {
+	p := &s.plan
 	n, class := c.transport.Send(p.join())
 	s.stats.sends.Add(1)
 	s.stats.bytes.Add(uint64(n))

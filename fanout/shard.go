@@ -183,6 +183,9 @@ func (s *shard) welcome(a *Accepted) {
 	if len(a.Buffered) > 0 {
 		s.parse(c, a.Buffered)
 	}
+	if c.state != closed {
+		s.receive(c) // what TLS has read ahead no event tells of
+	}
 	if c.state == closed {
 		return
 	}

@@ -56,7 +56,7 @@ func (s *shard) subscribe(c *conn, a answer, item *pb.SubscribeItem) {
 		return
 	}
 	sub := &subscription{conn: c, drop: item.Policy == pb.Policy_POLICY_DROP, last: uint16(min(item.Last, math.MaxUint16))}
-	if !s.begin(sub, a, key) {
+	if !s.begin(sub, a, key, s.config.MaxSubscriptions) {
 		return
 	}
 	t := sub.feed.topic
@@ -67,14 +67,14 @@ func (s *shard) subscribe(c *conn, a answer, item *pb.SubscribeItem) {
 	s.say(c, &pb.Frame{Body: &pb.Frame_Ack{Ack: ack}}, t.snapshot.Load().state.Exponents)
 }
 
-// begin gives sub its topic and puts it where it is found; otherwise it answers
-// why not, and returns false.
-func (s *shard) begin(sub *subscription, a answer, key proto.TopicKey) bool {
+// begin gives sub its topic and makes it one of at most most subscriptions of its
+// connection; otherwise it answers why not, and returns false.
+func (s *shard) begin(sub *subscription, a answer, key proto.TopicKey, most int) bool {
 	c := sub.conn
 	switch {
 	case c.state != open:
 		return false
-	case len(c.subs) >= s.config.MaxSubscriptions:
+	case len(c.subs) >= most:
 		s.refuse(c, a, pb.ErrorCode_ERROR_CODE_TOO_MANY_SUBSCRIPTIONS, "")
 		return false
 	}
@@ -188,7 +188,7 @@ func (s *shard) modify(c *conn, a answer, item *pb.ModifyItem) {
 		return
 	}
 	sub := &subscription{conn: c, drop: drop, last: old.last}
-	if !s.begin(sub, a, key) {
+	if !s.begin(sub, a, key, s.config.MaxSubscriptions+1) {
 		return
 	}
 	s.remove(old)
