@@ -66,7 +66,7 @@ func (b *testBooks) OpenView(key proto.TopicKey, t *Topic) error {
 	b.opens++
 	v := &testView{book: book, topic: t}
 	book.views = append(book.views, v)
-	t.Opened(v)
+	t.Opened(v, nil)
 	return nil
 }
 

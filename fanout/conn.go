@@ -225,14 +225,8 @@ func (s *shard) reply(c *conn, op ws.OpCode, payload []byte) {
 	s.append(c, s.encoder.finish(op, append(s.encoder.begin(), payload...)))
 }
 
-// append puts frame bytes into the control buffer. Not while the plan is in use.
+// append puts frame bytes into the control buffer.
 func (s *shard) append(c *conn, b []byte) {
-	if len(c.control)+len(b) > s.config.ControlBytes {
-		s.relieve(c)
-	}
-	if c.state != open {
-		return
-	}
 	if len(c.control)+len(b) > s.config.ControlBytes {
 		s.drop(c, DropControlOverflow)
 		return

@@ -67,8 +67,9 @@ type subscription struct {
 	keepalive bool // a keepalive is due
 }
 
-// wake tells the shard that the ring has more. For the topic's writer.
-func (f *feed) wake() {
+// wake tells the shard that the ring has more, by way of w if there is one. For
+// the topic's writer.
+func (f *feed) wake(w *Wakes) {
 	if f.dirty.Load() || f.dirty.Swap(true) {
 		return
 	}
@@ -78,6 +79,10 @@ func (f *feed) wake() {
 		if f.shard.dirty.CompareAndSwap(head, f) {
 			break
 		}
+	}
+	if w != nil {
+		w.add(f.shard)
+		return
 	}
 	f.shard.poller.Wake()
 }

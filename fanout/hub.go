@@ -15,7 +15,7 @@ import (
 // Books is where views come from. Its errors are those of proto.
 type Books interface {
 	// OpenView opens the view of key. Under the partition's lock it first calls
-	// t.Opened(view), and from then on tells t every change, in order.
+	// t.Opened(view, wakes), and from then on tells t every change, in order.
 	OpenView(key proto.TopicKey, t *Topic) error
 	// ReadView fills s with the state of key at this moment, without opening a
 	// view that stays.

@@ -45,6 +45,7 @@ func (s *shard) dispatch(c *conn, req *pb.Request) {
 		s.refuse(c, answer{id: req.Id}, pb.ErrorCode_ERROR_CODE_TOO_MANY_ITEMS, fmt.Sprintf("%d items, at most %d", n, s.config.MaxItems))
 		return
 	}
+	s.relieve(c, itemsOf(req))
 	switch body := req.Body.(type) {
 	case *pb.Request_Subscribe:
 		for i, item := range body.Subscribe.Items {

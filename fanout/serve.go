@@ -32,16 +32,19 @@ func (s *shard) serve(c *conn) {
 	s.transmit(c)
 }
 
-// relieve sends what waits beside data before its turn, so that only who does not
-// read meets Config.ControlBytes, and nobody who asks for much at once.
-func (s *shard) relieve(c *conn) {
-	if c.blocked || c.transport.Pending() > 0 {
-		return
+// relieve sends what waits beside data before its turn, until the answers to one more
+// request of items have room, so that who keeps to its rate and reads is not dropped
+// for asking much at once. Not while the plan is in use.
+func (s *shard) relieve(c *conn, items int) {
+	for len(c.control) > 0 && len(c.control)+items*maxAnswerBytes > s.config.ControlBytes {
+		if c.blocked || c.transport.Pending() > 0 {
+			return
+		}
+		s.plan.begin(s, c)
+		s.plan.collectOwn()
+		s.plan.more = true
+		s.transmit(c) // moves bytes, or blocks or closes c
 	}
-	s.plan.begin(s, c)
-	s.plan.collectOwn()
-	s.plan.more = true
-	s.transmit(c)
 }
 
 // transmit sends what the plan holds.

@@ -41,6 +41,7 @@ type Topic struct {
 
 	// Owned by the writer.
 	view      View
+	wakes     *Wakes // nil: shards are woken at once
 	exponents proto.Exponents
 	seq       int64  // that the next delta follows on
 	hash      uint32 // of the view
@@ -96,9 +97,10 @@ func newTopic(h *Hub, key proto.TopicKey) (*Topic, error) {
 // Key names the topic.
 func (t *Topic) Key() proto.TopicKey { return t.key }
 
-// Opened gives the topic its view. It comes before everything else.
-func (t *Topic) Opened(v View) {
-	t.view = v
+// Opened gives the topic its view, and where it lists the shards to be woken; nil:
+// they are woken at once. It comes before everything else.
+func (t *Topic) Opened(v View, w *Wakes) {
+	t.view, t.wakes = v, w
 	t.refresh()
 	t.takeOver(t.snapshot.Load())
 	t.openedSeq, t.openedHash, t.openedOrdinal = t.seq, t.hash, t.ordinal
@@ -192,7 +194,7 @@ func (t *Topic) publish(e *entry, levels, bytes uint32, now int64) {
 	t.ring.Publish(e, levels, bytes, now)
 	for i := range t.feeds {
 		if f := t.feeds[i].Load(); f != nil {
-			f.wake()
+			f.wake(t.wakes)
 		}
 	}
 }
