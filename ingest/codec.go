@@ -29,6 +29,13 @@ type Codec interface {
 	Decode(rec *Record) (*proto.Batch, error)
 }
 
+// unchainer is a Codec that passes over snapshots of what its books should hold
+// already.
+type unchainer interface {
+	// unchain says that the symbol's book does not hold what the codec gave out.
+	unchain(symbol string)
+}
+
 // Instruments tells codecs of formats without exponents what a symbol's are: as
 // the last instrument event in this partition says, else as configured, else
 // proto.DefaultExponents.

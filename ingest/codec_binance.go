@@ -213,6 +213,14 @@ func (c *binanceCodec) restart(s *binanceState) {
 	s.chained, s.bridged = false, false
 }
 
+// unchain buffers from here on: the snapshot that the book needs may be older than
+// the diffs that are still to come before it. What waits already goes on waiting.
+func (c *binanceCodec) unchain(symbol string) {
+	if s := c.symbols.of[symbol]; s != nil && s.state.chained {
+		c.restart(&s.state)
+	}
+}
+
 // snapshot makes the batch of the message, which is a REST snapshot, and of the
 // diffs that wait and follow it.
 func (c *binanceCodec) snapshot(s *binanceState) (*proto.Batch, error) {

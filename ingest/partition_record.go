@@ -16,6 +16,7 @@ type symbol struct {
 	hash      bool  // Kafka's partitioner puts its key here
 	owned     bool  // it lives here, as far as is known
 	final     bool  // and always will
+	raw       bool  // it has records in a raw venue format
 	defined   bool  // exponents are those of an instrument event
 	exponents proto.Exponents
 }
@@ -26,17 +27,14 @@ func (p *Partition) record(rec *Record, now time.Time) {
 	p.tally.records++
 	p.tally.bytes += uint64(len(rec.Value))
 	p.tally.lastRecord = rec.Time
-	if err := p.admit(rec); err != nil {
-		p.refused(rec, err)
+	format, unseen := p.admit(rec)
+	if unseen != nil {
+		p.unchain(string(rec.Key))
+		p.refused(rec, unseen)
 		return
 	}
-	format := p.topic.Format
-	if rec.ContentType != "" {
-		var ok bool
-		if format, ok = formatOf(rec.ContentType); !ok {
-			p.refused(rec, refuse(CodeUnknownContentType, "", proto.ReasonBadRecord, "content type %.64q", rec.ContentType))
-			return
-		}
+	if p.complete && !formats[format].complete {
+		p.incomplete(rec)
 	}
 	b, err := p.codec(format).Decode(rec)
 	switch {
@@ -50,19 +48,51 @@ func (p *Partition) record(rec *Record, now time.Time) {
 }
 
 // admit judges what can be told before decoding, so that records which do not
-// belong here cost little and leave no trace in a codec.
-func (p *Partition) admit(rec *Record) *proto.RecordError {
+// belong here cost little and leave no trace in a codec. It returns the name of
+// the record's format.
+func (p *Partition) admit(rec *Record) (format string, refused *proto.RecordError) {
 	if p.transactional {
-		return refuse(CodeTransactional, "", proto.ReasonBadRecord, "written in a transaction that may have been aborted; the Kafka topic is not declared transactional")
+		return "", refuse(CodeTransactional, "", proto.ReasonBadRecord, "written in a transaction that may have been aborted; the Kafka topic is not declared transactional")
 	}
 	if p.symbols[string(rec.Key)] == nil && proto.ValidSymbol(string(rec.Key)) &&
 		!p.directory.mayClaim(string(rec.Key), p, p.hashed(rec.Key), rec.Time) {
-		return p.wrongPartition(rec)
+		return "", p.wrongPartition(rec)
 	}
 	if rec.Value == nil {
-		return refuse(CodeTombstone, "", proto.ReasonBadRecord, "no value")
+		return "", refuse(CodeTombstone, "", proto.ReasonBadRecord, "no value")
 	}
-	return nil
+	if rec.ContentType == "" {
+		return p.topic.Format, nil
+	}
+	format, known := formatOf(rec.ContentType)
+	if !known {
+		return "", refuse(CodeUnknownContentType, "", proto.ReasonBadRecord, "content type %.64q", rec.ContentType)
+	}
+	return format, nil
+}
+
+// incomplete sees to it that a symbol with records in a raw venue format does not
+// begin whole, also where its instrument was defined in another format before, or
+// its codec makes nothing of the record yet.
+func (p *Partition) incomplete(rec *Record) {
+	s := p.symbols[string(rec.Key)]
+	if s != nil && s.raw || !proto.ValidSymbol(string(rec.Key)) {
+		return
+	}
+	if s != nil {
+		s.raw = true
+	}
+	p.books.Refuse(string(rec.Key), rec.Offset-1, proto.ReasonNoSnapshot) // rec itself is still to come
+}
+
+// unchain tells the codecs that the book of a symbol is not whole, for a reason
+// that they do not know: it needs a snapshot that they may think superfluous.
+func (p *Partition) unchain(name string) {
+	for _, c := range p.codecs {
+		if c, ok := c.(unchainer); ok {
+			c.unchain(name)
+		}
+	}
 }
 
 // hashed reports whether Kafka's partitioner puts key into this partition.
@@ -114,6 +144,7 @@ func (p *Partition) batch(rec *Record, b *proto.Batch, format string, now time.T
 		err = refuse(CodeTooManyFeeds, b.Symbol, proto.ReasonBadRecord, "feed %.64q is one more than %d", b.Feed, p.cfg.MaxFeeds)
 	}
 	if err != nil {
+		p.unchain(string(rec.Key))
 		p.refused(rec, err)
 		return
 	}
@@ -122,11 +153,15 @@ func (p *Partition) batch(rec *Record, b *proto.Batch, format string, now time.T
 		p.dropped(outcome)
 		return
 	}
-	if s != nil {
-		s.define(b) // in a refused batch too: a definition is a statement of its own
+	if s != nil && s.define(b) { // in a refused batch too: a definition is a statement of its own
+		p.unchain(s.name)
 	}
 	if failure != nil {
-		p.discard(rec, recordError(failure)) // the books have drawn their conclusion
+		refused := recordError(failure)
+		if refused.Reason != proto.ReasonNone {
+			p.unchain(b.Symbol)
+		}
+		p.discard(rec, refused) // the books have drawn their conclusion
 		return
 	}
 	if outcome == proto.Held {
@@ -145,13 +180,15 @@ func (p *Partition) dropped(o proto.Outcome) {
 	}
 }
 
-// define takes the exponents of an instrument event.
-func (s *symbol) define(b *proto.Batch) {
+// define takes the exponents of an instrument event, and reports whether they changed.
+func (s *symbol) define(b *proto.Batch) (changed bool) {
 	for i := range b.Events {
 		if e := &b.Events[i]; e.Kind == proto.EventInstrument && e.Instrument != nil && validExponents(e.Instrument.Exponents) {
+			changed = changed || !s.defined || s.exponents != e.Instrument.Exponents
 			s.exponents, s.defined = e.Instrument.Exponents, true
 		}
 	}
+	return changed
 }
 
 // check finds the symbol of a batch and sees that it lives here; nil for
@@ -189,7 +226,7 @@ func (p *Partition) claim(rec *Record, name, format string) (*symbol, *proto.Rec
 		if len(p.symbols) >= p.cfg.MaxSymbols {
 			return nil, refuse(CodeTooManySymbols, name, proto.ReasonBadRecord, "more than %d symbols", p.cfg.MaxSymbols)
 		}
-		s = &symbol{name: name, first: rec.Time, hash: p.hashed(rec.Key)}
+		s = &symbol{name: name, first: rec.Time, hash: p.hashed(rec.Key), raw: !formats[format].complete}
 	}
 	owned, final := p.directory.claim(s.name, p, s.hash, s.first)
 	if !owned {
@@ -200,9 +237,6 @@ func (p *Partition) claim(rec *Record, name, format string) (*symbol, *proto.Rec
 		s.owned = true
 		p.symbols[name] = s
 		p.stats.Symbols.Add(1)
-		if p.complete && !formats[format].complete {
-			p.books.Refuse(name, rec.Offset-1, proto.ReasonNoSnapshot) // rec itself is still to come
-		}
 	}
 	return s, nil
 }

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -96,6 +97,22 @@ func TestBooksHearOfLossesBeforeASymbolBegins(t *testing.T) {
 		raw.ContentType = "text/x-raw-test"
 		r.records(rec(0, "Y", "level"), raw)
 		r.want("apply Y@0", "refuse X@2 no_snapshot", "apply X@3")
+	})
+	t.Run("a raw venue format after an instrument in another", func(t *testing.T) {
+		r := newRig(t, complete)
+		raw := rec(1, "X", "level")
+		raw.ContentType = "text/x-raw-test"
+		again := raw
+		again.Offset = 2
+		r.records(rec(0, "X", "instrument"), raw, again)
+		r.want("apply X@0", "refuse X@0 no_snapshot", "apply X@1", "apply X@2")
+	})
+	t.Run("an instrument after raw records that wait in the codec", func(t *testing.T) {
+		r := newRig(t, complete)
+		raw := rec(0, "X", "buffered")
+		raw.ContentType = "text/x-raw-test"
+		r.records(raw, rec(1, "X", "instrument"))
+		r.want("refuse X@-1 no_snapshot", "apply X@1")
 	})
 	t.Run("a log not read from offset 0", func(t *testing.T) {
 		r := newRig(t, complete)
@@ -236,5 +253,32 @@ func TestRefusalCodesAreBounded(t *testing.T) {
 	}
 	if s.Refused()["other"] != maxCodes {
 		t.Errorf("other: %d", s.Refused()["other"])
+	}
+}
+
+// TestBookLostBehindTheCodecHealsFromTheNextSnapshot: the codec had applied diffs
+// that are newer than the snapshot, and would pass it over.
+func TestBookLostBehindTheCodecHealsFromTheNextSnapshot(t *testing.T) {
+	r := newRig(t, func(topic *TopicConfig, _ *Config) { topic.Format = "binance" })
+	diff := func(offset int64, first, last int) Record {
+		return Record{Offset: offset, Key: []byte("BINANCE:X"), Value: fmt.Appendf(nil,
+			`{"e":"depthUpdate","E":1,"s":"X","U":%d,"u":%d,"b":[["1","2"]],"a":[]}`, first, last)}
+	}
+	snapshot := func(offset int64, last int) Record {
+		return Record{Offset: offset, Key: []byte("BINANCE:X"), Value: fmt.Appendf(nil,
+			`{"lastUpdateId":%d,"bids":[["1","1"]],"asks":[["2","1"]]}`, last)}
+	}
+	events := map[int64]int{}
+	r.books.apply = func(b *proto.Batch) (proto.Outcome, error) {
+		events[b.Seq] = len(b.Events)
+		if b.Seq == 1 {
+			return proto.Ignored, &proto.RecordError{Code: "crossed", Symbol: b.Symbol, Reason: proto.ReasonCrossed, Err: errors.New("crossed")}
+		}
+		return proto.Applied, nil
+	}
+	r.records(snapshot(0, 10), diff(1, 11, 12), diff(2, 13, 14), diff(3, 15, 16), snapshot(4, 14), diff(5, 17, 18))
+	r.want("apply BINANCE:X@0", "apply BINANCE:X@1", "apply BINANCE:X@4", "apply BINANCE:X@5")
+	if events[4] != 2 {
+		t.Errorf("the snapshot came with %d events, want itself and the diff after it", events[4])
 	}
 }
