@@ -34,6 +34,7 @@ func (w *wire) SetStale(_ string, r proto.Reason, on bool) {
 	w.say("stale %s %v", proto.ReasonWord(r), on)
 }
 func (w *wire) Tick(int64) {}
+func (w *wire) Release()   {}
 
 // started is an Ingest at work.
 type started struct {

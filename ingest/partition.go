@@ -12,8 +12,9 @@ import (
 	"github.com/depthcast/depthcast/proto"
 )
 
-// Books is what a partition applies batches to; book.Engine is it. All calls are
-// made under the partition's lock.
+// Books is what a partition applies batches to; book.Engine is it, but for
+// Release, which wakes those who deliver. All calls are made under the
+// partition's lock.
 type Books interface {
 	// Begin says that the records that follow belong to the log epoch; books of
 	// another log are void. complete: the log is read from offset 0 and tells
@@ -35,6 +36,9 @@ type Books interface {
 	SetStale(feed string, reason proto.Reason, on bool)
 	// Tick renews the marks of open views. now is in ns since 1970.
 	Tick(now int64)
+	// Release comes last under each hold of the lock: what was published under it
+	// may be delivered.
+	Release()
 }
 
 // rulesVersion is part of every epoch; see Epoch.
@@ -124,8 +128,14 @@ func (p *Partition) Books() Books { return p.books }
 // the partition waits. It must not call Do.
 func (p *Partition) Do(f func()) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.release()
 	f()
+}
+
+// release ends a hold of the lock.
+func (p *Partition) release() {
+	p.books.Release()
+	p.mu.Unlock()
 }
 
 // CaughtUp reports whether the partition has reached the end of its log since
@@ -166,7 +176,7 @@ func (p *Partition) begin(ctx context.Context, f *Fetched) bool {
 		clusterID, err = p.clusterID(ctx)
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.release()
 	p.begun, p.target = true, f.HighWatermark
 	p.epoch = Epoch(clusterID, p.topicID, p.id.Partition, rulesVersion, p.cfg.instrumentConfig())
 	from := firstOffset(f)
@@ -216,7 +226,7 @@ func (p *Partition) fetched(f *Fetched) {
 		} else {
 			p.advance(records[n-1].Offset + 1)
 		}
-		p.mu.Unlock()
+		p.release()
 		p.stats.add(&p.tally)
 		if last {
 			return

@@ -15,6 +15,7 @@ func (deafBooks) Refuse(string, int64, proto.Reason)        {}
 func (deafBooks) CatchingUp(bool)                           {}
 func (deafBooks) SetStale(string, proto.Reason, bool)       {}
 func (deafBooks) Tick(int64)                                {}
+func (deafBooks) Release()                                  {}
 
 // BenchmarkPartition is the cost of a record between Source and Books: decoding,
 // checking, dispatch and counting, of 1,000 symbols with one level change each.

@@ -125,6 +125,8 @@ func (d *diary) CatchingUp(on bool) { d.note("catching_up %v", on) }
 func (d *diary) SetStale(feed string, r proto.Reason, on bool) {
 	d.note("stale %s %s %v", feed, proto.ReasonWord(r), on)
 }
+func (d *diary) Release() {}
+
 func (d *diary) Tick(int64) {}
 
 // letters is a DeadLetterQueue that keeps everything.

@@ -54,7 +54,7 @@ func (f *feeds) note(name string, now time.Time) bool {
 // with a time of their own.
 func (p *Partition) Tick(now time.Time) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.release()
 	if p.unreachable.judge(int64(now.Sub(p.answered)), int64(p.cfg.UnreachableAfter)) {
 		p.stale("", proto.ReasonKafkaUnreachable, p.unreachable.on)
 		p.stats.Unreachable.Store(p.unreachable.on)

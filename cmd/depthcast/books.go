@@ -10,6 +10,25 @@ import (
 	"github.com/depthcast/depthcast/proto"
 )
 
+// partitionBooks are the books of one partition, and the shards that what they
+// publish is for.
+type partitionBooks struct {
+	*book.Engine
+	wakes fanout.Wakes
+}
+
+// newBooks makes the books of one partition, within the default bounds.
+func newBooks(ingest.PartitionID) ingest.Books {
+	e, err := book.New(book.Config{})
+	if err != nil {
+		panic(err) // the defaults are valid
+	}
+	return &partitionBooks{Engine: e}
+}
+
+// Release is ingest.Books's.
+func (b *partitionBooks) Release() { b.wakes.Flush() }
+
 // books is how the hub reaches the books: it finds a symbol's partition and takes
 // its lock.
 type books struct {
@@ -19,7 +38,7 @@ type books struct {
 var _ fanout.Books = books{}
 
 // in calls f with the engine that holds symbol, under its partition's lock.
-func (b books) in(symbol string, f func(p *ingest.Partition, e *book.Engine) error) error {
+func (b books) in(symbol string, f func(p *ingest.Partition, e *partitionBooks) error) error {
 	// Asked before the symbol is looked for: one that comes in between is found.
 	caughtUp := b.ingest.CaughtUp()
 	p, ok := b.ingest.Directory().Find(symbol)
@@ -30,16 +49,16 @@ func (b books) in(symbol string, f func(p *ingest.Partition, e *book.Engine) err
 		return proto.ErrUnknownSymbol
 	}
 	var err error
-	p.Do(func() { err = f(p, p.Books().(*book.Engine)) })
+	p.Do(func() { err = f(p, p.Books().(*partitionBooks)) })
 	return err
 }
 
 // OpenView is fanout.Books's.
 func (b books) OpenView(key proto.TopicKey, t *fanout.Topic) error {
-	return b.in(key.Symbol, func(p *ingest.Partition, e *book.Engine) error {
+	return b.in(key.Symbol, func(p *ingest.Partition, e *partitionBooks) error {
 		v, err := e.Open(key, t)
 		if err == nil {
-			t.Opened(view{v, p})
+			t.Opened(view{v, p}, &e.wakes)
 		}
 		return err
 	})
@@ -47,14 +66,14 @@ func (b books) OpenView(key proto.TopicKey, t *fanout.Topic) error {
 
 // ReadView is fanout.Books's.
 func (b books) ReadView(key proto.TopicKey, s *proto.Snapshot) error {
-	return b.in(key.Symbol, func(_ *ingest.Partition, e *book.Engine) error { return e.Read(key, s) })
+	return b.in(key.Symbol, func(_ *ingest.Partition, e *partitionBooks) error { return e.Read(key, s) })
 }
 
 // Symbols is fanout.Books's.
 func (b books) Symbols() []proto.SymbolInfo {
 	var all []proto.SymbolInfo
 	for _, p := range b.ingest.Partitions() {
-		p.Do(func() { all = append(all, p.Books().(*book.Engine).Symbols()...) })
+		p.Do(func() { all = append(all, p.Books().(*partitionBooks).Symbols()...) })
 	}
 	// A symbol may have been seen in a partition that it turned out not to live in.
 	all = slices.DeleteFunc(all, func(s proto.SymbolInfo) bool {

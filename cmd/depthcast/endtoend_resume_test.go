@@ -8,18 +8,19 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/depthcast/depthcast/book"
+	"github.com/depthcast/depthcast/fanout"
 	"github.com/depthcast/depthcast/proto"
 )
 
 // wire carries TCP connections to a server, and can be cut.
 type wire struct {
 	listener net.Listener
-	target   string
 
-	mu    sync.Mutex
-	cut   bool       // guarded by mu
-	conns []net.Conn // guarded by mu
+	// Guarded by mu.
+	mu     sync.Mutex
+	target string
+	cut    bool
+	conns  []net.Conn
 }
 
 func newWire(r *running) *wire {
@@ -40,7 +41,10 @@ func (w *wire) run() {
 		if err != nil {
 			return // closed at the end of the test
 		}
-		far, err := net.Dial("tcp", w.target)
+		w.mu.Lock()
+		target := w.target
+		w.mu.Unlock()
+		far, err := net.Dial("tcp", target)
 		if err != nil {
 			_ = near.Close()
 			continue
@@ -73,11 +77,11 @@ func (w *wire) sever(cut bool) {
 	w.conns = nil
 }
 
-// mend lets connections through again.
-func (w *wire) mend() {
+// mend lets connections through again, to r.
+func (w *wire) mend(r *running) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.cut = false
+	w.cut, w.target = false, r.doors.listen.Addr().String()
 }
 
 // A client whose connection was cut goes on where it was: without a snapshot
@@ -118,7 +122,7 @@ func cutAndGoOn(t *testing.T, codec proto.Codec, missed int, snapshot bool) {
 		last = g.changes(victim, missed)
 	}
 	server.caughtUpTo(l)
-	wire.mend()
+	wire.mend(server)
 	w.until("back", victim, func(n *notes) bool { return n.connected == 2 && n.stand() == "live" && n.seq == last })
 	end := g.change(victim, proto.Bid, 98, 1)
 	w.live(victim, end)
@@ -136,7 +140,7 @@ func cutAndGoOn(t *testing.T, codec proto.Codec, missed int, snapshot bool) {
 }
 
 // A client outlives its server: another one on the same log continues the same
-// history under the same epoch.
+// history under the same epoch, without a snapshot where nothing was missed.
 func TestEndToEndClientGoesOnWithAnotherServerOnTheSameLog(t *testing.T) {
 	for _, missed := range []int{0, 20} {
 		t.Run(fmt.Sprintf("missed=%d", missed), func(t *testing.T) {
@@ -153,18 +157,19 @@ func serverIsReplaced(t *testing.T, missed int) {
 	last := g.changes(victim, 50)
 	first := l.serve(nil)
 	first.caughtUpTo(l)
-	address := first.doors.listen.Addr().String()
-	w := g.follow(first, proto.CodecProto, victim)
+	wire := newWire(first)
+	w := g.witness(first, first.dialAt("ws://"+wire.listener.Addr().String()+"/v1/stream", proto.CodecProto), victim)
 	w.live(victim, last)
 	epoch := first.book(victim).Epoch
+	wire.sever(true)
 	first.stop()
-	w.until("cut", victim, func(n *notes) bool { return n.cut > 0 })
 	if missed > 0 {
 		last = g.changes(victim, missed)
 	}
-	second := l.serve(func(_ *readFlags, s *serverFlags) { s.Listen = address })
+	second := l.serve(nil)
 	second.caughtUpTo(l)
-	w.live(victim, last)
+	wire.mend(second)
+	w.until("back", victim, func(n *notes) bool { return n.connected == 2 && n.stand() == "live" && n.seq == last })
 	w.live(victim, g.change(victim, proto.Bid, 98, 1))
 
 	w.mu.Lock()
@@ -172,6 +177,37 @@ func serverIsReplaced(t *testing.T, missed int) {
 	n := w.notes[victim]
 	if n.epoch != epoch || second.book(victim).Epoch != epoch || n.lost != 0 {
 		t.Errorf("%+v; want epoch %x still", *n, epoch)
+	}
+	if missed == 0 && (n.resumed != 1 || len(n.sets) != 1) {
+		t.Errorf("%+v; want no second snapshot", *n)
+	}
+}
+
+// A server that stops tells its clients, who find the next one under its address.
+func TestEndToEndClientsOfAStoppedServerFindTheNextOneAtItsAddress(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, 1)
+	g := newLedger(l, 1)
+	g.whole(victim, 5)
+	first := l.serve(nil)
+	first.caughtUpTo(l)
+	address := first.doors.listen.Addr().String()
+	var all []*witness
+	for codec := range proto.NumCodecs {
+		w := g.follow(first, codec, victim)
+		w.live(victim, 0)
+		all = append(all, w)
+	}
+	first.stop()
+	if n := first.hub.Stats().Drops[fanout.DropShutdown]; n != 2 {
+		t.Errorf("%d clients were told of the shutdown, want 2", n)
+	}
+	g.change(victim, proto.Bid, 99, 1)
+	second := l.serve(func(_ *readFlags, s *serverFlags) { s.Listen = address })
+	second.caughtUpTo(l)
+	last := g.change(victim, proto.Bid, 98, 1)
+	for _, w := range all {
+		w.live(victim, last)
 	}
 }
 
@@ -206,7 +242,7 @@ func TestEndToEndNothingIsLiveBeforeTheLogHasBeenRead(t *testing.T) {
 		p.Do(func() {
 			caughtUp = p.CaughtUp()
 			var s proto.Snapshot
-			if p.Books().(*book.Engine).Read(key, &s) != nil || caughtUp {
+			if p.Books().(*partitionBooks).Read(key, &s) != nil || caughtUp {
 				return
 			}
 			looks++

@@ -72,6 +72,7 @@ type benchBook struct {
 	// mu is the partition's lock; it guards the rest.
 	mu     sync.Mutex
 	topics map[*fanout.Topic]struct{}
+	wakes  fanout.Wakes
 	state  proto.Snapshot
 	delta  proto.Delta
 }
@@ -125,6 +126,7 @@ func (b *benchBook) change() {
 func (b *benchBook) publish(k int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	defer b.wakes.Flush()
 	for range k {
 		b.delta.Seq++
 		b.delta.Times.Kafka = time.Now().UnixNano()
@@ -172,7 +174,7 @@ func (b *benchBook) OpenView(key proto.TopicKey, t *fanout.Topic) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.topics[t] = struct{}{}
-	t.Opened(&benchView{book: b, topic: t})
+	t.Opened(&benchView{book: b, topic: t}, &b.wakes)
 	return nil
 }
 

@@ -82,7 +82,7 @@ func (m scrape) partition(p *ingest.Partition) {
 // books tells of the books of one partition.
 func (m scrape) books(p *ingest.Partition) {
 	var s book.Stats
-	p.Do(func() { s = p.Books().(*book.Engine).Stats() })
+	p.Do(func() { s = p.Books().(*partitionBooks).Stats() })
 	label := []string{"kafka_topic", p.ID().KafkaTopic, "partition", strconv.Itoa(int(p.ID().Partition))}
 	for _, b := range []struct {
 		state proto.State

@@ -9,7 +9,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/depthcast/depthcast/book"
 	"github.com/depthcast/depthcast/fanout"
 	"github.com/depthcast/depthcast/ingest"
 	"github.com/depthcast/depthcast/proto"
@@ -103,15 +102,6 @@ func openLetters(ctx context.Context, cluster *ingest.Cluster, kafkaTopic string
 		return nil, err
 	}
 	return cluster.NewDeadLetters(kafkaTopic)
-}
-
-// newBooks makes the books of one partition, within the default bounds.
-func newBooks(ingest.PartitionID) ingest.Books {
-	e, err := book.New(book.Config{})
-	if err != nil {
-		panic(err) // the defaults are valid
-	}
-	return e
 }
 
 // config is what the flags say of reading.
