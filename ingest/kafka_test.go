@@ -3,12 +3,14 @@ package ingest
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -500,6 +502,56 @@ func TestKafkaCorruptBatchIsReportedAndSkipped(t *testing.T) {
 	got, gaps := l.collect(s, 2)
 	if got[0].Offset != 24 || string(got[0].Value) != "fine-0" || len(gaps) != 0 {
 		t.Fatalf("went on with %+v, gaps %v", got, gaps)
+	}
+}
+
+// hangUp is a connection that ends instead of sending a fetch request.
+type hangUp struct {
+	net.Conn
+	on *atomic.Bool
+}
+
+func (c hangUp) Write(p []byte) (int, error) {
+	const fetchKey = 1
+	if c.on.Load() && len(p) >= 6 && binary.BigEndian.Uint16(p[4:]) == fetchKey {
+		c.Close()
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// TestKafkaLeaderThatHangsUpLosesNoRecord: what ends at every offset is a bad
+// leader, not a damaged batch.
+func TestKafkaLeaderThatHangsUpLosesNoRecord(t *testing.T) {
+	t.Parallel()
+	var on atomic.Bool
+	l := newLab(t, func(c *KafkaConfig) {
+		c.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, address)
+			return hangUp{conn, &on}, err
+		}
+	})
+	topic := l.topic(1, nil)
+	s := l.open(topic, Start{})
+	l.produce(topic, numbered("r", 5)...)
+	on.Store(true)
+	for range 2 * maxBroken {
+		if err := l.nextError(s); !errors.Is(err, ErrUnreachable) {
+			t.Fatalf("error is %v", err)
+		}
+	}
+	on.Store(false)
+	for {
+		f, err := s.Next(l.ctx)
+		if l.ctx.Err() != nil || err != nil && !errors.Is(err, ErrUnreachable) {
+			t.Fatal(err)
+		}
+		if len(f.Records) > 0 {
+			if f.Records[0].Offset != 0 {
+				t.Fatalf("went on at %d", f.Records[0].Offset)
+			}
+			return
+		}
 	}
 }
 

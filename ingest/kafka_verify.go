@@ -77,6 +77,12 @@ func (s *KafkaSource) skipCorrupt(ctx context.Context, cause error) error {
 	if err != nil {
 		return s.unreachable(ctx, err)
 	}
+	if brokenTransport(cause) {
+		// Where the leader cannot even say that its log has ended, it is the leader.
+		if sound, err := s.decodesAt(ctx, address, o.HighWatermark); err != nil || !sound {
+			return s.unreachable(ctx, errors.Join(cause, err))
+		}
+	}
 	bad, good := s.next, o.HighWatermark
 	for step := int64(1); bad+step < good; step *= 2 {
 		decodes, err := s.decodesAt(ctx, address, bad+step)
