@@ -126,6 +126,7 @@ func (c *Client) refuse(s *Subscription, e *pb.Error, now time.Time) Event {
 	switch {
 	case s.leaving:
 		s.end(nil)
+		c.left(s, now)
 		return nil
 	case wait < 0:
 		if s.topic != 0 {

@@ -70,6 +70,10 @@ func (c *Client) doDueSubscriptions(now time.Time) (Event, error) {
 				return nil, err
 			}
 		case s.standing == waiting:
+			if first := c.leavingFirst(s); first != nil {
+				s.due = first.due // or sooner: see left
+				continue
+			}
 			ask = append(ask, s)
 		case s.standing == granted:
 			return c.resync(s, now)
@@ -134,12 +138,33 @@ func (c *Client) subscribe(subs []*Subscription, now time.Time) error {
 func (c *Client) leave(s *Subscription) error {
 	topic := s.topic
 	s.end(nil)
+	c.left(s, c.now())
 	if topic == 0 {
 		return nil
 	}
 	return c.send(&pb.Request{Id: c.nextID(), Body: &pb.Request_Unsubscribe{
 		Unsubscribe: &pb.Unsubscribe{Topics: []uint32{topic}},
 	}})
+}
+
+// leavingFirst returns the subscription that s must not overtake: one of the same
+// channel that the server may already have, but cannot be told to end yet.
+func (c *Client) leavingFirst(s *Subscription) *Subscription {
+	for _, other := range c.subs {
+		if other.leaving && other.standing == asked && other.item.Symbol == s.item.Symbol && other.item.Channel == s.item.Channel {
+			return other
+		}
+	}
+	return nil
+}
+
+// left has those asked for that had to wait for the end of s.
+func (c *Client) left(s *Subscription, now time.Time) {
+	for _, other := range c.subs {
+		if other.standing == waiting && other.item.Symbol == s.item.Symbol && other.item.Channel == s.item.Channel {
+			c.schedule(other, now)
+		}
+	}
 }
 
 // lost says that the book of s is void, and asks for a snapshot: once, and again
