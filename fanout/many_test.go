@@ -7,7 +7,6 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"github.com/depthcast/depthcast/fanout/poll/polltest"
 	"github.com/depthcast/depthcast/proto"
 	"github.com/depthcast/depthcast/proto/pb"
 )
@@ -154,20 +153,5 @@ func TestAnswersDoNotRepeatWhatWasSent(t *testing.T) {
 		if len(f.Payload) > maxAnswerBytes {
 			t.Errorf("%d bytes in answer to %.60s", len(f.Payload), request)
 		}
-	}
-}
-
-func TestSocketThatFailsIsOurFault(t *testing.T) {
-	sockets := &polltest.Sockets{}
-	r := newRig(t, func(c *Config) { c.Sockets = sockets }, btc)
-	c := r.dialScripted(proto.CodecProto, func(fd int) { sockets.Forget(fd) })
-	c.subscribe(book)
-	r.sync()
-	sockets.OnSend(c.fd, polltest.Fail(5, 0))
-	r.book(btc).publish(seeded(1), 3)
-	c.ended()
-	r.until("its end", func() bool { return r.hub.Stats().Conns == 0 })
-	if n := r.hub.Stats().Drops[DropInternal]; n != 1 {
-		t.Errorf("%d drops counted", n)
 	}
 }

@@ -204,7 +204,7 @@ func (s *shard) obey() {
 	s.obeyed = o
 	for i := len(s.conns) - 1; i >= 0; i-- {
 		if c := s.conns[i]; o == orderCut {
-			s.close(c)
+			s.cut(c, DropShutdown)
 		} else {
 			s.drain(c)
 		}
