@@ -45,7 +45,7 @@ type book struct {
 	seq    int64        // of the last record applied; -1: none
 	epoch  uint64
 	times  proto.Times
-	feed   *feed // that the book comes through; nil: not known yet
+	feed   *feed // that the book's levels come through; nil: not known yet
 	from   *feed // of the record in hand
 
 	// Of the batch in hand: an event held back and its last record.
@@ -83,6 +83,7 @@ const (
 		1<<proto.EventExecute | 1<<proto.EventReplace | 1<<proto.EventDelete
 	tradeKinds    = 1<<proto.EventTrade | 1<<proto.EventTradeCancel | 1<<proto.EventTradeCorrect
 	noBookKinds   = tradeKinds | 1<<proto.EventStatistics | 1<<proto.EventHeartbeat
+	levelKinds    = orderKinds | 1<<proto.EventSetLevels | 1<<proto.EventSnapshot | 1<<proto.EventClear
 	mantissaKinds = orderKinds | tradeKinds | 1<<proto.EventSetLevels | 1<<proto.EventSnapshot |
 		1<<proto.EventStatistics
 )
@@ -199,7 +200,7 @@ func (b *book) apply(r *proto.Batch) (proto.Outcome, error) {
 		b.seq = r.OriginSeq
 	}
 	b.times = proto.Times{VenueFirst: first.VenueTime, Venue: r.VenueTime, Kafka: r.KafkaTime}
-	if b.feed == nil || b.kinds&^noBookKinds != 0 {
+	if b.feed == nil || b.kinds&levelKinds != 0 {
 		b.feed = b.from
 	}
 	b.trades.commit()
