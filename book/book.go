@@ -83,7 +83,8 @@ const (
 		1<<proto.EventExecute | 1<<proto.EventReplace | 1<<proto.EventDelete
 	tradeKinds    = 1<<proto.EventTrade | 1<<proto.EventTradeCancel | 1<<proto.EventTradeCorrect
 	noBookKinds   = tradeKinds | 1<<proto.EventStatistics | 1<<proto.EventHeartbeat
-	levelKinds    = orderKinds | 1<<proto.EventSetLevels | 1<<proto.EventSnapshot | 1<<proto.EventClear
+	changeKinds   = orderKinds | 1<<proto.EventSetLevels | 1<<proto.EventClear
+	levelKinds    = changeKinds | 1<<proto.EventSnapshot
 	mantissaKinds = orderKinds | tradeKinds | 1<<proto.EventSetLevels | 1<<proto.EventSnapshot |
 		1<<proto.EventStatistics
 )

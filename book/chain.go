@@ -14,6 +14,8 @@ type chain struct {
 
 	former       string // the session before this one
 	formerSource uint64 // and its newest source sequence; 0: none
+
+	venue int64 // newest venue time
 }
 
 func newChain() chain { return chain{offset: -1, origin: -1} }
@@ -65,6 +67,9 @@ func (c *chain) admit(r *proto.Batch, snapshot bool) verdict {
 	}
 	switch {
 	case last == 0 || c.source == 0:
+	case last <= c.source && r.VenueTime > c.venue && kindsOf(r)&changeKinds != 0:
+		// It never came before, so the source counts anew.
+		v.lost, v.need, c.source = proto.ReasonSourceGap, first, 0
 	case last <= c.source:
 		if !snapshot || last < c.source {
 			v.outcome = proto.Duplicate
@@ -75,7 +80,7 @@ func (c *chain) admit(r *proto.Batch, snapshot bool) verdict {
 	case first > c.source+1:
 		v.lost, v.need = proto.ReasonSourceGap, first-1
 	}
-	c.source = max(c.source, last)
+	c.source, c.venue = max(c.source, last), max(c.venue, r.VenueTime)
 	return v
 }
 

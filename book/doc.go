@@ -36,6 +36,9 @@
 //     came. Going back to the session just left is a hole: either two producers send
 //     at once, or old records come again. The session of a record without numbers
 //     says nothing.
+//   - A change under a number seen before, but later by the venue's time than all
+//     that was seen, is no repetition: the source counts anew, and the book is
+//     recovering.
 //   - A change of exponents empties the book, which is then not whole until a
 //     snapshot or a session start. A whole book without levels stays whole.
 //   - A status goes out whenever state, reason, phase, indicative, locked or crossed
