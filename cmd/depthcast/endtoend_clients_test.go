@@ -263,10 +263,11 @@ func TestEndToEndRequestThatCannotBeGrantedIsAnsweredAndTheConnectionGoesOn(t *t
 // A peer that has gone without a word answers no ping. It is dropped, and one that
 // answers stays.
 func TestEndToEndHalfOpenPeerIsDroppedAsSilent(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, 1)
 	g := newLedger(l, 1)
 	g.whole(bystander, 7)
-	server := l.serve(func(_ *readFlags, s *serverFlags) { s.SilenceTimeout = 400 * time.Millisecond })
+	server := l.serve(func(_ *readFlags, s *serverFlags) { s.SilenceTimeout = 2 * time.Second })
 	server.caughtUpTo(l)
 	far := g.follow(server, proto.CodecProto, bystander) // reads, and so answers pings
 	far.live(bystander, 0)
@@ -286,11 +287,12 @@ func TestEndToEndHalfOpenPeerIsDroppedAsSilent(t *testing.T) {
 // long; what it holds is bounded, and a client of the same topic beside it gets
 // every frame.
 func TestEndToEndClientThatNeverReadsIsDroppedAsStalled(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, 1)
 	g := newLedger(l, 1)
 	g.whole(bystander, 7)
 	server := l.serve(func(_ *readFlags, s *serverFlags) {
-		s.StallTimeout, s.SendBuffer, s.Shards = 200*time.Millisecond, 4096, 1
+		s.StallTimeout, s.SendBuffer, s.Shards = time.Second, 4096, 1
 	})
 	server.caughtUpTo(l)
 	far := g.follow(server, proto.CodecProto, bystander)

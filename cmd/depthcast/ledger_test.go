@@ -109,8 +109,8 @@ func (p *page) hash() uint32 {
 // lost says whether the book is not to be known after the last line.
 func (p *page) lost() bool { return len(p.lines) == 0 || p.lines[len(p.lines)-1].lost }
 
-// change writes events that change one level a time, of a book by order: each
-// adds an order of its own to the book.
+// change writes a record that adds an order to a book by order, and returns its
+// offset.
 func (g *ledger) change(symbol string, side proto.Side, price, qty int64) int64 {
 	g.lab.t.Helper()
 	g.mu.Lock()
