@@ -150,8 +150,8 @@ func (c *Client) takeSnapshot(s *Subscription, f *pb.Snapshot, now time.Time) (E
 		return nil, err
 	}
 	s.exponents = c.snapshot.Exponents
-	if s.tape != nil { // it tells of another epoch or other exponents
-		s.tape.begin(c.snapshot.Epoch)
+	if s.tape != nil { // it tells of another epoch, other exponents, or a step back
+		s.tape.replace(c.snapshot.Epoch, c.snapshot.Seq)
 		return nil, nil
 	}
 	if s.book.ApplySnapshot(&c.snapshot) == Mismatch {

@@ -22,6 +22,13 @@ func (t *tape) begin(epoch uint64) {
 	}
 }
 
+// replace takes a snapshot of epoch at seq, which says that what follows is counted
+// from there, even if t had come further.
+func (t *tape) replace(epoch uint64, seq int64) {
+	t.begin(epoch)
+	t.seq = min(t.seq, seq-1)
+}
+
 // advance moves t to seq, as a keepalive does.
 func (t *tape) advance(seq int64) { t.seq = max(t.seq, seq) }
 

@@ -124,3 +124,18 @@ func TestTradesOfAServerThatCountsFromALaterPointAreNotLost(t *testing.T) {
 		}
 	}
 }
+
+// A log that lost its end uses its offsets again under the same epoch.
+func TestTradesAfterAStepBackAreNotLost(t *testing.T) {
+	tape := &tape{}
+	tape.begin(testEpoch)
+	if !tape.take(&proto.Trades{PrevSeq: 99, Seq: 100, Trades: []proto.Trade{{Ordinal: 10}}}) {
+		t.Fatal("a new trade was ignored")
+	}
+	tape.replace(testEpoch, 50)
+	tape.take(&proto.Trades{PrevSeq: 50, Seq: 50, History: true, Trades: []proto.Trade{{Ordinal: 5}}})
+	f := &proto.Trades{PrevSeq: 50, Seq: 51, Trades: []proto.Trade{{Ordinal: 6}}}
+	if !tape.take(f) || len(f.Trades) != 1 || f.Missed != 0 {
+		t.Errorf("of the first trade after the step back came %+v", f)
+	}
+}

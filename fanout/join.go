@@ -185,6 +185,14 @@ func (s *shard) settle(sub *subscription) bool {
 		return false
 	}
 	sub.wait = nil
+	if same && t.bookSeq() < w.resume.seq {
+		// The end of the log may have been lost: that the levels are the same says
+		// nothing of the history. The older snapshot has the client step back.
+		if t.key.Channel == proto.ChannelTrades {
+			sub.rejoin(proto.SnapshotReset)
+		}
+		return true
+	}
 	next, found := t.place(w.resume)
 	if !found || snap.void {
 		return true // a snapshot follows

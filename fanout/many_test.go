@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gobwas/ws"
 
@@ -153,5 +154,40 @@ func TestAnswersDoNotRepeatWhatWasSent(t *testing.T) {
 		if len(f.Payload) > maxAnswerBytes {
 			t.Errorf("%d bytes in answer to %.60s", len(f.Payload), request)
 		}
+	}
+}
+
+// A node that does not catch up with a client may have lost the end of its log: the
+// same levels are no proof of the same history.
+func TestClientAheadIsSentTheOlderSnapshotInTheEnd(t *testing.T) {
+	r := newRig(t, nil, btc)
+	r.book(btc).publish(seeded(1), 5)
+	seq, hash := r.book(btc).where()
+	c := r.dial(proto.CodecProto)
+	ack := c.subscribe(&pb.SubscribeItem{Symbol: btc, Resume: &pb.Resume{Epoch: 7, Seq: seq + 100, Hash: hash}})
+	if ack.Reason != pb.Reason_REASON_BEHIND || ack.Resumed {
+		t.Fatalf("%v", ack)
+	}
+	r.advance(r.hub.config.BehindWait + time.Second)
+	r.sync()
+	r.book(btc).publish(seeded(2), 5) // so that something comes in any case
+	if s := c.next().GetSnapshot(); s == nil || s.Seq > seq+50 {
+		t.Errorf("no snapshot came first")
+	}
+}
+
+func TestClientAheadInTradesIsToldToStepBack(t *testing.T) {
+	r := newRig(t, nil, btc)
+	r.book(btc).trade(2)
+	seq, _ := r.book(btc).where()
+	c := r.dial(proto.CodecProto)
+	c.subscribe(&pb.SubscribeItem{Symbol: btc, Channel: pb.Channel_CHANNEL_TRADES, Last: 5,
+		Resume: &pb.Resume{Epoch: 7, Seq: seq + 100, Ordinal: 40}})
+	r.advance(r.hub.config.BehindWait + time.Second)
+	if s := c.next().GetSnapshot(); s.GetReason() != pb.SnapshotReason_SNAPSHOT_REASON_RESET || s.GetSeq() != seq {
+		t.Errorf("%v, want a snapshot to step back by", s)
+	}
+	if history := c.next().GetTrades(); !history.GetHistory() || len(history.GetTrades()) != 2 {
+		t.Errorf("%v", history)
 	}
 }
