@@ -185,8 +185,11 @@ func (b *book) define(i *proto.Instrument, r *proto.Batch) *refusal {
 	case r.HasExponents && r.Exponents != i.Exponents:
 		return errExponents
 	}
-	instrument := *i
+	instrument, knew := *i, b.known()
 	b.instrument = &instrument
+	if knows := b.known(); knew != 0 && (knows == 0 || knows > knew) && b.whole && len(b.bids.levels)+len(b.asks.levels) > 0 {
+		b.lose(proto.ReasonNoSnapshot) // the levels that were cut off are not known
+	}
 	if i.Exponents != b.exponents {
 		b.rescale(i.Exponents)
 	}
