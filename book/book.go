@@ -33,6 +33,7 @@ type book struct {
 	phase      proto.Phase
 	indicative proto.Indicative
 	limit      uint32 // levels a side that the source keeps, by its last snapshot; 0: all
+	seen       uint32 // levels a side that the last snapshot showed of a deeper book; 0: all
 	end        proto.Event
 	ended      bool // by end; nothing is applied any more
 
@@ -283,7 +284,7 @@ func (b *book) empty() {
 	b.bids.clear()
 	b.asks.clear()
 	b.orders.clear()
-	b.kind = keptUndecided
+	b.kind, b.seen = keptUndecided, 0
 }
 
 // breaks says that views must be reset before they see more of the book; of
@@ -301,6 +302,6 @@ func (b *book) restart(reason proto.Reason) {
 	b.tradesBroken = proto.SnapshotReset
 	b.trades.restart()
 	b.seq, b.times = -1, proto.Times{}
-	b.exponents, b.instrument, b.limit = proto.DefaultExponents, nil, 0
+	b.exponents, b.instrument, b.limit, b.seen = proto.DefaultExponents, nil, 0, 0
 	b.statistics, b.phase, b.indicative = proto.Statistics{}, proto.PhaseUnknown, proto.Indicative{}
 }

@@ -202,7 +202,7 @@ func (s *script) event(w []string) proto.Event {
 	e := proto.Event{OrderID: uint64(arg.int("id")), Price: arg.int("price"), Qty: arg.int("qty"), NewOrderID: uint64(arg.int("new")),
 		TradeID: uint64(arg.int("trade")), KeepPriority: arg.has("keep"), Unprintable: arg.has("unprintable"), HasPrice: arg.has("price"),
 		HasQtyAfter: arg.has("after"), QtyAfter: arg.int("after"), ByOrder: arg.has("orders"), Continued: arg.has("continued"),
-		SourceSeq: uint64(arg.int("src")), MaxLevels: uint32(arg.int("max"))}
+		SourceSeq: uint64(arg.int("src")), MaxLevels: uint32(arg.int("max")), KnownLevels: uint32(arg.int("known"))}
 	e.Trade = proto.Trade{ID: e.OrderID, Price: e.Price, Qty: e.Qty}
 	kinds := map[string]proto.EventKind{"set": proto.EventSetLevels, "add": proto.EventAdd, "modify": proto.EventModify, "reduce": proto.EventReduce,
 		"execute": proto.EventExecute, "replace": proto.EventReplace, "delete": proto.EventDelete, "trade": proto.EventTrade,

@@ -15,7 +15,7 @@ type parts struct {
 	active               bool // a first part was seen
 	old                  bool // behind the book: its parts are passed over
 	byOrder              bool
-	limit                uint32
+	limit, known         uint32
 	source               uint64
 	bids, asks           []proto.Level
 	bidOrders, askOrders []proto.Order
@@ -25,7 +25,7 @@ type parts struct {
 // begin starts anew, keeping the memory.
 func (p *parts) begin(e *proto.Event) {
 	*p = parts{
-		active: true, byOrder: byOrder(e), limit: e.MaxLevels, source: e.SourceSeq,
+		active: true, byOrder: byOrder(e), limit: e.MaxLevels, known: e.KnownLevels, source: e.SourceSeq,
 		bids: p.bids[:0], asks: p.asks[:0], bidOrders: p.bidOrders[:0], askOrders: p.askOrders[:0],
 		wasBids: p.wasBids, wasAsks: p.wasAsks,
 	}
@@ -84,7 +84,7 @@ func (b *book) install() *refusal {
 	}
 	b.empty()
 	b.applied++
-	b.whole, b.fresh, b.limit = true, false, p.limit
+	b.whole, b.fresh, b.limit, b.seen = true, false, p.limit, p.known
 	if p.byOrder {
 		b.kind = keptByOrder
 		if err := b.fillOrders(&b.bids, p.bidOrders); err != nil {

@@ -138,14 +138,19 @@ func (v *View) Snapshot(s *proto.Snapshot) {
 		s.Trades = b.trades.last(s.Trades)
 		return
 	}
-	known := int(b.known())
-	s.Partial = known != 0 && (v.depth == 0 || v.depth > known)
+	s.Partial = v.beyond(b.known()) || v.beyond(b.seen)
 	if !b.shown() {
 		return
 	}
 	s.Hash = v.hash
 	s.Bids = v.show(&b.bids, s.Bids)
 	s.Asks = v.show(&b.asks, s.Asks)
+}
+
+// beyond reports whether the view is deeper than known levels a side; 0: all are
+// known.
+func (v *View) beyond(known uint32) bool {
+	return known != 0 && (v.depth == 0 || v.depth > int(known))
 }
 
 // show appends the window of one side, best first.

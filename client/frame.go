@@ -85,7 +85,7 @@ func (c *Client) answered(id, item uint32) *Subscription {
 // takeError finds whom an error concerns: items of a subscribe, or a topic whose
 // snapshot was asked for. Others concern requests that need no answer.
 func (c *Client) takeError(e *pb.Error, now time.Time) (Event, error) {
-	if subs := c.requests[e.Id]; wholeRequest(e.Code) && len(subs) > 0 {
+	if subs := c.requests[e.Id]; e.Item == nil && len(subs) > 0 {
 		delete(c.requests, e.Id)
 		for _, s := range subs {
 			if s == nil {
@@ -97,7 +97,7 @@ func (c *Client) takeError(e *pb.Error, now time.Time) (Event, error) {
 		}
 		return nil, nil
 	}
-	if s := c.answered(e.Id, e.Item); s != nil {
+	if s := c.answered(e.Id, e.GetItem()); s != nil {
 		return c.refuse(s, e, now), nil
 	}
 	for _, s := range c.subs {
@@ -106,17 +106,6 @@ func (c *Client) takeError(e *pb.Error, now time.Time) (Event, error) {
 		}
 	}
 	return nil, nil
-}
-
-// wholeRequest reports whether an error of this code refuses a request before its
-// items are looked at.
-func wholeRequest(code pb.ErrorCode) bool {
-	switch code {
-	case pb.ErrorCode_ERROR_CODE_BAD_REQUEST, pb.ErrorCode_ERROR_CODE_UNKNOWN_REQUEST,
-		pb.ErrorCode_ERROR_CODE_TOO_MANY_ITEMS, pb.ErrorCode_ERROR_CODE_RATE_LIMITED:
-		return true
-	}
-	return false
 }
 
 // refuse ends s or schedules what was refused anew, as the server's retry rule

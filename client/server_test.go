@@ -218,7 +218,7 @@ func (p *peer) delta(topic uint32, prev, seq, qty int64, off uint32) {
 
 func (p *peer) refuse(id, item uint32, code pb.ErrorCode, retry pb.Retry, afterMS uint32) {
 	p.frame(&pb.Frame{Body: &pb.Frame_Error{Error: &pb.Error{
-		Id: id, Item: item, Code: code, Message: "as the test says", Retry: retry, RetryAfterMs: afterMS,
+		Id: id, Item: &item, Code: code, Message: "as the test says", Retry: retry, RetryAfterMs: afterMS,
 	}}})
 }
 

@@ -38,8 +38,9 @@ type Config struct {
 	// ring, and what hello promises. Default 5 s.
 	ResumeWindow time.Duration
 
-	// MaxTopics bounds the topics that are open, lingering ones included; beyond
-	// it a subscription to a new one is refused (overloaded). Default 10 000.
+	// MaxTopics bounds the topics that are open. Beyond it one that only lingers
+	// gives way, the longest idle first; where all have readers, a subscription to
+	// a new one is refused (overloaded). Default 10 000.
 	MaxTopics int
 
 	// TopicLinger is how long a topic without a reader stays open, so that those

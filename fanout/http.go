@@ -59,11 +59,13 @@ func listingOf(s *proto.SymbolInfo) listing {
 	l := listing{
 		Symbol:        s.Symbol,
 		State:         proto.StateWord(s.State),
-		Phase:         proto.PhaseWord(s.Phase),
 		Seq:           strconv.FormatInt(s.Seq, 10),
 		Epoch:         epochText(s.Epoch),
 		PriceExponent: s.Exponents.Price,
 		QtyExponent:   s.Exponents.Qty,
+	}
+	if s.Phase != proto.PhaseUnknown {
+		l.Phase = proto.PhaseWord(s.Phase)
 	}
 	if s.Reason != proto.ReasonNone {
 		l.Reason = proto.ReasonWord(s.Reason)

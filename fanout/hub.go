@@ -24,7 +24,7 @@ type Books interface {
 	Symbols() []proto.SymbolInfo
 }
 
-// errOverloaded refuses a topic beyond Config.MaxTopics.
+// errOverloaded refuses a topic beyond Config.MaxTopics, all of which have readers.
 var errOverloaded = errors.New("fanout: as many topics as configured")
 
 // Hub holds the topics and the shards. All methods are for any goroutine.
@@ -153,6 +153,9 @@ func (h *Hub) checkEmptied() {
 // which takes the partition's lock. Each success is followed by one release.
 func (h *Hub) acquire(key proto.TopicKey) (*Topic, error) {
 	t, err := h.reserve(key)
+	if err == errOverloaded && h.evict() {
+		t, err = h.reserve(key)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -227,6 +230,25 @@ func (h *Hub) expire() {
 	for _, t := range h.takeIdle(func(t *Topic) bool { return !t.idleSince.After(deadline) }) {
 		t.close()
 	}
+}
+
+// evict closes the topic that has been without readers for longest, so that those
+// that only linger keep nobody out, and reports whether there was one.
+func (h *Hub) evict() bool {
+	var oldest *Topic
+	h.takeIdle(func(t *Topic) bool {
+		if oldest == nil || t.idleSince.Before(oldest.idleSince) {
+			oldest = t
+		}
+		return false
+	})
+	if oldest == nil {
+		return false
+	}
+	for _, t := range h.takeIdle(func(t *Topic) bool { return t == oldest }) {
+		t.close() // another may have taken it, or begun to read it, in between
+	}
+	return true
 }
 
 // takeIdle removes from the hub the topics without readers for which due is true.

@@ -51,7 +51,7 @@ func TestEachItemIsAnsweredForItself(t *testing.T) {
 			}
 		case f.GetError() != nil:
 			e := f.GetError()
-			if e.Code != want[i] || e.Id != 9 || e.Item != uint32(i) || e.Retry == 0 || e.Message == "" {
+			if e.Code != want[i] || e.Id != 9 || e.Item == nil || *e.Item != uint32(i) || e.Retry == 0 || e.Message == "" {
 				t.Errorf("item %d: refused with %v", i, e)
 			}
 		default:
@@ -280,7 +280,7 @@ func TestUnsubscribeEndsTheTopicWithItsAck(t *testing.T) {
 	if a := c.next().GetAck(); a == nil || !a.Ended || a.Topic != ack.Topic {
 		t.Fatalf("answered by %v", a)
 	}
-	if e := c.refused(pb.ErrorCode_ERROR_CODE_UNKNOWN_TOPIC); e.Topic != 99 || e.Item != 1 {
+	if e := c.refused(pb.ErrorCode_ERROR_CODE_UNKNOWN_TOPIC); e.Topic != 99 || e.GetItem() != 1 {
 		t.Errorf("%v", e)
 	}
 	b.publish(seeded(2), 5)
@@ -375,5 +375,14 @@ func TestShutdownSaysGoodbyeAndLeavesNothing(t *testing.T) {
 	}
 	if len(r.book(btc).views) != 0 {
 		t.Error("a view is still open")
+	}
+}
+
+func TestModifyOfTheConnectionAloneIsAnswered(t *testing.T) {
+	c := newRig(t, nil, btc).dial(proto.CodecProto)
+	c.ask(&pb.Request{Id: 12, Body: &pb.Request_Modify{Modify: &pb.Modify{MaxHz: 5}}})
+	ack := c.next().GetAck()
+	if ack == nil || ack.Id != 12 || ack.Topic != 0 || ack.MaxHz != 0 {
+		t.Errorf("answered by %v", ack)
 	}
 }

@@ -49,13 +49,16 @@ func (s *shard) dispatch(c *conn, req *pb.Request) {
 	switch body := req.Body.(type) {
 	case *pb.Request_Subscribe:
 		for i, item := range body.Subscribe.Items {
-			s.subscribe(c, answer{id: req.Id, item: uint32(i)}, item)
+			s.subscribe(c, answer{id: req.Id, item: uint32(i), ofItem: true}, item)
 		}
 	case *pb.Request_Unsubscribe:
 		s.eachTopic(c, req.Id, body.Unsubscribe.Topics, s.unsubscribe)
 	case *pb.Request_Modify:
+		if len(body.Modify.Items) == 0 { // it is about the connection: no cap is granted
+			s.say(c, &pb.Frame{Body: &pb.Frame_Ack{Ack: &pb.Ack{Id: req.Id}}}, proto.Exponents{})
+		}
 		for i, item := range body.Modify.Items {
-			s.modify(c, answer{id: req.Id, item: uint32(i), topic: item.Topic}, item)
+			s.modify(c, answer{id: req.Id, item: uint32(i), ofItem: true, topic: item.Topic}, item)
 		}
 	case *pb.Request_Resync:
 		s.eachTopic(c, req.Id, body.Resync.Topics, s.resync)
@@ -81,12 +84,13 @@ func itemsOf(req *pb.Request) int {
 type answer struct {
 	id, item uint32 // of the request
 	topic    uint32 // number, where one is named
+	ofItem   bool   // else of the request as a whole
 }
 
 // eachTopic calls do for the subscription of each topic number.
 func (s *shard) eachTopic(c *conn, id uint32, topics []uint32, do func(*conn, answer, *subscription)) {
 	for i, number := range topics {
-		a := answer{id: id, item: uint32(i), topic: number}
+		a := answer{id: id, item: uint32(i), ofItem: true, topic: number}
 		if sub := c.subscription(number); sub != nil {
 			do(c, a, sub)
 		} else {
@@ -134,9 +138,11 @@ func (s *shard) refuse(c *conn, a answer, code pb.ErrorCode, text string) {
 		text = strings.ToValidUTF8(text[:maxTextBytes], "") + "…"
 	}
 	s.stats.errors[code].Add(1)
-	s.say(c, &pb.Frame{Body: &pb.Frame_Error{Error: &pb.Error{
-		Id: a.id, Item: a.item, Topic: a.topic, Code: code, Message: text, Retry: row.Retry, RetryAfterMs: row.RetryAfterMS,
-	}}}, proto.Exponents{})
+	e := &pb.Error{Id: a.id, Topic: a.topic, Code: code, Message: text, Retry: row.Retry, RetryAfterMs: row.RetryAfterMS}
+	if a.ofItem {
+		e.Item = &a.item
+	}
+	s.say(c, &pb.Frame{Body: &pb.Frame_Error{Error: e}}, proto.Exponents{})
 }
 
 // say puts a frame of c's own before its data.

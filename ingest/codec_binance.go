@@ -244,6 +244,9 @@ func (c *binanceCodec) snapshot(s *binanceState) (*proto.Batch, error) {
 	e := addEvent(&c.batch, proto.EventSnapshot)
 	e.Bids = append(e.Bids, m.bids...)
 	e.Asks = append(e.Asks, m.asks...)
+	// The venue sends its best levels, as many as were asked for, and of those
+	// behind only what changes.
+	e.KnownLevels = uint32(max(len(m.bids), len(m.asks)))
 	s.bridged = s.chained && s.bridged && s.last == m.last
 	s.chained, s.last = true, m.last
 	for i, w := range s.waiting {

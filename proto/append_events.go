@@ -96,7 +96,8 @@ func appendBookEvent(dst []byte, e *Event) []byte {
 	}
 	bidOrders, askOrders := sizeOrders(e.BidOrders), sizeOrders(e.AskOrders)
 	size += bidOrders.outerSize(3) + askOrders.outerSize(4) + sizeBool(5, e.ByOrder) +
-		sizeUint(6, e.SourceSeq) + sizeUint(7, uint64(e.MaxLevels)) + sizeBool(8, e.Continued)
+		sizeUint(6, e.SourceSeq) + sizeUint(7, uint64(e.MaxLevels)) + sizeBool(8, e.Continued) +
+		sizeUint(9, uint64(e.KnownLevels))
 	dst = appendEventHead(dst, e.Kind, size)
 	dst = appendLevels(dst, 1, e.Bids, bids)
 	dst = appendLevels(dst, 2, e.Asks, asks)
@@ -105,7 +106,8 @@ func appendBookEvent(dst []byte, e *Event) []byte {
 	dst = appendBool(dst, 5, e.ByOrder)
 	dst = appendUint(dst, 6, e.SourceSeq)
 	dst = appendUint(dst, 7, uint64(e.MaxLevels))
-	return appendBool(dst, 8, e.Continued)
+	dst = appendBool(dst, 8, e.Continued)
+	return appendUint(dst, 9, uint64(e.KnownLevels))
 }
 
 func anyCount(levels []Level) bool {

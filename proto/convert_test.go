@@ -151,7 +151,7 @@ func pbEvent(e *Event) *pb.Event {
 		out.Kind = &pb.Event_Snapshot{Snapshot: &pb.BookSnapshot{
 			Bids: pbLevels(e.Bids, anyCount(e.Bids)), Asks: pbLevels(e.Asks, anyCount(e.Asks)),
 			BidOrders: pbOrders(e.BidOrders), AskOrders: pbOrders(e.AskOrders), ByOrder: e.ByOrder,
-			SourceSeq: e.SourceSeq, MaxLevels: e.MaxLevels, Continued: e.Continued,
+			SourceSeq: e.SourceSeq, MaxLevels: e.MaxLevels, Continued: e.Continued, KnownLevels: e.KnownLevels,
 		}}
 	case EventClear:
 		kind := pb.ClearKind_CLEAR_KIND_RESET

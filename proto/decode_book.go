@@ -41,6 +41,8 @@ func (d *eventsDecoder) bookField(e *Event, f *wireField) (err error) {
 		e.MaxLevels = uint32(f.value)
 	case 8<<3 | varintKey:
 		e.Continued = f.value != 0
+	case 9<<3 | varintKey:
+		e.KnownLevels = uint32(f.value)
 	}
 	return err
 }

@@ -100,7 +100,7 @@ func refEvent(ok *bool, in *pb.Event) Event {
 	case *pb.Event_Snapshot:
 		s := k.Snapshot
 		e := Event{Kind: EventSnapshot, Bids: refLevels(ok, s.Bids), Asks: refLevels(ok, s.Asks), BidOrders: refOrders(ok, s.BidOrders),
-			AskOrders: refOrders(ok, s.AskOrders), ByOrder: s.ByOrder, SourceSeq: s.SourceSeq, MaxLevels: s.MaxLevels, Continued: s.Continued}
+			AskOrders: refOrders(ok, s.AskOrders), ByOrder: s.ByOrder, SourceSeq: s.SourceSeq, MaxLevels: s.MaxLevels, Continued: s.Continued, KnownLevels: s.KnownLevels}
 		e.ByOrder = e.ByOrder || len(e.BidOrders)+len(e.AskOrders) > 0
 		require(!e.ByOrder || len(e.Bids)+len(e.Asks) == 0)
 		return e

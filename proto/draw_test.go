@@ -146,6 +146,7 @@ func drawEvent(t *rapid.T) Event {
 		e.Trade = Trade{ID: id.Draw(t, "trade_id"), Price: anyPrice.Draw(t, "price"), Qty: someQty.Draw(t, "qty")}
 	case EventSnapshot:
 		e.SourceSeq, e.MaxLevels = anyUint64.Draw(t, "source_seq"), rapid.Uint32().Draw(t, "max_levels")
+		e.KnownLevels = rapid.Uint32().Draw(t, "known_levels")
 		e.Continued, e.ByOrder = rapid.Bool().Draw(t, "continued"), rapid.Bool().Draw(t, "by_order")
 		if e.ByOrder {
 			e.BidOrders, e.AskOrders = drawOrders(t), drawOrders(t)

@@ -122,7 +122,7 @@ func TestJSONHasTheShapeThatClientsRelyOn(t *testing.T) {
 		"keepalive": {AppendJSONKeepalive(nil, form, &Keepalive{Seq: 5, Hash: 1, FeedAgeMS: 20, Published: 30}), `{"type":"keepalive","topic":7,"seq":"5","hash":"00000001","symbol_age_ms":"0","feed_age_ms":"20","published":"30"}`},
 		"ack": {frame(&pb.Frame{Body: &pb.Frame_Ack{Ack: &pb.Ack{Id: 1, Topic: 7, Symbol: "SIM:BTC-USD", Channel: pb.Channel_CHANNEL_BOOK, Depth: 10, PriceExponent: -2, QtyExponent: -8, Epoch: 0x7f3a, State: pb.State_STATE_LIVE, Phase: pb.Phase_PHASE_CONTINUOUS}}}),
 			`{"type":"ack","id":1,"item":0,"topic":7,"symbol":"SIM:BTC-USD","channel":"book","depth":10,"interval_ms":0,"price_exponent":-2,"qty_exponent":-8,"epoch":"0000000000007f3a","state":"live","phase":"continuous"}`},
-		"error": {frame(&pb.Frame{Body: &pb.Frame_Error{Error: &pb.Error{Id: 1, Item: 1, Code: pb.ErrorCode_ERROR_CODE_UNKNOWN_SYMBOL, Message: "no \"X\"", Retry: pb.Retry_RETRY_NEVER}}}),
+		"error": {frame(&pb.Frame{Body: &pb.Frame_Error{Error: &pb.Error{Id: 1, Item: googleproto.Uint32(1), Code: pb.ErrorCode_ERROR_CODE_UNKNOWN_SYMBOL, Message: "no \"X\"", Retry: pb.Retry_RETRY_NEVER}}}),
 			`{"type":"error","id":1,"item":1,"code":"unknown_symbol","message":"no \"X\"","retry":"never"}`},
 		"orders": {frame(&pb.Frame{Body: &pb.Frame_Orders{Orders: &pb.OrdersDelta{Topic: 7, Bids: &pb.RankedOrders{OrderId: []int64{4, 1}, Price: []int64{10, -1}, Qty: []int64{3, 0}, RankSeq: []int64{8, 1}, RankIndex: []uint32{0, 2}}}}}),
 			`{"type":"orders","topic":7,"prev_seq":"0","seq":"0","bids":[["4","0.10","0.00000003","8",0],["5","0.09","0","9",2]],"asks":[],"hash":"00000000"}`},

@@ -135,7 +135,7 @@ const (
 	EventTrade                   // Trade
 	EventTradeCancel             // Trade.ID
 	EventTradeCorrect            // Trade.ID, Trade.Price, Trade.Qty
-	EventSnapshot                // Bids, Asks or BidOrders, AskOrders (ByOrder); SourceSeq, MaxLevels, Continued
+	EventSnapshot                // Bids, Asks or BidOrders, AskOrders (ByOrder); SourceSeq, MaxLevels, KnownLevels, Continued
 	EventClear                   // SessionStart
 	EventInstrument              // Instrument
 	EventInstrumentEnd           // EndReason, NewSymbol
@@ -177,6 +177,9 @@ type Event struct {
 	TradeID    uint64
 	SourceSeq  uint64
 	MaxLevels  uint32
+	// KnownLevels: the book is deeper than the snapshot, which shows so many
+	// levels a side; 0: it shows all.
+	KnownLevels uint32
 
 	Bids, Asks           []Level
 	BidOrders, AskOrders []Order

@@ -17,9 +17,13 @@ type partitionBooks struct {
 	wakes fanout.Wakes
 }
 
-// newBooks makes the books of one partition, within the default bounds.
+// maxSymbols bounds the symbols of a partition. Its books have room for as many
+// that have ended or turned out to live elsewhere.
+const maxSymbols = 1 << 16
+
+// newBooks makes the books of one partition, otherwise within the default bounds.
 func newBooks(ingest.PartitionID) ingest.Books {
-	e, err := book.New(book.Config{})
+	e, err := book.New(book.Config{MaxSymbols: 2 * maxSymbols})
 	if err != nil {
 		panic(err) // the defaults are valid
 	}
@@ -73,15 +77,17 @@ func (b books) ReadView(key proto.TopicKey, s *proto.Snapshot) error {
 func (b books) Symbols() []proto.SymbolInfo {
 	var all []proto.SymbolInfo
 	for _, p := range b.ingest.Partitions() {
-		p.Do(func() { all = append(all, p.Books().(*partitionBooks).Symbols()...) })
+		var here []proto.SymbolInfo
+		p.Do(func() { here = p.Books().(*partitionBooks).Symbols() })
+		for _, s := range here {
+			// A symbol may have been seen in a partition that it turned out not to live in.
+			if owner, found := b.ingest.Directory().Find(s.Symbol); found && owner == p {
+				all = append(all, s)
+			}
+		}
 	}
-	// A symbol may have been seen in a partition that it turned out not to live in.
-	all = slices.DeleteFunc(all, func(s proto.SymbolInfo) bool {
-		_, found := b.ingest.Directory().Find(s.Symbol)
-		return !found
-	})
 	slices.SortFunc(all, func(a, b proto.SymbolInfo) int { return strings.Compare(a.Symbol, b.Symbol) })
-	return slices.CompactFunc(all, func(a, b proto.SymbolInfo) bool { return a.Symbol == b.Symbol })
+	return all
 }
 
 // view is a book's view as its topic holds it.

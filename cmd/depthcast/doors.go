@@ -115,6 +115,7 @@ func openDoors(s *server, f *serverFlags, fatal <-chan error) (_ *doors, err err
 	}
 	d.stream = &fanout.StreamHandler{Hub: s.hub, Origins: f.AllowOrigin, Log: slog.Default()}
 	d.clients = httpServer(clientHandler(s.hub, d.stream))
+	d.clients.WriteTimeout = answerWithin
 	d.clients.ConnState = d.gate.state
 	if f.AdminListen == "" {
 		return d, nil
@@ -123,6 +124,7 @@ func openDoors(s *server, f *serverFlags, fatal <-chan error) (_ *doors, err err
 		return nil, err
 	}
 	d.admin = httpServer(adminHandler(s))
+	d.admin.WriteTimeout = profileWithin
 	return d, nil
 }
 
@@ -152,6 +154,14 @@ func (f *serverFlags) secured(l net.Listener) (net.Listener, error) {
 		NextProtos:   []string{"http/1.1"}, // an upgrade needs HTTP/1.1
 	}), nil
 }
+
+// answerWithin bounds the time from a request's header to the end of its answer, so
+// that who does not read gives its place at the gate back. It ends with an upgrade.
+// profileWithin is that of the admin listener, where profiles take their time.
+const (
+	answerWithin  = 20 * time.Second
+	profileWithin = 10 * time.Minute
+)
 
 // httpServer bounds what a stranger may make it wait for or hold.
 func httpServer(h http.Handler) *http.Server {

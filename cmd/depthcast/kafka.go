@@ -32,6 +32,9 @@ type kafkaFlags struct {
 
 // connect reaches the cluster, or says within seconds why not.
 func (f *kafkaFlags) connect(ctx context.Context) (*ingest.Cluster, error) {
+	if (f.SASL == "") != (f.SASLUser == "") {
+		return nil, fmt.Errorf("--sasl and --sasl-user go together")
+	}
 	c := ingest.KafkaConfig{
 		Brokers:        f.Brokers,
 		ClientID:       "depthcast",

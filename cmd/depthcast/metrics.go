@@ -39,7 +39,7 @@ func (m metrics) Collect(out chan<- prometheus.Metric) {
 	}
 	if l := c.server.letters; l != nil {
 		c.count("dead_letters_sent_total", "Refused records that the dead-letter Kafka topic has.", float64(l.Sent()))
-		c.count("dead_letters_dropped_total", "Refused records that it will not get: the queue was full or Kafka away.", float64(l.Dropped()))
+		c.count("dead_letters_dropped_total", "Refused records that the dead-letter Kafka topic will not get: the queue was full or Kafka away.", float64(l.Dropped()))
 	}
 	c.fanout(c.server.hub.Stats())
 	c.count("accept_waits_total", "How often accepting waited because too many connections were in their handshake or in plain HTTP.",
@@ -53,7 +53,7 @@ func (m scrape) partition(p *ingest.Partition) {
 	count := func(name, help string, v uint64) { m.count("ingest_"+name, help, float64(v), label...) }
 	gauge := func(name, help string, v float64) { m.gauge("ingest_"+name, help, v, label...) }
 	count("records_total", "Records fetched.", s.Records.Load())
-	count("bytes_total", "Bytes of their values.", s.Bytes.Load())
+	count("bytes_total", "Bytes of the values of records fetched.", s.Bytes.Load())
 	count("events_total", "Events in batches that were applied or held back.", s.Events.Load())
 	count("applied_total", "Batches applied.", s.Applied.Load())
 	count("held_total", "Batches held back because their event continues.", s.Held.Load())
@@ -68,7 +68,7 @@ func (m scrape) partition(p *ingest.Partition) {
 	}
 	gauge("next_offset", "Offset of the record that comes next.", float64(s.NextOffset.Load()))
 	gauge("high_watermark", "One past the last record that can be read.", float64(s.HighWatermark.Load()))
-	gauge("lag_records", "Records between the two.", float64(s.Lag()))
+	gauge("lag_records", "Records between the next offset and the high watermark.", float64(s.Lag()))
 	gauge("catching_up", "1 until the end of the log was reached.", bit(s.CatchingUp.Load()))
 	gauge("unreachable", "1 while Kafka does not answer.", bit(s.Unreachable.Load()))
 	gauge("behind", "1 while the lag is above the limit.", bit(s.Behind.Load()))
@@ -110,9 +110,9 @@ func (m scrape) fanout(s fanout.Stats) {
 		{"frames_total", "Data frames handed to the kernel.", s.Frames},
 		{"bytes_total", "Bytes handed to the kernel; of TLS, plaintext.", s.Bytes},
 		{"sends_total", "System calls that send.", s.Sends},
-		{"send_again_total", "Of these, those that met a full socket.", s.Again},
+		{"send_again_total", "Sending system calls that met a full socket.", s.Again},
 		{"encoded_total", "Frames made.", s.Encoded},
-		{"merged_total", "Net deltas among them.", s.Merged},
+		{"merged_total", "Net deltas made.", s.Merged},
 		{"snapshots_total", "Snapshots sent.", s.Snapshots},
 		{"laps_total", "Cursors that the ring went past.", s.Laps},
 		{"requests_total", "Messages from clients.", s.Requests},

@@ -40,8 +40,8 @@ var sessions = []session{
 type stepped struct {
 	feed.Producer
 	stop    func(*ingest.Record) bool // asked once for each record
-	stopped chan string   // key of the record that it stopped after
-	goOn    chan struct{} // one for each
+	stopped chan string               // key of the record that it stopped after
+	goOn    chan struct{}             // one for each
 }
 
 func (p *stepped) Produce(ctx context.Context, records []ingest.Record) error {

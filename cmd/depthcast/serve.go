@@ -111,6 +111,7 @@ func (f *readFlags) config() (ingest.Config, error) {
 		SilentAfter:      f.MaxSilence,
 		UnreachableAfter: f.MaxOutage,
 		Log:              slog.Default(),
+		MaxSymbols:       maxSymbols,
 	}
 	topics := map[string]*ingest.TopicConfig{}
 	c.KafkaTopics = make([]ingest.TopicConfig, len(f.KafkaTopic))
@@ -199,8 +200,8 @@ func (s *server) run(ctx context.Context) error {
 	return errors.Join(err, s.stop())
 }
 
-// stopWithin bounds the whole of stopping.
-const stopWithin = 2 * time.Second
+// stopWithin bounds saying goodbye to clients and handing dead letters over.
+const stopWithin = time.Second
 
 func (s *server) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)

@@ -20,17 +20,15 @@ import (
 
 // watchCmd shows books as a subscriber sees them.
 type watchCmd struct {
-	Symbols  []string      `arg:"" name:"symbol" help:"Symbols to watch, such as SIM:BTC-USD."`
-	URL      string        `help:"Stream of the server; wss:// for TLS." default:"ws://localhost:8080/v1/stream"`
-	Codec    string        `help:"Codec of the frames: proto or json." enum:"proto,json" default:"proto"`
-	Depth    uint32        `help:"Levels a side; 0: all." default:"10"`
-	Group    string        `help:"Sum levels over this price increment, such as 0.5." placeholder:"STEP"`
-	Counts   bool          `help:"Show the number of orders of each level."`
-	Interval time.Duration `help:"Least time between updates of a symbol; 0: every change." default:"100ms"`
-	Trades   bool          `help:"Show trades too."`
-	Once     bool          `help:"Print the first whole book of each symbol and exit."`
-	JSON     bool          `name:"json" help:"Print one JSON line per update."`
-	CA       string        `name:"ca" help:"PEM file of certificates to trust for wss://, in place of the system's." placeholder:"FILE" type:"existingfile"`
+	Symbols []string `arg:"" name:"symbol" help:"Symbols to watch, such as SIM:BTC-USD."`
+	URL     string   `help:"Stream of the server; wss:// for TLS." default:"ws://localhost:8080/v1/stream"`
+	Codec   string   `help:"Codec of the frames: proto or json." enum:"proto,json" default:"proto"`
+	Depth   uint32   `help:"Levels a side; 0: all." default:"10"`
+	Counts  bool     `help:"Show the number of orders of each level."`
+	Trades  bool     `help:"Show trades too."`
+	Once    bool     `help:"Print the first whole book of each symbol and exit."`
+	JSON    bool     `name:"json" help:"Print one JSON line per update."`
+	CA      string   `name:"ca" help:"PEM file of certificates to trust for wss://, in place of the system's." placeholder:"FILE" type:"existingfile"`
 }
 
 // Run subscribes and prints until ctx ends, nothing is left to watch, or the
@@ -99,7 +97,7 @@ func (c *watchCmd) subscribe(cl *client.Client, w *watcher) error {
 		s := &watched{symbol: symbol}
 		var err error
 		s.book, err = cl.Subscribe(client.Item{
-			Symbol: symbol, Depth: c.Depth, Group: c.Group, Counts: c.Counts, Interval: c.Interval,
+			Symbol: symbol, Depth: c.Depth, Counts: c.Counts,
 		})
 		if err == nil && c.Trades && !c.Once {
 			s.tape, err = cl.Subscribe(client.Item{Symbol: symbol, Channel: proto.ChannelTrades, Last: shownTrades})

@@ -173,8 +173,7 @@ func (s *screen) connection(err error, retryIn time.Duration, all []*watched) er
 	return s.draw(all)
 }
 
-// update leaves trades to the next change of the book: they come one by one, it at
-// the interval asked for.
+// update leaves trades to the next change of the book.
 func (s *screen) update(_ *watched, event client.Event, all []*watched) error {
 	if _, ok := event.(*client.Traded); ok {
 		return nil

@@ -6,7 +6,6 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
@@ -166,7 +165,7 @@ func TestWatchOncePrintsEachWholeBookAndNamesWhatItCouldNot(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := watchCmd{Symbols: []string{"SIM:X", "SIM:A", "SIM:A"}, URL: serveOnce(t), Codec: "json", Depth: 10,
-				Interval: 100 * time.Millisecond, Once: true, JSON: tt.json}
+				Once: true, JSON: tt.json}
 			var out bytes.Buffer
 			err := w.Run(t.Context(), &out)
 			if err == nil || !strings.Contains(err.Error(), "SIM:X: unknown_symbol") {

@@ -1755,7 +1755,11 @@ type BookSnapshot struct {
 	// The source keeps only so many levels a side; 0: all. The book trims to it.
 	MaxLevels uint32 `protobuf:"varint,7,opt,name=max_levels,json=maxLevels,proto3" json:"max_levels,omitempty"`
 	// Continues the snapshot of the record before (not its first part).
-	Continued     bool `protobuf:"varint,8,opt,name=continued,proto3" json:"continued,omitempty"`
+	Continued bool `protobuf:"varint,8,opt,name=continued,proto3" json:"continued,omitempty"`
+	// The source has more levels a side than this snapshot shows, and tells of
+	// them only when they change: views deeper than so many are partial. 0: the
+	// snapshot is the whole book. Unlike max_levels it trims nothing.
+	KnownLevels   uint32 `protobuf:"varint,9,opt,name=known_levels,json=knownLevels,proto3" json:"known_levels,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1844,6 +1848,13 @@ func (x *BookSnapshot) GetContinued() bool {
 		return x.Continued
 	}
 	return false
+}
+
+func (x *BookSnapshot) GetKnownLevels() uint32 {
+	if x != nil {
+		return x.KnownLevels
+	}
+	return 0
 }
 
 // Clear empties the book.
@@ -2399,7 +2410,7 @@ const file_marketdata_proto_rawDesc = "" +
 	"\x06Orders\x12\x19\n" +
 	"\border_id\x18\x01 \x03(\x12R\aorderId\x12\x14\n" +
 	"\x05price\x18\x02 \x03(\x12R\x05price\x12\x10\n" +
-	"\x03qty\x18\x03 \x03(\x03R\x03qty\"\xc3\x02\n" +
+	"\x03qty\x18\x03 \x03(\x03R\x03qty\"\xe6\x02\n" +
 	"\fBookSnapshot\x12(\n" +
 	"\x04bids\x18\x01 \x01(\v2\x14.depthcast.v1.LevelsR\x04bids\x12(\n" +
 	"\x04asks\x18\x02 \x01(\v2\x14.depthcast.v1.LevelsR\x04asks\x123\n" +
@@ -2412,7 +2423,8 @@ const file_marketdata_proto_rawDesc = "" +
 	"source_seq\x18\x06 \x01(\x04R\tsourceSeq\x12\x1d\n" +
 	"\n" +
 	"max_levels\x18\a \x01(\rR\tmaxLevels\x12\x1c\n" +
-	"\tcontinued\x18\b \x01(\bR\tcontinued\"4\n" +
+	"\tcontinued\x18\b \x01(\bR\tcontinued\x12!\n" +
+	"\fknown_levels\x18\t \x01(\rR\vknownLevels\"4\n" +
 	"\x05Clear\x12+\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x17.depthcast.v1.ClearKindR\x04kind\"\xac\x02\n" +
 	"\n" +

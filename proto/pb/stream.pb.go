@@ -809,13 +809,14 @@ func (x *Subscribe) GetMaxBytesPerS() uint64 {
 // SubscribeItem asks for one topic.
 type SubscribeItem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Symbol, or a pattern ending in *.
+	// Symbol, 1 to 64 bytes, or a pattern ending in *.
 	Symbol string `protobuf:"bytes,1,opt,name=symbol,proto3" json:"symbol,omitempty"`
 	// Channel; not given: book.
 	Channel Channel `protobuf:"varint,2,opt,name=channel,proto3,enum=depthcast.v1.Channel" json:"channel,omitempty"`
 	// Levels a side; 0: full. Granted: the next greater of hello.depths.
 	Depth uint32 `protobuf:"varint,3,opt,name=depth,proto3" json:"depth,omitempty"`
-	// Sum levels over this price increment, a decimal such as "0.5"; empty: none.
+	// Sum levels over this price increment, a decimal above 0 such as "0.5", at
+	// most 64 bytes; empty: none.
 	Group string `protobuf:"bytes,4,opt,name=group,proto3" json:"group,omitempty"`
 	// Send the number of orders of each level.
 	Counts bool `protobuf:"varint,5,opt,name=counts,proto3" json:"counts,omitempty"`
@@ -824,7 +825,8 @@ type SubscribeItem struct {
 	IntervalMs uint32 `protobuf:"varint,6,opt,name=interval_ms,json=intervalMs,proto3" json:"interval_ms,omitempty"`
 	// What happens when the reader is slow.
 	Policy Policy `protobuf:"varint,7,opt,name=policy,proto3,enum=depthcast.v1.Policy" json:"policy,omitempty"`
-	// Trades channel: how many past trades to begin with.
+	// Trades channel: how many past trades to begin with; granted: at most as many
+	// as the server keeps.
 	Last uint32 `protobuf:"varint,8,opt,name=last,proto3" json:"last,omitempty"`
 	// Where the client stands, if it had this view before.
 	Resume *Resume `protobuf:"bytes,9,opt,name=resume,proto3" json:"resume,omitempty"`
@@ -1325,7 +1327,7 @@ func (x *Mismatch) GetHash() uint32 {
 // Auth presents a token, first or renewed.
 type Auth struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The token.
+	// The token, at most 8192 bytes.
 	Token         string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1953,7 +1955,11 @@ type Ack struct {
 	// The book is served late by this many ms.
 	DelayMs uint32 `protobuf:"varint,22,opt,name=delay_ms,json=delayMs,proto3" json:"delay_ms,omitempty"`
 	// Answer to auth: when the token ends, ns since 1970; 0: never.
-	AuthUntil     int64 `protobuf:"fixed64,23,opt,name=auth_until,json=authUntil,proto3" json:"auth_until,omitempty"`
+	AuthUntil int64 `protobuf:"fixed64,23,opt,name=auth_until,json=authUntil,proto3" json:"auth_until,omitempty"`
+	// Trades channel: granted number of past trades to begin with.
+	Last uint32 `protobuf:"varint,24,opt,name=last,proto3" json:"last,omitempty"`
+	// Candles channel: granted period, ms.
+	PeriodMs      uint32 `protobuf:"varint,25,opt,name=period_ms,json=periodMs,proto3" json:"period_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2149,13 +2155,27 @@ func (x *Ack) GetAuthUntil() int64 {
 	return 0
 }
 
+func (x *Ack) GetLast() uint32 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *Ack) GetPeriodMs() uint32 {
+	if x != nil {
+		return x.PeriodMs
+	}
+	return 0
+}
+
 // Error refuses a request or one item of it.
 type Error struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Of the request; 0 where it could not be read.
 	Id uint32 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Index of the item.
-	Item uint32 `protobuf:"varint,2,opt,name=item,proto3" json:"item,omitempty"`
+	// Index of the item; absent: the request as a whole.
+	Item *uint32 `protobuf:"varint,2,opt,name=item,proto3,oneof" json:"item,omitempty"`
 	// Code.
 	Code ErrorCode `protobuf:"varint,3,opt,name=code,proto3,enum=depthcast.v1.ErrorCode" json:"code,omitempty"`
 	// Text for people.
@@ -2208,8 +2228,8 @@ func (x *Error) GetId() uint32 {
 }
 
 func (x *Error) GetItem() uint32 {
-	if x != nil {
-		return x.Item
+	if x != nil && x.Item != nil {
+		return *x.Item
 	}
 	return 0
 }
@@ -3294,7 +3314,13 @@ type Instruments struct {
 	// The definitions.
 	Listings []*Listing `protobuf:"bytes,2,rep,name=listings,proto3" json:"listings,omitempty"`
 	// Times.
-	Ts            *Times `protobuf:"bytes,3,opt,name=ts,proto3" json:"ts,omitempty"`
+	Ts *Times `protobuf:"bytes,3,opt,name=ts,proto3" json:"ts,omitempty"`
+	// Seq that it follows.
+	PrevSeq int64 `protobuf:"varint,4,opt,name=prev_seq,json=prevSeq,proto3" json:"prev_seq,omitempty"`
+	// Seq that it leads to.
+	Seq int64 `protobuf:"varint,5,opt,name=seq,proto3" json:"seq,omitempty"`
+	// Replaces all that was known: the first of its subscription.
+	Snapshot      bool `protobuf:"varint,6,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3348,6 +3374,27 @@ func (x *Instruments) GetTs() *Times {
 		return x.Ts
 	}
 	return nil
+}
+
+func (x *Instruments) GetPrevSeq() int64 {
+	if x != nil {
+		return x.PrevSeq
+	}
+	return 0
+}
+
+func (x *Instruments) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Instruments) GetSnapshot() bool {
+	if x != nil {
+		return x.Snapshot
+	}
+	return false
 }
 
 // Listing is one symbol's definition.
@@ -4088,7 +4135,7 @@ const file_stream_proto_rawDesc = "" +
 	"\x11max_subscriptions\x18\x01 \x01(\rR\x10maxSubscriptions\x12\x1b\n" +
 	"\tmax_items\x18\x02 \x01(\rR\bmaxItems\x12*\n" +
 	"\x11max_message_bytes\x18\x03 \x01(\rR\x0fmaxMessageBytes\x12+\n" +
-	"\x12max_requests_per_s\x18\x04 \x01(\rR\x0fmaxRequestsPerS\"\xc3\x05\n" +
+	"\x12max_requests_per_s\x18\x04 \x01(\rR\x0fmaxRequestsPerS\"\xf4\x05\n" +
 	"\x03Ack\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04item\x18\x02 \x01(\rR\x04item\x12\x14\n" +
@@ -4115,15 +4162,18 @@ const file_stream_proto_rawDesc = "" +
 	"\x0fmax_bytes_per_s\x18\x15 \x01(\x04R\fmaxBytesPerS\x12\x19\n" +
 	"\bdelay_ms\x18\x16 \x01(\rR\adelayMs\x12\x1d\n" +
 	"\n" +
-	"auth_until\x18\x17 \x01(\x10R\tauthUntil\"\xd9\x01\n" +
+	"auth_until\x18\x17 \x01(\x10R\tauthUntil\x12\x12\n" +
+	"\x04last\x18\x18 \x01(\rR\x04last\x12\x1b\n" +
+	"\tperiod_ms\x18\x19 \x01(\rR\bperiodMs\"\xe7\x01\n" +
 	"\x05Error\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
-	"\x04item\x18\x02 \x01(\rR\x04item\x12+\n" +
+	"\x02id\x18\x01 \x01(\rR\x02id\x12\x17\n" +
+	"\x04item\x18\x02 \x01(\rH\x00R\x04item\x88\x01\x01\x12+\n" +
 	"\x04code\x18\x03 \x01(\x0e2\x17.depthcast.v1.ErrorCodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x04 \x01(\tR\amessage\x12)\n" +
 	"\x05retry\x18\x05 \x01(\x0e2\x13.depthcast.v1.RetryR\x05retry\x12$\n" +
 	"\x0eretry_after_ms\x18\x06 \x01(\rR\fretryAfterMs\x12\x14\n" +
-	"\x05topic\x18\a \x01(\rR\x05topic\"r\n" +
+	"\x05topic\x18\a \x01(\rR\x05topicB\a\n" +
+	"\x05_item\"r\n" +
 	"\x05Times\x12\x1f\n" +
 	"\vvenue_first\x18\x01 \x01(\x10R\n" +
 	"venueFirst\x12\x14\n" +
@@ -4243,11 +4293,14 @@ const file_stream_proto_rawDesc = "" +
 	"\x04_askB\n" +
 	"\n" +
 	"\b_ask_qtyB\t\n" +
-	"\a_change\"{\n" +
+	"\a_change\"\xc4\x01\n" +
 	"\vInstruments\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\rR\x05topic\x121\n" +
 	"\blistings\x18\x02 \x03(\v2\x15.depthcast.v1.ListingR\blistings\x12#\n" +
-	"\x02ts\x18\x03 \x01(\v2\x13.depthcast.v1.TimesR\x02ts\"\xf3\x01\n" +
+	"\x02ts\x18\x03 \x01(\v2\x13.depthcast.v1.TimesR\x02ts\x12\x19\n" +
+	"\bprev_seq\x18\x04 \x01(\x03R\aprevSeq\x12\x10\n" +
+	"\x03seq\x18\x05 \x01(\x03R\x03seq\x12\x1a\n" +
+	"\bsnapshot\x18\x06 \x01(\bR\bsnapshot\"\xf3\x01\n" +
 	"\aListing\x12\x16\n" +
 	"\x06symbol\x18\x01 \x01(\tR\x06symbol\x128\n" +
 	"\n" +
@@ -4544,6 +4597,7 @@ func file_stream_proto_init() {
 		(*Frame_Pong)(nil),
 		(*Frame_Candles)(nil),
 	}
+	file_stream_proto_msgTypes[15].OneofWrappers = []any{}
 	file_stream_proto_msgTypes[23].OneofWrappers = []any{}
 	file_stream_proto_msgTypes[26].OneofWrappers = []any{}
 	type x struct{}
