@@ -72,6 +72,9 @@ type simFlags struct {
 }
 
 func (f *simFlags) open() (*feed.Sim, error) {
+	if f.Rate < 1 || f.Symbols < 1 {
+		return nil, fmt.Errorf("--rate and --symbols must be 1 or more")
+	}
 	return feed.NewSim(feed.MarketConfig{
 		Seed: f.Seed, Rate: f.Rate, Instruments: f.Symbols, SnapshotEvery: f.SnapshotEvery,
 	})
@@ -135,6 +138,9 @@ func (c *feedReplayCmd) Run(ctx context.Context, stdout io.Writer) error {
 	speed, err := c.speed()
 	if err != nil {
 		return err
+	}
+	if c.Clone < 1 {
+		return fmt.Errorf("--clone %d: every instrument is produced once at least", c.Clone)
 	}
 	replay, err := feed.NewReplay(ctx, feed.ReplayConfig{
 		Files: c.Files, Format: c.Format, Speed: speed, Clones: c.Clone, AsProto: c.As == "proto",
