@@ -89,16 +89,7 @@ func (l *lab) producer() *ingest.Producer {
 	return p
 }
 
-// write produces batches in depthcast's own format and waits for the broker.
-func (l *lab) write(p *ingest.Producer, batches ...*proto.Batch) {
-	l.t.Helper()
-	for _, b := range batches {
-		l.writeRaw(p, ingest.Record{
-			Key: []byte(b.Symbol), ContentType: ingest.ContentType("proto"), Value: proto.AppendEvents(nil, b),
-		})
-	}
-}
-
+// writeRaw produces records and waits for the broker.
 func (l *lab) writeRaw(p *ingest.Producer, records ...ingest.Record) {
 	l.t.Helper()
 	if err := p.Produce(l.ctx, records); err != nil {
