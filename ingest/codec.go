@@ -54,6 +54,7 @@ type format struct {
 // and one row.
 var formats = map[string]format{
 	"binance": {contentType: "application/vnd.binance+json", new: newBinanceCodec},
+	"json":    {contentType: "application/vnd.depthcast+json", complete: true, new: newJSONCodec},
 	"kraken":  {contentType: "application/vnd.kraken+json", new: newKrakenCodec},
 	"lobster": {contentType: "text/vnd.lobster", new: newLobsterCodec},
 	"proto":   {contentType: "application/vnd.depthcast+protobuf", complete: true, new: newProtoCodec},

@@ -6,22 +6,25 @@ import (
 	"github.com/depthcast/depthcast/proto"
 )
 
-// protoCodec reads depthcast.v1.Events.
+// protoCodec reads depthcast.v1.Events, in protobuf or JSON.
 type protoCodec struct {
+	decode      func(value []byte, b *proto.Batch) error
 	instruments Instruments
 	names       map[string]string // of symbols, so that a record does not make its own
 	batch       proto.Batch
 }
 
-func newProtoCodec(i Instruments) Codec {
-	return &protoCodec{instruments: i, names: map[string]string{}}
+func newProtoCodec(i Instruments) Codec { return newEventsCodec(i, proto.DecodeEvents) }
+
+func newEventsCodec(i Instruments, decode func([]byte, *proto.Batch) error) Codec {
+	return &protoCodec{decode: decode, instruments: i, names: map[string]string{}}
 }
 
 func (c *protoCodec) Decode(rec *Record) (*proto.Batch, error) {
 	b := &c.batch
 	name, known := c.names[string(rec.Key)]
 	b.Symbol = name // the decoder keeps it where it is the same
-	if err := proto.DecodeEvents(rec.Value, b); err != nil {
+	if err := c.decode(rec.Value, b); err != nil {
 		code := CodeMalformed
 		switch {
 		case errors.Is(err, proto.ErrBadValue):
