@@ -255,6 +255,9 @@ func (p *Partition) setCatchingUp(on bool) {
 	p.catchingUp = on
 	p.stats.CatchingUp.Store(on)
 	p.directory.catchingUp(on)
+	if !on {
+		p.judgeSilence(p.now()) // of a feed that is dead nothing is shown as live
+	}
 	p.books.CatchingUp(on)
 }
 

@@ -252,3 +252,17 @@ func TestAddedPartitionMakesEveryBookRecovering(t *testing.T) {
 	r.keysMoved()
 	r.want("apply X@0", "refuse @0 offset_gap")
 }
+
+func TestFeedThatDiedLongAgoIsNotLiveForAMoment(t *testing.T) {
+	r := newRig(t, func(_ *TopicConfig, c *Config) { c.UnreachableAfter = time.Hour })
+	r.give(Fetched{Next: 0, HighWatermark: 2}, nil)
+	dead, alive := rec(0, "X", "X|F|level"), rec(1, "Y", "Y|G|level")
+	dead.Time, alive.Time = r.clock.Add(-time.Hour).UnixNano(), r.clock.UnixNano()
+	r.give(Fetched{Records: []Record{dead, alive}, Next: 2, HighWatermark: 2}, nil)
+	var told []string
+	r.Do(func() { told = r.books.lines })
+	want := []string{"catching_up true", "begin complete=false", "apply X@0", "apply Y@1", "stale F source_silent true", "catching_up false"}
+	if !slices.Equal(told, want) {
+		t.Errorf("books were told %q, want %q", told, want)
+	}
+}

@@ -140,7 +140,7 @@ func (p *Partition) batch(rec *Record, b *proto.Batch, format string, now time.T
 		b.Feed = p.id.KafkaTopic // silence is judged for somebody
 	}
 	s, err := p.check(rec, b, format)
-	if err == nil && !p.feeds.note(b.Feed, now) {
+	if err == nil && !p.feeds.note(b.Feed, p.lived(rec, now)) {
 		err = refuse(CodeTooManyFeeds, b.Symbol, proto.ReasonBadRecord, "feed %.64q is one more than %d", b.Feed, p.cfg.MaxFeeds)
 	}
 	if err != nil {

@@ -25,7 +25,7 @@ func (h *hysteresis) judge(value, limit int64) (changed bool) {
 // feed is a feed of a partition. What lives shows itself by records or
 // heartbeats; a quiet symbol on a living feed is no cause for alarm.
 type feed struct {
-	seen   time.Time // arrival of its last record
+	seen   time.Time // arrival of its last record; in what is caught up on, the record's own time
 	silent hysteresis
 }
 
@@ -35,8 +35,9 @@ type feeds struct {
 	max int
 }
 
-// note notes a sign of life, and reports whether there was room for the feed.
-func (f *feeds) note(name string, now time.Time) bool {
+// note notes a sign of life at a time, and reports whether there was room for the
+// feed.
+func (f *feeds) note(name string, at time.Time) bool {
 	s := f.of[name]
 	if s == nil {
 		if len(f.of) >= f.max {
@@ -45,8 +46,19 @@ func (f *feeds) note(name string, now time.Time) bool {
 		s = &feed{}
 		f.of[name] = s
 	}
-	s.seen = now
+	if at.After(s.seen) {
+		s.seen = at
+	}
 	return true
+}
+
+// lived is when a record was a sign of life: at its arrival, but for one that the
+// partition only catches up on, which may be long past.
+func (p *Partition) lived(rec *Record, now time.Time) time.Time {
+	if at := time.Unix(0, rec.Time); p.catchingUp && rec.Time > 0 && at.Before(now) {
+		return at
+	}
+	return now
 }
 
 // Tick judges what no record announces, and lets the books renew the marks of
@@ -65,6 +77,12 @@ func (p *Partition) Tick(now time.Time) {
 		p.stats.Behind.Store(p.behind.on)
 	}
 	p.leastLag = p.stats.Lag()
+	p.judgeSilence(now)
+	p.books.Tick(now.UnixNano())
+}
+
+// judgeSilence is called under the lock.
+func (p *Partition) judgeSilence(now time.Time) {
 	silent := int64(0)
 	for name, f := range p.feeds.of {
 		if f.silent.judge(int64(now.Sub(f.seen)), int64(p.cfg.SilentAfter)) {
@@ -75,7 +93,6 @@ func (p *Partition) Tick(now time.Time) {
 		}
 	}
 	p.stats.SilentFeeds.Store(silent)
-	p.books.Tick(now.UnixNano())
 }
 
 func (p *Partition) stale(feed string, reason proto.Reason, on bool) {
