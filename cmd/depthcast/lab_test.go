@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -18,6 +19,9 @@ import (
 
 // patience bounds every wait of a test for what must happen.
 const patience = 60 * time.Second
+
+// forever lets records of long ago come from a feed that is not silent.
+const forever = time.Duration(math.MaxInt64)
 
 // lab is a Kafka cluster with Kafka topics of the test's own: the embedded
 // broker, or the one that DEPTHCAST_TEST_KAFKA names.
@@ -119,7 +123,7 @@ func (l *lab) serve(change func(*readFlags, *serverFlags)) *running {
 // first record, which start makes it do. It must be started.
 func (l *lab) open(change func(*readFlags, *serverFlags)) (_ *running, start func()) {
 	l.t.Helper()
-	read := readFlags{KafkaTopic: []string{l.events}, DeadLetterTopic: l.deadLetter, Start: "beginning", MaxSilence: time.Hour}
+	read := readFlags{KafkaTopic: []string{l.events}, DeadLetterTopic: l.deadLetter, Start: "beginning", MaxSilence: forever}
 	serve := serverFlags{Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", Keepalive: 50 * time.Millisecond}
 	if change != nil {
 		change(&read, &serve)
