@@ -1,16 +1,14 @@
 package ingest
 
 import (
-	"bytes"
-	"errors"
-	"strconv"
-
 	"github.com/depthcast/depthcast/proto"
 )
 
-// krakenCodec reads version 1 of Kraken's public WebSocket, as received: the
-// channels book-N and trade. Heartbeats, status messages and other channels are
-// signs of life. The book is kept to its channel's N levels a side.
+// krakenCodec reads Kraken's public WebSocket as received: of version 1, whose
+// messages are arrays, the channels book-N and trade; of version 2, whose
+// messages are objects, the channels book and trade. Heartbeats, status messages
+// and other channels are signs of life. The book is kept to its channel's N
+// levels a side, and its checksum is compared wherever the venue sends one.
 type krakenCodec struct {
 	instruments Instruments
 	symbols     venueSymbols[krakenState]
@@ -20,7 +18,13 @@ type krakenCodec struct {
 
 // krakenState is what the codec keeps of one symbol.
 type krakenState struct {
-	whole bool // a snapshot was given out, and no update was lost since
+	whole      bool // a snapshot was given out, and no update was lost since
+	exponents  proto.Exponents
+	mirror     krakenMirror
+	depth      int    // levels a side that the channel keeps
+	supposed   bool   // depth is what the snapshot let suppose
+	subscribed uint32 // depth as the answer to subscribing said, version 2; 0: none was seen
+	lastTrade  uint64 // id, version 2
 }
 
 func newKrakenCodec(instruments Instruments) Codec {
@@ -40,11 +44,11 @@ func (c *krakenCodec) Decode(rec *Record) (*proto.Batch, error) {
 			r.Reason = proto.ReasonNone
 			return nil, r
 		}
-		s.state.whole = false
+		s.state.drop()
 		return nil, r
 	}
 	if m.pair != nil && string(m.pair) != s.name {
-		s.state.whole = false
+		s.state.drop()
 		return nil, refuse(CodeKeyMismatch, s.symbol, proto.ReasonBadRecord, "the payload is of %q", m.pair)
 	}
 	c.batch = proto.Batch{
@@ -52,27 +56,31 @@ func (c *krakenCodec) Decode(rec *Record) (*proto.Batch, error) {
 		Exponents: x, HasExponents: true, Events: c.batch.Events[:0],
 	}
 	switch m.kind {
-	case krakenOther:
-		return heartbeat(&c.batch), nil
 	case krakenTrade:
-		for _, t := range m.trades {
-			addEvent(&c.batch, proto.EventTrade).Trade = t
-		}
+		return c.trades(&s.state)
 	case krakenBook:
-		if !s.state.whole && !m.snapshot {
-			return nil, nil
+		return c.book(&s.state)
+	case krakenSubscribed:
+		s.state.subscribed = m.depth
+	}
+	return heartbeat(&c.batch), nil
+}
+
+// drop forgets the book: from here on a snapshot is needed.
+func (s *krakenState) drop() {
+	s.whole = false
+	s.mirror = krakenMirror{}
+}
+
+func (c *krakenCodec) trades(s *krakenState) (*proto.Batch, error) {
+	for _, t := range c.message.trades {
+		if t.ID != 0 {
+			if t.ID <= s.lastTrade {
+				continue // in the snapshot that follows a new subscription
+			}
+			s.lastTrade = t.ID
 		}
-		kind := proto.EventSetLevels
-		if m.snapshot {
-			kind = proto.EventSnapshot
-			s.state.whole = true
-		}
-		e := addEvent(&c.batch, kind)
-		e.Bids = append(e.Bids, m.bids...)
-		e.Asks = append(e.Asks, m.asks...)
-		if m.snapshot {
-			e.MaxLevels = m.depth
-		}
+		addEvent(&c.batch, proto.EventTrade).Trade = t
 	}
 	if len(c.batch.Events) == 0 {
 		return nil, nil
@@ -80,197 +88,72 @@ func (c *krakenCodec) Decode(rec *Record) (*proto.Batch, error) {
 	return &c.batch, nil
 }
 
-// krakenKind says which of Kraken's messages one is.
-type krakenKind uint8
-
-const (
-	krakenOther krakenKind = iota
-	krakenBook
-	krakenTrade
-)
-
-// krakenMessage is one of Kraken's messages taken apart.
-type krakenMessage struct {
-	kind krakenKind
-	pair []byte // nil in messages that concern no pair
-	time int64  // latest of its levels or trades, ns since 1970
-
-	depth       uint32 // of the channel book-N
-	snapshot    bool
-	bids, asks  []proto.Level
-	checksum    uint32 // of the book after an update
-	hasChecksum bool
-
-	trades []proto.Trade
-
-	text      jsonText
-	exponents proto.Exponents
+// book makes the batch of the message, which is of a book channel, and compares
+// the venue's checksum.
+func (c *krakenCodec) book(s *krakenState) (*proto.Batch, error) {
+	m := &c.message
+	switch {
+	case m.snapshot:
+		s.drop()
+		s.whole, s.exponents = true, c.batch.Exponents
+		s.depth, s.supposed = int(m.depth), false
+		if s.depth == 0 {
+			s.depth, s.supposed = krakenDepth(max(len(m.bids), len(m.asks)), s.subscribed)
+		}
+	case s.whole && s.exponents != c.batch.Exponents:
+		s.drop() // so does the book
+		return nil, nil
+	case !s.whole:
+		return nil, nil
+	}
+	s.mirror.bids = s.mirror.bids.set(m.bids, betterBid)
+	s.mirror.asks = s.mirror.asks.set(m.asks, betterAsk)
+	if s.supposed && max(len(s.mirror.bids), len(s.mirror.asks)) > s.depth {
+		depth := s.depth
+		s.drop()
+		return nil, refuse(CodeDepth, c.batch.Symbol, proto.ReasonContradiction,
+			"the book outgrew the %d levels that its snapshot let suppose; the answer to subscribing, which tells the depth, is not in the log", depth)
+	}
+	s.mirror.trim(s.depth)
+	if m.hasChecksum {
+		if sum := s.mirror.checksum(); sum != m.checksum {
+			s.drop()
+			return nil, refuse(CodeChecksum, c.batch.Symbol, proto.ReasonChecksum, "the venue's checksum is %d, the book's %d", m.checksum, sum)
+		}
+	}
+	kind := proto.EventSetLevels
+	if m.snapshot {
+		kind = proto.EventSnapshot
+	}
+	e := addEvent(&c.batch, kind)
+	for _, l := range m.bids {
+		e.Bids = append(e.Bids, l.Level)
+	}
+	for _, l := range m.asks {
+		e.Asks = append(e.Asks, l.Level)
+	}
+	if m.snapshot {
+		e.MaxLevels = uint32(s.depth)
+	}
+	return &c.batch, nil
 }
 
-var (
-	errKrakenArray    = errors.New("not [channelID, payload…, channel, pair]")
-	errKrakenChecksum = errors.New("checksum is not a number of 32 bits")
-	errKrakenSnapshot = errors.New("snapshot and update in one message")
-	errKrakenTime     = errors.New("time out of range")
-)
+// krakenDepths are those that can be subscribed to.
+var krakenDepths = []int{10, 25, 100, 500, 1000}
 
-// parse reads value with the exponents of its symbol, reusing m's slices.
-func (m *krakenMessage) parse(value []byte, x proto.Exponents) error {
-	*m = krakenMessage{bids: m.bids[:0], asks: m.asks[:0], trades: m.trades[:0], exponents: x, text: m.text}
-	m.text.reset(value)
-	if m.text.peek() != '[' {
-		m.text.skip()
-		return m.text.end()
+// krakenDepth tells the depth of a channel, which books of version 2 do not name:
+// as the answer to subscribing said, if it is in the log; else the least that
+// holds the snapshot's levels. That is certain where a side is full. Where it is
+// supposed, a book of 10 levels needs no more, as the checksum covers all of it;
+// a deeper one must not outgrow it.
+func krakenDepth(levels int, subscribed uint32) (depth int, supposed bool) {
+	if int(subscribed) >= max(levels, 1) {
+		return int(subscribed), false
 	}
-	payloads, err := m.outline()
-	if err != nil {
-		return err
-	}
-	// The channel's name, which says how to read the payload, comes after it.
-	s := &m.text
-	s.reset(value)
-	s.open('[')
-	for n := 0; s.more(']'); n++ {
-		switch {
-		case n == 0 || n > payloads || m.kind == krakenOther:
-			s.skip()
-		case m.kind == krakenBook:
-			m.book()
-		default:
-			m.readTrades()
+	for _, d := range krakenDepths {
+		if levels <= d {
+			return d, levels < d && d > 10
 		}
 	}
-	return s.end()
-}
-
-// outline finds the number of payloads, the channel and the pair.
-func (m *krakenMessage) outline() (payloads int, err error) {
-	s := &m.text
-	var channel []byte
-	texts, n := 0, 0
-	for s.open('['); s.more(']'); n++ {
-		if s.peek() != '"' {
-			if s.skip(); texts > 0 {
-				return 0, errKrakenArray
-			}
-			continue
-		}
-		channel, m.pair = m.pair, s.str()
-		texts++
-	}
-	if err := s.end(); err != nil {
-		return 0, err
-	}
-	if texts != 2 || n < 4 || n > 5 {
-		return 0, errKrakenArray
-	}
-	if depth, ok := bytes.CutPrefix(channel, []byte("book-")); ok {
-		levels, err := strconv.ParseUint(string(depth), 10, 16)
-		if err != nil || levels == 0 {
-			return 0, errKrakenArray
-		}
-		m.kind, m.depth = krakenBook, uint32(levels)
-	} else if string(channel) == "trade" {
-		m.kind = krakenTrade
-	}
-	return n - 3, nil
-}
-
-// book reads one payload of a book channel.
-func (m *krakenMessage) book() {
-	s := &m.text
-	updated := len(m.bids)+len(m.asks) > 0 && !m.snapshot
-	for s.open('{'); s.more('}'); {
-		switch key := s.key(); string(key) {
-		case "as", "bs":
-			if updated {
-				s.fail(errKrakenSnapshot)
-			}
-			m.snapshot = true
-			m.side(key[0])
-		case "a", "b":
-			if m.snapshot {
-				s.fail(errKrakenSnapshot)
-			}
-			updated = true
-			m.side(key[0])
-		case "c":
-			sum, err := strconv.ParseUint(string(s.str()), 10, 32)
-			if err != nil {
-				s.fail(errKrakenChecksum)
-			}
-			m.checksum, m.hasChecksum = uint32(sum), true
-		default:
-			s.skip()
-		}
-	}
-}
-
-func (m *krakenMessage) side(letter byte) {
-	if letter == 'a' {
-		m.asks = m.text.levels(m.asks, m.exponents, m.levelRest)
-	} else {
-		m.bids = m.text.levels(m.bids, m.exponents, m.levelRest)
-	}
-}
-
-// levelRest reads what follows price and volume: the time, and "r" where a level
-// is sent again unchanged.
-func (m *krakenMessage) levelRest() {
-	if text := m.text.str(); string(text) != "r" {
-		m.at(text)
-	}
-}
-
-// at takes a time in seconds, and returns it in ns.
-func (m *krakenMessage) at(seconds []byte) int64 {
-	if m.text.err != nil {
-		return 0
-	}
-	ns, err := proto.ParseDecimal(seconds, -9)
-	if err != nil || ns < 0 {
-		m.text.fail(errKrakenTime)
-		return 0
-	}
-	m.time = max(m.time, ns)
-	return ns
-}
-
-// readTrades reads the payload of a trade channel: [[price, volume, time, side,
-// type, misc], …].
-func (m *krakenMessage) readTrades() {
-	s := &m.text
-	for s.open('['); s.more(']'); {
-		if len(m.trades) >= maxVenueLevels {
-			s.fail(errTooManyLevels)
-			return
-		}
-		var t proto.Trade
-		n := 0
-		for s.open('['); s.more(']'); n++ {
-			switch n {
-			case 0:
-				t.Price = s.decimal(m.exponents.Price)
-			case 1:
-				t.Qty = s.quantity(m.exponents.Qty)
-			case 2:
-				t.VenueTime = m.at(s.str())
-			case 3:
-				if side := s.str(); string(side) == "b" {
-					t.Aggressor = proto.AggressorBuy
-				} else if string(side) == "s" {
-					t.Aggressor = proto.AggressorSell
-				}
-			default:
-				s.skip()
-			}
-		}
-		if n < 4 {
-			s.fail(errJSON)
-			return
-		}
-		if t.Qty > 0 {
-			m.trades = append(m.trades, t)
-		}
-	}
+	return levels, false
 }

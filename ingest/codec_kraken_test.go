@@ -2,9 +2,14 @@ package ingest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
+	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"github.com/depthcast/depthcast/proto"
 )
@@ -50,6 +55,16 @@ func TestKrakenBooksPassEveryChecksum(t *testing.T) {
 	if len(exponents) != 10 {
 		t.Fatalf("%d pairs, want 10", len(exponents))
 	}
+	// Without an instrument the codec has the default exponents, and still the
+	// venue's digits.
+	t.Run("defined", func(t *testing.T) { replayKrakenRecording(t, exponents, true) })
+	t.Run("undefined", func(t *testing.T) { replayKrakenRecording(t, fixedExponents{}, false) })
+}
+
+// replayKrakenRecording decodes the recording, whose checksums the codec compares;
+// defined: the exponents are the venue's decimals, so that the levels given out
+// must have these checksums too.
+func replayKrakenRecording(t *testing.T, exponents fixedExponents, defined bool) {
 	codec := newKrakenCodec(exponents)
 	books := map[string]*plainLevels{}
 	snapshots, updates, levels := 0, 0, 0
@@ -88,7 +103,7 @@ func TestKrakenBooksPassEveryChecksum(t *testing.T) {
 		}
 		updates++
 		levels += len(m.bids) + len(m.asks)
-		if got := krakenSum(books[b.Symbol]); got != m.checksum {
+		if got := krakenSum(books[b.Symbol]); defined && got != m.checksum {
 			t.Fatalf("update %d of %s: checksum %d, want %d", updates, b.Symbol, got, m.checksum)
 		}
 	})
@@ -113,6 +128,9 @@ func TestKrakenBooksPassEveryChecksum(t *testing.T) {
 	}
 }
 
+// krakenText is a checksum over digits.
+func krakenText(digits string) uint32 { return crc32.ChecksumIEEE([]byte(digits)) }
+
 func TestKrakenMessagesAreReadAsTheVenueSays(t *testing.T) {
 	key := "KRAKEN:XBT/USD"
 	codec := newKrakenCodec(fixedExponents{key: {Price: -2, Qty: 0}})
@@ -120,11 +138,11 @@ func TestKrakenMessagesAreReadAsTheVenueSays(t *testing.T) {
 		{`[1,{"a":[["1.00","5","1.5"]],"c":"1"},"book-10","XBT/USD"]`, "nothing"},
 		{`{"event":"heartbeat"}`, "heartbeat"},
 		{`[1,{"as":[["2.00","5","1.5"]],"bs":[["1.00","6","1.5"]]},"book-10","XBT/USD"]`, "snapshot 6"},
-		{`[1,{"a":[["2.00","0","1.5"]]},{"b":[["1.00","7","1.5","r"]],"c":"1"},"book-10","XBT/USD"]`, "set 7"},
+		{fmt.Sprintf(`[1,{"a":[["2.00","0","1.5"]]},{"b":[["1.00","7","1.5","r"]],"c":"%d"},"book-10","XBT/USD"]`, krakenText("1007")), "set 7"},
 		{`[1,[["1.00","2","1.5","s","l",""],["1.10","3","1.6","b","m",""]],"trade","XBT/USD"]`, "trade 100 2 2, trade 110 3 1"},
 		{`[1,{"a":["1.0",1,"1"]},"ticker","XBT/USD"]`, "heartbeat"},
 		{`[1,[["1.00","2"]],"trade","XBT/USD"]`, CodeMalformed},
-		{`[1,{"b":[["1.00","8","1.5"]],"c":"1"},"book-10","XBT/USD"]`, "set 8"},
+		{fmt.Sprintf(`[1,{"b":[["1.00","8","1.5"]],"c":"%d"},"book-10","XBT/USD"]`, krakenText("1008")), "set 8"},
 		{`[1,{"b":[["1.00","8","1.5"]],"c":"1"},"book-10","ETH/USD"]`, CodeKeyMismatch},
 		{`[1,{"b":[["1.00","9","1.5"]],"c":"1"},"book-10","XBT/USD"]`, "nothing"},
 		{`[1,{"as":[],"bs":[],"a":[["1.00","9","1.5"]]},"book-10","XBT/USD"]`, CodeMalformed},
@@ -140,12 +158,90 @@ func TestKrakenMessagesAreReadAsTheVenueSays(t *testing.T) {
 	}
 }
 
+func TestKrakenChecksumThatDiffersNeedsASnapshot(t *testing.T) {
+	key := "KRAKEN:X"
+	codec := newKrakenCodec(fixedExponents{})
+	snapshot := `[1,{"as":[["2.00","5.10","1.5"]],"bs":[["1.00","6.00","1.5"]]},"book-10","X"]`
+	update := func(sum uint32) string {
+		return fmt.Sprintf(`[1,{"b":[["0.90","7.00","1.5"]],"c":"%d"},"book-10","X"]`, sum)
+	}
+	right := krakenText("200510" + "100600" + "90700")
+	if got := outcome(t, codec, key, snapshot); got != "snapshot 600000000" {
+		t.Fatal(got)
+	}
+	b, err := codec.Decode(&Record{Key: []byte(key), Value: []byte(update(right + 1))})
+	if code := mustRefuse(t, b, err); code != CodeChecksum {
+		t.Fatalf("refused as %s", code)
+	}
+	var refused *proto.RecordError
+	if errors.As(err, &refused); refused.Reason != proto.ReasonChecksum {
+		t.Errorf("reason %v", refused.Reason)
+	}
+	for _, number := range []uint32{right, right + 1} {
+		if !strings.Contains(err.Error(), fmt.Sprint(number)) {
+			t.Errorf("%q lacks %d", err, number)
+		}
+	}
+	for i, s := range []step{
+		{update(right), "nothing"},
+		{snapshot, "snapshot 600000000"},
+		{update(right), "set 700000000"},
+	} {
+		if got := outcome(t, codec, key, s.value); got != s.want {
+			t.Fatalf("message %d: %q, want %q", i+1, got, s.want)
+		}
+	}
+}
+
+func TestKrakenMirrorKeepsTheChannelsDepth(t *testing.T) {
+	codec := newKrakenCodec(fixedExponents{})
+	var asks, trimmed []string
+	digits := ""
+	for i := 1; i <= 10; i++ {
+		asks = append(asks, fmt.Sprintf(`["%d.0","1.0","1.5"]`, i+10))
+		if i < 10 {
+			digits += fmt.Sprintf("%d10", (i+10)*10)
+		}
+	}
+	outcome(t, codec, "KRAKEN:X", `[1,{"as":[`+strings.Join(asks, ",")+`],"bs":[["1.0","1.0","1.5"]]},"book-10","X"]`)
+	// A better ask pushes out the 10th; when it goes again, nine are left.
+	for _, s := range []struct {
+		qty string
+		sum uint32
+	}{{"2.0", krakenText("10020" + digits + "1010")}, {"0.0", krakenText(digits + "1010")}} {
+		got := outcome(t, codec, "KRAKEN:X", fmt.Sprintf(`[1,{"b":[["1.0","1.0","2"]]},{"a":[["10.0",%q,"2"]],"c":"%d"},"book-10","X"]`, s.qty, s.sum))
+		if got != "set 100000000" {
+			trimmed = append(trimmed, got)
+		}
+	}
+	if len(trimmed) > 0 {
+		t.Fatal(trimmed)
+	}
+}
+
+func TestKrakenMirrorTakesManyChangesAsItTakesThemSingly(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		level := rapid.Custom(func(t *rapid.T) krakenLevel {
+			return krakenLevel{Level: proto.Level{Price: rapid.Int64Range(1, 9).Draw(t, "price"), Qty: rapid.Int64Range(0, 3).Draw(t, "qty")}}
+		})
+		var one, many krakenSide
+		for range 3 {
+			changes := rapid.SliceOfN(level, 0, 12).Draw(t, "changes")
+			one, many = one.set(changes, betterBid), many.setMany(changes, betterBid)
+			if !slices.Equal(one, many) {
+				t.Fatalf("%v singly, %v at once", one, many)
+			}
+		}
+	})
+}
+
 func FuzzKrakenCodec(f *testing.F) {
-	f.Add([]byte(`[1,{"as":[["2.00","5","1.5"]],"bs":[["1.00","6","1.5"]]},"book-10","X"]` + "\n" + `[1,{"a":[["2.00","0","1.5"]]},{"b":[["1.00","7","1.5","r"]],"c":"1"},"book-10","X"]`))
+	f.Add([]byte(`[1,{"as":[["2.00","5","1.5"]],"bs":[["1.00","6","1.5"]]},"book-10","BTC/USD"]` + "\n" + `[1,{"a":[["2.00","0","1.5"]]},{"b":[["1.00","7","1.5","r"]],"c":"1"},"book-10","X"]`))
+	f.Add([]byte(krakenGuide + "\n" + krakenTrades))
 	f.Add([]byte(`[1,[["1.00","2","1.5","s","l",""]],"trade","X"]` + "\n" + `{"event":"heartbeat"}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		values := bytes.Split(text, []byte{'\n'})
-		fuzzCodec(t, newKrakenCodec(fixedExponents{}), "KRAKEN:X", values)
+		fuzzCodec(t, newKrakenCodec(fixedExponents{}), "KRAKEN:BTC/USD", values)
 		fuzzInspector(t, "kraken", values)
 	})
 }

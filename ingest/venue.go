@@ -12,6 +12,8 @@ const (
 	CodeBadDecimal  = "bad_decimal"  // a number that the instrument's exponents cannot carry
 	CodeOldSnapshot = "old_snapshot" // the changes known do not reach back to the venue's snapshot
 	CodeRowMismatch = "row_mismatch" // the book is not what the venue's own row says
+	CodeChecksum    = "checksum"     // the book's checksum is not the venue's
+	CodeDepth       = "depth"        // the book outgrew the depth that its snapshot let suppose
 )
 
 // maxVenueSymbols bounds how many symbols a codec keeps state of.
@@ -131,8 +133,10 @@ func (s *jsonText) levels(dst []proto.Level, x proto.Exponents, rest func()) []p
 }
 
 // decimal returns the price, a decimal in quotes, that must come next.
-func (s *jsonText) decimal(exponent int8) int64 {
-	text := s.str()
+func (s *jsonText) decimal(exponent int8) int64 { return s.decimalOf(s.str(), exponent) }
+
+// decimalOf returns the price in text, which was read before.
+func (s *jsonText) decimalOf(text []byte, exponent int8) int64 {
 	if s.err != nil {
 		return 0
 	}
@@ -148,8 +152,10 @@ func (s *jsonText) decimal(exponent int8) int64 {
 
 // quantity returns the quantity, a decimal in quotes that must not be negative,
 // that must come next.
-func (s *jsonText) quantity(exponent int8) int64 {
-	text := s.str()
+func (s *jsonText) quantity(exponent int8) int64 { return s.quantityOf(s.str(), exponent) }
+
+// quantityOf returns the quantity in text, which was read before.
+func (s *jsonText) quantityOf(text []byte, exponent int8) int64 {
 	if s.err != nil {
 		return 0
 	}
