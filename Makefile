@@ -29,12 +29,15 @@ build: ## build bin/depthcast
 run: build ## start the demo: embedded broker, simulated market, http://localhost:8080 (ARGS=flags)
 	@exec bin/depthcast demo $(ARGS)
 
-.PHONY: test test-kafka bench bench-delivery bench-memory fuzz
+.PHONY: test test-kafka truth bench bench-delivery bench-memory fuzz
 test: ## run every test that needs only Go
 	go test -timeout 10m $(PACKAGES)
 
 test-kafka: ## run the end-to-end tests against real Apache Kafka (KAFKA_TESTS=pattern), one package at a time
 	.ci/kafka/test -count=1 -p 1 -timeout 20m -run '$(KAFKA_TESTS)' $(PACKAGES)
+
+truth: ## compare books with what the recordings say of them, print the table of docs/truth.md; fails if a figure falls
+	.ci/truth
 
 bench: ## run the benchmarks (BENCH=pattern BENCHTIME=1s PACKAGES=./...)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $(PACKAGES)

@@ -235,7 +235,8 @@ func TestEndToEndKrakenReplayPassesEveryChecksum(t *testing.T) {
 	}
 }
 
-func replayKraken(t *testing.T, dir string, codec proto.Codec, converted bool) {
+// replayKraken returns how many checksums were equal.
+func replayKraken(t *testing.T, dir string, codec proto.Codec, converted bool) int {
 	l := newLab(t, 3)
 	server := l.serve(nil)
 	files := []string{filepath.Join(dir, "kraken", "KRAKEN.ws.50.0.gz"), filepath.Join(dir, "kraken", "KRAKEN.ws.48.0.gz")}
@@ -295,6 +296,7 @@ func replayKraken(t *testing.T, dir string, codec proto.Codec, converted bool) {
 	if checked != krakenUpdates || wrong > 0 {
 		t.Errorf("%d checksums compared, %d wrong; want %d and 0", checked, wrong, krakenUpdates)
 	}
+	return checked - wrong
 }
 
 // recordedChecksums reads the checksum of each update, by symbol in order, from
