@@ -57,6 +57,7 @@ var formats = map[string]format{
 	"json":    {contentType: "application/vnd.depthcast+json", complete: true, new: newJSONCodec},
 	"kraken":  {contentType: "application/vnd.kraken+json", new: newKrakenCodec},
 	"lobster": {contentType: "text/vnd.lobster", new: newLobsterCodec},
+	"okx":     {contentType: "application/vnd.okx+json", new: newOKXCodec},
 	"proto":   {contentType: "application/vnd.depthcast+protobuf", complete: true, new: newProtoCodec},
 }
 

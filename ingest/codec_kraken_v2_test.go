@@ -94,12 +94,12 @@ func TestKrakenV2DepthIsCertainOrNotOutgrown(t *testing.T) {
 		depth    uint32
 		grown    string // what comes of 200 further levels
 	}{
-		"a full side":              {[]string{message("snapshot", bids(0, 25))}, 25, "set 100000000"},
-		"as subscribed":            {[]string{answer, message("snapshot", bids(0, 12))}, 100, "set 100000000"},
-		"supposed":                 {[]string{message("snapshot", bids(0, 12))}, 25, CodeDepth},
-		"covered by the checksum":  {[]string{message("snapshot", bids(0, 7))}, 10, "set 100000000"},
-		"subscribed to less":       {[]string{answer, message("snapshot", bids(0, 500))}, 500, "set 100000000"},
-		"within what is supposed":  {[]string{message("snapshot", bids(0, 700))}, 1000, "set 100000000"},
+		"a full side":             {[]string{message("snapshot", bids(0, 25))}, 25, "set 100000000"},
+		"as subscribed":           {[]string{answer, message("snapshot", bids(0, 12))}, 100, "set 100000000"},
+		"supposed":                {[]string{message("snapshot", bids(0, 12))}, 25, CodeDepth},
+		"covered by the checksum": {[]string{message("snapshot", bids(0, 7))}, 10, "set 100000000"},
+		"subscribed to less":      {[]string{answer, message("snapshot", bids(0, 500))}, 500, "set 100000000"},
+		"within what is supposed": {[]string{message("snapshot", bids(0, 700))}, 1000, "set 100000000"},
 	} {
 		codec := newKrakenCodec(fixedExponents{})
 		var depth uint32
