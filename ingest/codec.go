@@ -54,6 +54,7 @@ type format struct {
 // and one row.
 var formats = map[string]format{
 	"binance": {contentType: "application/vnd.binance+json", new: newBinanceCodec},
+	"itch":    {contentType: "application/vnd.nasdaq.itch50", new: newITCHCodec},
 	"json":    {contentType: "application/vnd.depthcast+json", complete: true, new: newJSONCodec},
 	"kraken":  {contentType: "application/vnd.kraken+json", new: newKrakenCodec},
 	"lobster": {contentType: "text/vnd.lobster", new: newLobsterCodec},
