@@ -204,7 +204,7 @@ func (b *book) finalize(e *proto.Event) *refusal {
 	}
 	b.lose(e.EndReason)
 	b.ended = true
-	b.end = proto.Event{EndReason: e.EndReason, NewSymbol: e.NewSymbol}
+	b.endReason, b.newSymbol = e.EndReason, e.NewSymbol
 	return nil
 }
 
@@ -248,4 +248,29 @@ func (b *book) keepFacts(r *proto.Batch) {
 			_ = b.finalize(e)
 		}
 	}
+}
+
+// Bits of kinds.
+const (
+	orderKinds = 1<<proto.EventAdd | 1<<proto.EventModify | 1<<proto.EventReduce |
+		1<<proto.EventExecute | 1<<proto.EventReplace | 1<<proto.EventDelete
+	tradeKinds    = 1<<proto.EventTrade | 1<<proto.EventTradeCancel | 1<<proto.EventTradeCorrect
+	noBookKinds   = tradeKinds | 1<<proto.EventStatistics | 1<<proto.EventHeartbeat
+	changeKinds   = orderKinds | 1<<proto.EventSetLevels | 1<<proto.EventClear
+	levelKinds    = changeKinds | 1<<proto.EventSnapshot
+	mantissaKinds = orderKinds | tradeKinds | 1<<proto.EventSetLevels | 1<<proto.EventSnapshot |
+		1<<proto.EventStatistics
+)
+
+// kindsOf returns a bit for each kind of event in r; unknown kinds count as unset.
+func kindsOf(r *proto.Batch) uint32 {
+	var kinds uint32
+	for i := range r.Events {
+		k := r.Events[i].Kind
+		if k > proto.EventHeartbeat {
+			k = proto.EventNone
+		}
+		kinds |= 1 << k
+	}
+	return kinds
 }

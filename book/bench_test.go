@@ -30,9 +30,27 @@ func liveEngine(tb testing.TB) *Engine {
 	return e
 }
 
-// levelEvents fills books with levels each side and returns changes near the best,
-// as a market makes them: mostly of quantity, some levels gone and back.
-func levelEvents(tb testing.TB, e *Engine, books, levels int) []proto.Event {
+// change is one level set, kept small so that reading it costs no cache misses.
+type change struct {
+	level proto.Level
+	side  proto.Side
+}
+
+// put makes e the event of c, as a codec does: in place, reusing its slices.
+func (c *change) put(e *proto.Event) {
+	e.Kind = proto.EventSetLevels
+	e.Bids, e.Asks = e.Bids[:0], e.Asks[:0]
+	if c.side == proto.Bid {
+		e.Bids = append(e.Bids, c.level)
+	} else {
+		e.Asks = append(e.Asks, c.level)
+	}
+}
+
+// levelChanges fills books with levels each side and returns changes as a market
+// makes them: mostly of quantity, some levels gone and back; near the best, or
+// anywhere where uniform is set.
+func levelChanges(tb testing.TB, e *Engine, books, levels int, uniform bool) []change {
 	random := rand.New(rand.NewPCG(1, 2))
 	fill := proto.Event{Kind: proto.EventSnapshot}
 	for i := range int64(levels) {
@@ -42,22 +60,22 @@ func levelEvents(tb testing.TB, e *Engine, books, levels int) []proto.Event {
 	for i := range books {
 		must(tb, e, &proto.Batch{Symbol: name(i), Events: []proto.Event{fill}})
 	}
-	events := make([]proto.Event, drawn)
-	for i := range events {
+	changes := make([]change, drawn)
+	for i := range changes {
 		away := min(int64(random.ExpFloat64()*10), int64(levels)-1)
-		l := proto.Level{Price: 100_000 - 1 - away, Qty: 1 + random.Int64N(1000)}
+		if uniform {
+			away = random.Int64N(int64(levels))
+		}
+		c := change{level: proto.Level{Price: 100_000 - 1 - away, Qty: 1 + random.Int64N(1000)}, side: proto.Bid}
 		if random.IntN(8) == 0 {
-			l.Qty = 0
+			c.level.Qty = 0
 		}
-		events[i].Kind = proto.EventSetLevels
 		if random.IntN(2) == 0 {
-			l.Price = 200_000 - l.Price
-			events[i].Asks = []proto.Level{l}
-		} else {
-			events[i].Bids = []proto.Level{l}
+			c.side, c.level.Price = proto.Ask, 200_000-c.level.Price
 		}
+		changes[i] = c
 	}
-	return events
+	return changes
 }
 
 func name(i int) string { return fmt.Sprintf("SIM:%05d", i) }
@@ -69,17 +87,33 @@ func must(tb testing.TB, e *Engine, r *proto.Batch) {
 }
 
 // BenchmarkSetLevel: one level of one side of 328 set, in place, without the
-// record around it.
+// record around it, near the best or anywhere.
 func BenchmarkSetLevel(b *testing.B) {
+	for _, where := range []string{"near", "anywhere"} {
+		for _, books := range []int{1, 1000, 5000} {
+			b.Run(fmt.Sprintf("%s/books=%d", where, books), func(b *testing.B) {
+				benchmarkSetLevel(b, books, where == "anywhere")
+			})
+		}
+	}
+}
+
+func benchmarkSetLevel(b *testing.B, books int, uniform bool) {
 	e := liveEngine(b)
-	events := levelEvents(b, e, 1, 328)
-	bk := e.books[name(0)]
+	changes := levelChanges(b, e, books, 328, uniform)
+	round := func(i int) {
+		c := &changes[i%drawn]
+		if err := e.list[i*7919%books].side(c.side).set(c.level.Price, c.level.Qty, 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for i := range 2 * drawn {
+		round(i)
+	}
 	b.ReportAllocs()
 	b.ResetTimer()
 	for i := range b.N {
-		if err := bk.setLevels(&events[i%drawn]); err != nil {
-			b.Fatal(err)
-		}
+		round(i)
 	}
 }
 
@@ -97,7 +131,7 @@ func BenchmarkRecordSetLevel(b *testing.B) {
 
 func benchmarkRecords(b *testing.B, books int, view string) {
 	e := liveEngine(b)
-	events := levelEvents(b, e, books, 328)
+	changes := levelChanges(b, e, books, 328, false)
 	heard := &silent{}
 	names := make([]string, books)
 	for i := range names {
@@ -114,7 +148,7 @@ func benchmarkRecords(b *testing.B, books int, view string) {
 	round := func(i int) {
 		r.Symbol = names[i*7919%books]
 		r.Seq = int64(i) + 1
-		r.Events[0] = events[i%drawn]
+		changes[i%drawn].put(&r.Events[0])
 		must(b, e, r)
 	}
 	for i := range 2 * drawn {
@@ -206,7 +240,7 @@ func benchmarkOrders(b *testing.B, view bool) {
 
 func BenchmarkSnapshotOfView(b *testing.B) {
 	e := liveEngine(b)
-	levelEvents(b, e, 1, 328)
+	levelChanges(b, e, 1, 328, false)
 	v, err := e.Open(proto.TopicKey{Symbol: name(0), Channel: proto.ChannelBook}, &silent{})
 	if err != nil {
 		b.Fatal(err)

@@ -17,51 +17,52 @@ const (
 // Invariants: a book that is not whole is empty. In a book by order each level's
 // quantity and count are those of its orders. Views are told of a batch only
 // after all of it was applied.
+//
+// What every record needs stands together, what few need at the end: with
+// thousands of books each line of the cache that a record touches is a wait.
 type book struct {
 	engine *Engine
-	symbol string
-
-	bids, asks side
-	orders     orders
-	kind       kept
-	parts      *parts // the engine's
-
-	// What the log says beside the levels.
-	exponents  proto.Exponents
-	instrument *proto.Instrument // nil: not defined
-	statistics proto.Statistics
-	phase      proto.Phase
-	indicative proto.Indicative
-	limit      uint32 // levels a side that the source keeps, by its last snapshot; 0: all
-	seen       uint32 // levels a side that the last snapshot showed of a deeper book; 0: all
-	end        proto.Event
-	ended      bool // by end; nothing is applied any more
+	parts  *parts // the engine's
 
 	// Where the book stands.
 	chain  chain
-	held   held
+	kind   kept
 	whole  bool
 	fresh  bool         // the first record makes it whole
+	ended  bool         // nothing is applied any more
 	reason proto.Reason // why it is not whole
-	seq    int64        // of the last record applied; -1: none
-	epoch  uint64
-	times  proto.Times
-	feed   *feed // that the book's levels come through; nil: not known yet
-	from   *feed // of the record in hand
-
-	// Of the batch in hand: an event held back and its last record.
-	kinds    uint32 // a bit for each kind of event in it
-	need     uint64 // see verdict
-	applied  int    // how many of its events changed something
-	tracking bool   // views follow: note what is touched
-
-	trades trades
-	views  []*View
-	told   condition // what views were last told
+	phase  proto.Phase
 
 	// Why the next thing that views see must be a reset; 0: it need not.
 	broken       proto.SnapshotReason // views of the book
 	tradesBroken proto.SnapshotReason // views of its trades
+
+	exponents  proto.Exponents
+	tracking   bool              // views follow: note what the batch in hand touches
+	kinds      uint32            // of the batch in hand: a bit for each kind of event in it
+	limit      uint32            // levels a side that the source keeps, by its last snapshot; 0: all
+	seen       uint32            // levels a side that the last snapshot showed of a deeper book; 0: all
+	instrument *proto.Instrument // nil: not defined
+	seq        int64             // of the last record applied; -1: none
+	feed       *feed             // that the book's levels come through; nil: not known yet
+	from       *feed             // of the record in hand
+	need       uint64            // of the batch in hand; see verdict
+	applied    int               // how many of its events changed something
+
+	bids, asks side
+	views      []*View
+	told       condition // what views were last told
+	indicative proto.Indicative
+	times      proto.Times
+	held       held // the batch in hand but for its last record
+	trades     trades
+
+	orders     orders
+	epoch      uint64
+	symbol     string
+	endReason  proto.Reason // why it ended
+	newSymbol  string       // what it was renamed to
+	statistics proto.Statistics
 }
 
 func newBook(e *Engine, symbol string) *book {
@@ -76,31 +77,6 @@ func newBook(e *Engine, symbol string) *book {
 		b.tradesBroken = proto.SnapshotRecovered
 	}
 	return b
-}
-
-// Bits of kinds.
-const (
-	orderKinds = 1<<proto.EventAdd | 1<<proto.EventModify | 1<<proto.EventReduce |
-		1<<proto.EventExecute | 1<<proto.EventReplace | 1<<proto.EventDelete
-	tradeKinds    = 1<<proto.EventTrade | 1<<proto.EventTradeCancel | 1<<proto.EventTradeCorrect
-	noBookKinds   = tradeKinds | 1<<proto.EventStatistics | 1<<proto.EventHeartbeat
-	changeKinds   = orderKinds | 1<<proto.EventSetLevels | 1<<proto.EventClear
-	levelKinds    = changeKinds | 1<<proto.EventSnapshot
-	mantissaKinds = orderKinds | tradeKinds | 1<<proto.EventSetLevels | 1<<proto.EventSnapshot |
-		1<<proto.EventStatistics
-)
-
-// kindsOf returns a bit for each kind of event in r; unknown kinds count as unset.
-func kindsOf(r *proto.Batch) uint32 {
-	var kinds uint32
-	for i := range r.Events {
-		k := r.Events[i].Kind
-		if k > proto.EventHeartbeat {
-			k = proto.EventNone
-		}
-		kinds |= 1 << k
-	}
-	return kinds
 }
 
 // take judges one record of the symbol and applies it, or holds it back.

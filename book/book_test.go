@@ -1,6 +1,7 @@
 package book
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"math/rand/v2"
@@ -21,7 +22,7 @@ func TestFollowingViewsAllocatesNothing(t *testing.T) {
 		t.Skip("verification allocates")
 	}
 	e := liveEngine(t)
-	events := levelEvents(t, e, 1, 328)
+	changes := levelChanges(t, e, 1, 328, false)
 	heard := &silent{}
 	for _, depth := range []uint32{1, 10, 1000, 0} {
 		key := bookKey(depth)
@@ -33,7 +34,7 @@ func TestFollowingViewsAllocatesNothing(t *testing.T) {
 	r := &proto.Batch{Symbol: name(0), Events: make([]proto.Event, 1)}
 	step := func() {
 		r.Seq++
-		r.Events[0] = events[r.Seq%drawn]
+		changes[r.Seq%drawn].put(&r.Events[0])
 		must(t, e, r)
 	}
 	for range drawn {
@@ -44,6 +45,27 @@ func TestFollowingViewsAllocatesNothing(t *testing.T) {
 	}
 	if heard.deltas < drawn {
 		t.Fatalf("only %d deltas were heard", heard.deltas)
+	}
+}
+
+func TestALevelIsFoundInSidesOfAnySize(t *testing.T) {
+	random := rand.New(rand.NewPCG(9, 10))
+	for n := range 600 {
+		s := newSide(proto.Bid, n)
+		for i := range n {
+			s.levels = append(s.levels, level{key: math.MinInt64 + int64(i)*(math.MaxInt64/300)})
+		}
+		for range 60 {
+			key := int64(random.Uint64())
+			if n > 0 && random.IntN(2) == 0 {
+				key = s.levels[random.IntN(n)].key
+			}
+			at, found := s.find(key)
+			wantAt, wantFound := slices.BinarySearchFunc(s.levels, key, func(l level, key int64) int { return cmp.Compare(l.key, key) })
+			if at != wantAt || found != wantFound {
+				t.Fatalf("%d levels: %d found at %d, %v; it belongs at %d, %v", n, key, at, found, wantAt, wantFound)
+			}
+		}
 	}
 }
 

@@ -30,6 +30,9 @@ func (b *book) hold(r *proto.Batch) *refusal {
 
 // drop forgets what is held.
 func (b *book) drop() {
+	if len(b.held.records) == 0 {
+		return
+	}
 	b.engine.heldBytes -= b.held.bytes
 	b.held = held{}
 }

@@ -30,10 +30,34 @@ func TestEveryViewEqualsTheNaiveBookAfterEveryEvent(t *testing.T) {
 	}
 }
 
+// TestWideAndJumpingBooksKeepViewsRight does the same where prices lie far apart
+// and jump, so that sides hold hundreds of levels and all views reach their edges.
+func TestWideAndJumpingBooksKeepViewsRight(t *testing.T) {
+	for _, byOrder := range []bool{false, true} {
+		t.Run(fmt.Sprintf("byOrder=%v", byOrder), func(t *testing.T) {
+			random := rand.New(rand.NewPCG(7, 8))
+			m := newMarket(t, random.IntN, byOrder)
+			m.wide = true
+			deepest, least := 0, 50
+			if byOrder {
+				least = 20 // which come and go with their orders
+			}
+			for m.events < 50_000 {
+				m.step()
+				deepest = max(deepest, len(m.engine.books["SIM:A"].bids.levels))
+			}
+			if m.live < m.records/3 || deepest < least || m.middle == 0 {
+				t.Fatalf("the run proves little: %d records, live after %d, %d levels at most, middle %d", m.records, m.live, deepest, m.middle)
+			}
+		})
+	}
+}
+
 func TestAnyRunOfRecordsKeepsViewsRight(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		draw := func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "") }
 		m := newMarket(t, draw, draw(2) == 1)
+		m.wide = draw(2) == 1
 		for range 1 + draw(40) {
 			m.step()
 		}
@@ -49,6 +73,8 @@ type market struct {
 	fatalf  func(string, ...any)
 	choose  chooser
 	byOrder bool
+	wide    bool  // see price
+	middle  int64 // of its prices
 	engine  *Engine
 	naive   *naive
 	seq     int64
@@ -199,16 +225,25 @@ func (m *market) event() proto.Event {
 	return proto.Event{Kind: proto.EventSetLevels, Bids: levels(proto.Bid, m.choose(4), 0), Asks: levels(proto.Ask, m.choose(4), 0)}
 }
 
-// price is one of few, so that levels meet; a few cross.
+// price is one of few, so that levels meet; a few cross. In a wide market it is
+// dense near the middle, and beyond as far away as 64 bits allow; the middle jumps.
 func (m *market) price(side proto.Side) int64 {
 	away := int64(m.choose(16))
-	if m.choose(400) == 0 {
+	switch {
+	case m.choose(400) == 0:
 		away = -2
+	case m.wide && m.choose(3) == 0:
+		away <<= m.choose(59)
+	case m.wide && m.choose(2) == 0:
+		away = int64(m.choose(300))
+	}
+	if m.wide && m.choose(1500) == 0 {
+		m.middle = int64(m.choose(1<<20)) - 1<<19
 	}
 	if side == proto.Bid {
-		return 99 - away
+		return m.middle + 99 - away
 	}
-	return 101 + away
+	return m.middle + 101 + away
 }
 
 func (m *market) snapshot() proto.Event {
@@ -241,7 +276,7 @@ func (m *market) snapshot() proto.Event {
 func (m *market) orderEvent() proto.Event {
 	side := proto.Side(1 + m.choose(2))
 	m.nextID++
-	if len(m.naive.orders) == 0 || m.choose(3) == 0 {
+	if len(m.naive.orders) == 0 || m.choose(3) == 0 || m.wide && m.choose(2) == 0 {
 		return proto.Event{Kind: proto.EventAdd, OrderID: m.nextID, Side: side, Price: m.price(side), Qty: 1 + int64(m.choose(5))}
 	}
 	o := m.naive.orders[m.choose(len(m.naive.orders))]

@@ -49,19 +49,31 @@ func newSide(which proto.Side, most int) side {
 	return s
 }
 
-// find returns where the level of key is, or where it would be inserted.
+// find returns where the level of key is, or where it would be inserted. It looks
+// backwards from the best in growing strides, since most changes are near it, then
+// halves the last stride. It branches on purpose: without, the search is faster in
+// one book, but with thousands it waits for one cache miss after the other.
 func (s *side) find(key int64) (int, bool) {
-	lo, hi := 0, len(s.levels)
-	for lo < hi {
-		mid := int(uint(lo+hi) >> 1)
-		if s.levels[mid].key < key {
-			lo = mid + 1
+	levels := s.levels
+	end, stride := len(levels), nearBest
+	for end > stride && levels[end-stride].key >= key {
+		end -= stride
+		stride *= 2
+	}
+	at := max(0, end-stride)
+	for at < end {
+		mid := int(uint(at+end) >> 1)
+		if levels[mid].key < key {
+			at = mid + 1
 		} else {
-			hi = mid
+			end = mid
 		}
 	}
-	return lo, lo < len(s.levels) && s.levels[lo].key == key
+	return at, at < len(levels) && levels[at].key == key
 }
+
+// nearBest is the first stride of find, in levels.
+const nearBest = 8
 
 // set gives the level at price a quantity; 0 deletes it, absent or not.
 func (s *side) set(price, qty int64, count uint32) *refusal {

@@ -29,7 +29,7 @@ func (b *book) condition() condition {
 	c := condition{state: proto.Live, phase: b.phase, indicative: b.indicative}
 	switch {
 	case b.ended:
-		c.state, c.reason, c.final = proto.Recovering, b.end.EndReason, true
+		c.state, c.reason, c.final = proto.Recovering, b.endReason, true
 	case b.engine.catchingUp:
 		c.state, c.reason = proto.Recovering, proto.ReasonCatchingUp
 	case !b.whole:
@@ -128,7 +128,7 @@ func (v *View) status() {
 	v.last = b.seq
 	v.condition = proto.Status{
 		Seq: b.seq, State: c.state, Reason: c.reason, Phase: c.phase, Indicative: c.indicative,
-		Final: c.final, NewSymbol: b.end.NewSymbol, Locked: c.locked, Crossed: c.crossed, Times: b.times,
+		Final: c.final, NewSymbol: b.newSymbol, Locked: c.locked, Crossed: c.crossed, Times: b.times,
 	}
 	v.to.Status(&v.condition)
 }

@@ -31,6 +31,9 @@ func (t *trades) trade(v proto.Trade, flag proto.TradeFlags, r *proto.Batch) *re
 
 // commit counts and keeps what is staged.
 func (t *trades) commit() {
+	if len(t.staged)+len(t.fresh) == 0 {
+		return
+	}
 	for i := range t.staged {
 		t.ordinal++
 		t.staged[i].Ordinal = t.ordinal
