@@ -53,13 +53,14 @@ type format struct {
 // formats is the table of codecs by name, as flags have it. A codec is one file
 // and one row.
 var formats = map[string]format{
-	"binance": {contentType: "application/vnd.binance+json", new: newBinanceCodec},
-	"itch":    {contentType: "application/vnd.nasdaq.itch50", new: newITCHCodec},
-	"json":    {contentType: "application/vnd.depthcast+json", complete: true, new: newJSONCodec},
-	"kraken":  {contentType: "application/vnd.kraken+json", new: newKrakenCodec},
-	"lobster": {contentType: "text/vnd.lobster", new: newLobsterCodec},
-	"okx":     {contentType: "application/vnd.okx+json", new: newOKXCodec},
-	"proto":   {contentType: "application/vnd.depthcast+protobuf", complete: true, new: newProtoCodec},
+	"binance":  {contentType: "application/vnd.binance+json", new: newBinanceCodec},
+	"coinbase": {contentType: "application/vnd.coinbase+json", new: newCoinbaseCodec},
+	"itch":     {contentType: "application/vnd.nasdaq.itch50", new: newITCHCodec},
+	"json":     {contentType: "application/vnd.depthcast+json", complete: true, new: newJSONCodec},
+	"kraken":   {contentType: "application/vnd.kraken+json", new: newKrakenCodec},
+	"lobster":  {contentType: "text/vnd.lobster", new: newLobsterCodec},
+	"okx":      {contentType: "application/vnd.okx+json", new: newOKXCodec},
+	"proto":    {contentType: "application/vnd.depthcast+protobuf", complete: true, new: newProtoCodec},
 }
 
 // DefaultFormat is that of a Kafka topic for which none is named.
