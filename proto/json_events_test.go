@@ -2,6 +2,7 @@ package proto
 
 import (
 	"errors"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -123,6 +124,24 @@ func BenchmarkDecodeEventsJSON(b *testing.B) {
 	for b.Loop() {
 		if err := DecodeEventsJSON(text, &batch); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+func TestExamplesOfTheEventsPageAreTaken(t *testing.T) {
+	page, err := os.ReadFile("../docs/events.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := strings.Split(string(page), "```json\n")[1:]
+	if len(examples) == 0 {
+		t.Fatal("no examples")
+	}
+	for _, text := range examples {
+		text, _, _ = strings.Cut(text, "```")
+		var b Batch
+		if err := DecodeEventsJSON([]byte(text), &b); err != nil || len(b.Events) == 0 {
+			t.Errorf("%s%v", text, err)
 		}
 	}
 }
