@@ -1,7 +1,7 @@
 package ingest
 
 import (
-	"hash/crc64"
+	"encoding/binary"
 	"time"
 
 	"github.com/depthcast/depthcast/proto"
@@ -49,10 +49,6 @@ const itchOrdersBegin = 4 * 3600 * 1_000_000_000
 // maxITCHMessages bounds the messages of one record.
 const maxITCHMessages = 4096
 
-// itchSums is for telling a record that comes again. 64 bits: a record taken for
-// another one would be a change lost in silence.
-var itchSums = crc64.MakeTable(crc64.ECMA)
-
 var itchExponents = proto.Exponents{Price: -4, Qty: 0}
 
 func newITCHCodec(Instruments) Codec {
@@ -68,7 +64,7 @@ func (c *itchCodec) Decode(rec *Record) (*proto.Batch, error) {
 		return nil, refused
 	}
 	c.dayOf(rec)
-	sum := crc64.Checksum(rec.Value, itchSums)
+	sum := itchSum(rec.Value)
 	if s.state.sum == sum && s.state.day == c.midnight {
 		return nil, nil // the last record came again
 	}
@@ -195,6 +191,25 @@ func (c *itchCodec) marketWide(rec *Record) (*proto.Batch, error) {
 	}
 	c.batch = proto.Batch{Events: c.batch.Events[:0]}
 	return heartbeat(&c.batch), nil
+}
+
+// itchSum is for telling a record that comes again. It has 64 bits, since a record
+// taken for the one before it would be a change lost in silence, and goes by
+// words, since a table of CRCs takes longer than all else that decoding does.
+func itchSum(value []byte) uint64 {
+	sum := uint64(len(value))
+	for ; len(value) >= 8; value = value[8:] {
+		sum = mixSum(sum ^ binary.LittleEndian.Uint64(value))
+	}
+	var rest [8]byte
+	copy(rest[:], value)
+	return mixSum(sum ^ binary.LittleEndian.Uint64(rest[:]))
+}
+
+// mixSum maps no two numbers to one.
+func mixSum(x uint64) uint64 {
+	x *= 0x9E3779B97F4A7C15
+	return x ^ x>>32
 }
 
 // dayOf sets the midnight of rec's day. No day is shorter than 23 hours.

@@ -201,3 +201,14 @@ func FuzzITCH(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkITCHDecode(b *testing.B) {
+	codec := newITCHCodec(nil)
+	records := []*Record{itchRecord(0, aapl.add(1, 'B', 100, 1_500_000)), itchRecord(0, aapl.delete(1))}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if batch, err := codec.Decode(records[i%2]); batch == nil || err != nil {
+			b.Fatal(batch, err)
+		}
+	}
+}
