@@ -192,8 +192,7 @@ func (b *book) begin() {
 		b.fresh, b.whole = false, true
 	}
 	b.applied, b.parts.old, b.parts.source = 0, false, 0
-	b.tracking = b.shown() && b.broken == 0 && len(b.views) > 0
-	b.bids.tracking, b.asks.tracking = b.tracking, b.tracking
+	b.track(b.shown() && b.broken == 0 && len(b.views) > 0)
 }
 
 // close ends a batch: what must hold after the whole of it, not within.

@@ -25,6 +25,13 @@ type Engine struct {
 	views []*View // open
 	parts parts   // of the snapshot in hand
 
+	// Of the batch in hand, lent to its book and views, so that they stay in the
+	// cache: who is told of them keeps nothing.
+	touchedBids, touchedAsks []touch
+	delta                    proto.Delta
+	newTrades                proto.Trades
+	status                   proto.Status
+
 	heldBytes int // of all books
 	skipped   uint64
 }

@@ -66,7 +66,7 @@ func (b *book) finish() {
 		b.tradesBroken = 0
 	}
 	b.told = c
-	b.bids.touched, b.asks.touched = b.bids.touched[:0], b.asks.touched[:0]
+	b.track(false)
 	b.trades.told()
 	if verifying {
 		b.verify()
@@ -74,6 +74,21 @@ func (b *book) finish() {
 	if c.final {
 		b.views = nil
 	}
+}
+
+// track begins or ends noting what is touched, in memory that the engine lends.
+func (b *book) track(on bool) {
+	if on == b.tracking {
+		return
+	}
+	b.tracking, b.bids.tracking, b.asks.tracking = on, on, on
+	e := b.engine
+	if on {
+		b.bids.touched, b.asks.touched = e.touchedBids, e.touchedAsks
+		return
+	}
+	e.touchedBids, e.touchedAsks = b.bids.touched[:0], b.asks.touched[:0]
+	b.bids.touched, b.asks.touched = nil, nil
 }
 
 func (b *book) tell(c condition, changed bool) {
@@ -115,9 +130,10 @@ func (v *View) tellTrades() bool {
 		v.to.Reset(b.tradesBroken)
 		return true
 	case len(b.trades.fresh) > 0:
-		v.trades = proto.Trades{PrevSeq: v.last, Seq: b.seq, Trades: b.trades.fresh, Times: b.times}
+		t := &b.engine.newTrades
+		*t = proto.Trades{PrevSeq: v.last, Seq: b.seq, Trades: b.trades.fresh, Times: b.times}
 		v.last = b.seq
-		v.to.Trades(&v.trades)
+		v.to.Trades(t)
 	}
 	return false
 }
@@ -126,9 +142,10 @@ func (v *View) status() {
 	b := v.book
 	c := &b.told
 	v.last = b.seq
-	v.condition = proto.Status{
+	s := &b.engine.status
+	*s = proto.Status{
 		Seq: b.seq, State: c.state, Reason: c.reason, Phase: c.phase, Indicative: c.indicative,
 		Final: c.final, NewSymbol: b.newSymbol, Locked: c.locked, Crossed: c.crossed, Times: b.times,
 	}
-	v.to.Status(&v.condition)
+	v.to.Status(s)
 }

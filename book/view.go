@@ -37,9 +37,6 @@ type View struct {
 	last             int64 // seq of the entry before
 	hash             uint32
 	bidEdge, askEdge int64 // keys; see side.edge
-	deltaOut         proto.Delta
-	trades           proto.Trades
-	condition        proto.Status
 }
 
 // rebuild makes hash and edges anew.
@@ -57,7 +54,7 @@ func (v *View) rebuild() {
 // of every level touched that was in the window before or is in it now, and the
 // levels that left or entered it. Nothing if there is none.
 func (v *View) delta() {
-	b, d := v.book, &v.deltaOut
+	b, d := v.book, &v.book.engine.delta
 	if len(b.bids.touched)+len(b.asks.touched) == 0 {
 		return
 	}
