@@ -73,7 +73,8 @@ func (p *Partition) admit(rec *Record) (format string, refused *proto.RecordErro
 
 // incomplete sees to it that a symbol with records in a raw venue format does not
 // begin whole, also where its instrument was defined in another format before, or
-// its codec makes nothing of the record yet.
+// its codec makes nothing of the record yet. What rec itself then says stands: a
+// snapshot, or a session's start (ITCH), makes the book whole.
 func (p *Partition) incomplete(rec *Record) {
 	s := p.symbols[string(rec.Key)]
 	if s != nil && s.raw || !proto.ValidSymbol(string(rec.Key)) {
