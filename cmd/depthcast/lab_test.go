@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -223,15 +224,24 @@ func subscribe(t *testing.T, c *client.Client, item client.Item) *client.Subscri
 	return s
 }
 
-// dataDir is the folder of recordings; the test is skipped where there is none.
-func dataDir(t *testing.T) string {
-	t.Helper()
+// recordings returns the folder of recordings, and an error where there is none.
+func recordings() (string, error) {
 	dir := os.Getenv("DEPTHCAST_DATA")
 	if dir == "" {
 		dir = filepath.Join("..", "..", "..", "shared", "data")
 	}
 	if _, err := os.Stat(filepath.Join(dir, "README.md")); err != nil {
-		t.Skipf("no recordings in %s (set DEPTHCAST_DATA): skipped", dir)
+		return "", fmt.Errorf("no recordings in %s (set DEPTHCAST_DATA)", dir)
+	}
+	return dir, nil
+}
+
+// dataDir is the folder of recordings; the test is skipped where there is none.
+func dataDir(t *testing.T) string {
+	t.Helper()
+	dir, err := recordings()
+	if err != nil {
+		t.Skipf("%v: skipped", err)
 	}
 	return dir
 }

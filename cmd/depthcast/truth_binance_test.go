@@ -244,7 +244,7 @@ func (j *quoteJudge) report(t *testing.T, d *binanceDay, path string, depth uint
 	finding{d.name, path, depthWord(depth), "best bid and offer: equal/unequal/not compared",
 		fmt.Sprintf("%d/%d/%d", j.equal, j.unequal, j.early), fmt.Sprintf("%d/%d/%d", d.equal, d.unequal, d.early)}.report(t)
 	if j.next != len(j.diffs) || !slices.Equal(j.conflated, d.conflated) {
-		t.Errorf("%s: %d of %d diffs judged; unequal at %v, want %v", d.name, j.next, len(j.diffs), j.conflated, d.conflated)
+		t.Errorf("%s: %d of %d diffs judged; unequal at %v, want %v", d.name, j.next, len(j.diffs), j.conflated[:min(5, len(j.conflated))], d.conflated)
 	}
 }
 
