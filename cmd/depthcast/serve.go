@@ -25,7 +25,7 @@ type serveCmd struct {
 // readFlags say what to read from Kafka and how to judge it.
 type readFlags struct {
 	KafkaTopic      []string          `help:"Kafka topics to read, each whole." default:"depthcast.events" placeholder:"NAME"`
-	Format          map[string]string `help:"Format of records without a content-type header, by Kafka topic: proto, binance, kraken or lobster. Default: proto." placeholder:"TOPIC=FORMAT"`
+	Format          map[string]string `help:"Format of records without a content-type header, by Kafka topic: those of docs/codecs.md, such as proto, json or kraken. Default: proto." placeholder:"TOPIC=FORMAT"`
 	Complete        []string          `help:"Kafka topics that tell everything from offset 0 on, so that a symbol begins with an empty, whole book." placeholder:"TOPIC"`
 	Compacted       []string          `help:"Kafka topics in which missing offsets are normal because they are compacted." placeholder:"TOPIC"`
 	Transactional   []string          `help:"Kafka topics in which missing offsets are normal because they are written in transactions. Aborted ones cannot be told: declare it only where the producer never aborts." placeholder:"TOPIC"`
