@@ -82,7 +82,6 @@ type onlooker struct {
 	truth      truth
 	since      int64 // offset from which the book stands as in bids and asks; -1: no book yet
 	bids, asks []proto.Level
-	deltas     int
 }
 
 // stands takes over the book as it is from offset since on.
@@ -123,7 +122,6 @@ func (f *onlooker) take(t *testing.T, event client.Event, first int64) {
 		if e.Delta.Merged > 1 {
 			t.Fatalf("depth %d: %d entries in one delta at %d: not every frame", f.depth, e.Delta.Merged, e.Delta.Seq)
 		}
-		f.deltas++
 		f.until(t, e.Delta.Seq)
 		f.stands(e.Delta.Seq)
 	}

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/depthcast/depthcast/client"
-	"github.com/depthcast/depthcast/ingest"
 	"github.com/depthcast/depthcast/proto"
 )
 
@@ -100,5 +99,3 @@ func TestTruthKrakenChecksums(t *testing.T) {
 		}
 	}
 }
-
-var _ ingest.Instruments = exponentsOf{}
