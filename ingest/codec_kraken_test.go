@@ -245,3 +245,26 @@ func FuzzKrakenCodec(f *testing.F) {
 		fuzzInspector(t, "kraken", values)
 	})
 }
+
+// BenchmarkKrakenCodec decodes the recording, a checksum compared for each update.
+func BenchmarkKrakenCodec(b *testing.B) {
+	type message struct{ key, value []byte }
+	var messages []message
+	eachLine(b, []string{"kraken/KRAKEN.ws.50.0.gz"}, func(line []byte) {
+		_, value, _ := bytes.Cut(line, []byte(": "))
+		if at := bytes.LastIndex(value, []byte(`,"`)); at >= 0 && value[0] == '[' {
+			messages = append(messages, message{append([]byte("KRAKEN:"), value[at+2:len(value)-2]...), bytes.Clone(value)})
+		}
+	})
+	b.ReportAllocs()
+	var codec Codec
+	for i := 0; i < b.N; i++ {
+		if i%len(messages) == 0 {
+			codec = newKrakenCodec(fixedExponents{})
+		}
+		m := messages[i%len(messages)]
+		if _, err := codec.Decode(&Record{Key: m.key, Value: m.value}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
