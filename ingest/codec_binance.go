@@ -71,12 +71,9 @@ func (c *binanceCodec) Decode(rec *Record) (*proto.Batch, error) {
 	}
 	if m.symbol != nil && string(m.symbol) != s.name {
 		c.restart(&s.state)
-		return nil, refuse(CodeKeyMismatch, s.symbol, proto.ReasonBadRecord, "the payload is of %q", m.symbol)
+		return nil, s.mismatch(m.symbol)
 	}
-	c.batch = proto.Batch{
-		Symbol: s.symbol, Feed: s.feed, VenueTime: m.time,
-		Exponents: x, HasExponents: true, Events: c.batch.Events[:0],
-	}
+	s.begin(&c.batch, m.time, x)
 	switch m.kind {
 	case binanceDiff:
 		return c.diff(&s.state, rec.Value)

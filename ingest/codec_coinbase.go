@@ -46,7 +46,7 @@ func (c *coinbaseCodec) Decode(rec *Record) (*proto.Batch, error) {
 	}
 	if m.product != nil && string(m.product) != s.name {
 		s.state.whole = false
-		return nil, refuse(CodeKeyMismatch, s.symbol, proto.ReasonBadRecord, "the payload is of %q", m.product)
+		return nil, s.mismatch(m.product)
 	}
 	repeated, gap := s.state.follow(s.symbol, m)
 	switch {
@@ -59,10 +59,7 @@ func (c *coinbaseCodec) Decode(rec *Record) (*proto.Batch, error) {
 		r.Reason = proto.ReasonNone
 		return nil, r
 	}
-	c.batch = proto.Batch{
-		Symbol: s.symbol, Feed: s.feed, VenueTime: m.time,
-		Exponents: x, HasExponents: true, Events: c.batch.Events[:0],
-	}
+	s.begin(&c.batch, m.time, x)
 	switch m.kind {
 	case coinbaseBook:
 		c.book(&s.state)

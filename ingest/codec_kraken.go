@@ -49,12 +49,9 @@ func (c *krakenCodec) Decode(rec *Record) (*proto.Batch, error) {
 	}
 	if m.pair != nil && string(m.pair) != s.name {
 		s.state.drop()
-		return nil, refuse(CodeKeyMismatch, s.symbol, proto.ReasonBadRecord, "the payload is of %q", m.pair)
+		return nil, s.mismatch(m.pair)
 	}
-	c.batch = proto.Batch{
-		Symbol: s.symbol, Feed: s.feed, VenueTime: m.time,
-		Exponents: x, HasExponents: true, Events: c.batch.Events[:0],
-	}
+	s.begin(&c.batch, m.time, x)
 	switch m.kind {
 	case krakenTrade:
 		return c.trades(&s.state)

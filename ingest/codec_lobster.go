@@ -39,12 +39,9 @@ func (c *lobsterCodec) Decode(rec *Record) (*proto.Batch, error) {
 		return nil, refusal(s.symbol, err)
 	}
 	if string(r.symbol) != s.name {
-		return nil, refuse(CodeKeyMismatch, s.symbol, proto.ReasonBadRecord, "the payload is of %q", r.symbol)
+		return nil, s.mismatch(r.symbol)
 	}
-	c.batch = proto.Batch{
-		Symbol: s.symbol, Feed: s.feed, VenueTime: r.midnight + r.message.time,
-		Exponents: lobsterExponents, HasExponents: true, Events: c.batch.Events[:0],
-	}
+	s.begin(&c.batch, r.midnight+r.message.time, lobsterExponents)
 	state := &s.state
 	if r.row == 0 {
 		return c.start(s.symbol, state)

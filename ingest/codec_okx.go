@@ -52,12 +52,9 @@ func (c *okxCodec) Decode(rec *Record) (*proto.Batch, error) {
 	}
 	if m.symbol != nil && string(m.symbol) != s.name {
 		s.state.whole = false
-		return nil, refuse(CodeKeyMismatch, s.symbol, proto.ReasonBadRecord, "the payload is of %q", m.symbol)
+		return nil, s.mismatch(m.symbol)
 	}
-	c.batch = proto.Batch{
-		Symbol: s.symbol, Feed: s.feed, VenueTime: m.time,
-		Exponents: x, HasExponents: true, Events: c.batch.Events[:0],
-	}
+	s.begin(&c.batch, m.time, x)
 	switch m.kind {
 	case okxBook:
 		return c.book(&s.state)

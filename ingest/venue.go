@@ -59,6 +59,20 @@ func (v *venueSymbols[T]) find(key []byte) (*venueSymbol[T], *proto.RecordError)
 	return s, nil
 }
 
+// begin empties b, keeping its memory, for a message of s at venueTime with prices
+// and quantities in x.
+func (s *venueSymbol[T]) begin(b *proto.Batch, venueTime int64, x proto.Exponents) {
+	*b = proto.Batch{
+		Symbol: s.symbol, Feed: s.feed, VenueTime: venueTime,
+		Exponents: x, HasExponents: true, Events: b.Events[:0],
+	}
+}
+
+// mismatch refuses a message under the key of s whose payload names another symbol.
+func (s *venueSymbol[T]) mismatch(payload []byte) *proto.RecordError {
+	return refuse(CodeKeyMismatch, s.symbol, proto.ReasonBadRecord, "the payload is of %q", payload)
+}
+
 // SplitSymbol takes a symbol of a raw venue format apart: the venue, which is
 // also its feed, and the name that the venue's payloads carry. What follows a
 // "~" tells clones apart and belongs to neither.
