@@ -123,7 +123,9 @@ func cutAndGoOn(t *testing.T, codec proto.Codec, missed int, snapshot bool) {
 	}
 	server.caughtUpTo(l)
 	wire.mend(server)
-	w.until("back", victim, func(n *notes) bool { return n.connected == 2 && n.stand() == "live" && n.seq == last })
+	w.until("back", victim, func(n *notes) bool {
+		return n.connected == 2 && n.answered() == 2 && n.stand() == "live" && n.seq == last
+	})
 	end := g.change(victim, proto.Bid, 98, 1)
 	w.live(victim, end)
 
@@ -169,7 +171,9 @@ func serverIsReplaced(t *testing.T, missed int) {
 	second := l.serve(nil)
 	second.caughtUpTo(l)
 	wire.mend(second)
-	w.until("back", victim, func(n *notes) bool { return n.connected == 2 && n.stand() == "live" && n.seq == last })
+	w.until("back", victim, func(n *notes) bool {
+		return n.connected == 2 && n.answered() == 2 && n.stand() == "live" && n.seq == last
+	})
 	w.live(victim, g.change(victim, proto.Bid, 98, 1))
 
 	w.mu.Lock()

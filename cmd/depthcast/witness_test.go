@@ -48,6 +48,10 @@ func (n *notes) stand() string {
 	return n.standing[len(n.standing)-1]
 }
 
+// answered counts how often a server said where the book goes on from: by a
+// resume or a snapshot. Before that the notes are of an earlier connection.
+func (n *notes) answered() int { return n.resumed + len(n.sets) }
+
 // follow starts a witness of full books that is sent every frame.
 func (g *ledger) follow(r *running, codec proto.Codec, symbols ...string) *witness {
 	r.t.Helper()
