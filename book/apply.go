@@ -53,7 +53,7 @@ func inRange(x proto.Exponents) bool {
 // rescale puts the book into other exponents. What it holds is void, and so is
 // what was collected of a snapshot.
 func (b *book) rescale(x proto.Exponents) {
-	if b.parts.active || b.whole && len(b.bids.levels)+len(b.asks.levels) > 0 {
+	if b.parts.active || b.whole && b.bids.len()+b.asks.len() > 0 {
 		b.lose(proto.ReasonNoSnapshot)
 	}
 	b.breaks(proto.SnapshotInstrument)
@@ -187,7 +187,7 @@ func (b *book) define(i *proto.Instrument, r *proto.Batch) *refusal {
 	}
 	instrument, knew := *i, b.known()
 	b.instrument = &instrument
-	if knows := b.known(); knew != 0 && (knows == 0 || knows > knew) && b.whole && len(b.bids.levels)+len(b.asks.levels) > 0 {
+	if knows := b.known(); knew != 0 && (knows == 0 || knows > knew) && b.whole && b.bids.len()+b.asks.len() > 0 {
 		b.lose(proto.ReasonNoSnapshot) // the levels that were cut off are not known
 	}
 	if i.Exponents != b.exponents {

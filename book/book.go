@@ -148,7 +148,7 @@ func (b *book) epochOf(r *proto.Batch) uint64 {
 
 // apply applies what is held and then r, the last record of the batch.
 func (b *book) apply(r *proto.Batch) (proto.Outcome, error) {
-	b.begin()
+	b.begin(r)
 	first := r
 	for i := range b.held.records {
 		h := &b.held.records[i]
@@ -173,10 +173,7 @@ func (b *book) apply(r *proto.Batch) (proto.Outcome, error) {
 		b.finish()
 		return proto.Ignored, nil
 	}
-	b.seq = r.Seq
-	if r.OriginEpoch != 0 {
-		b.seq = r.OriginSeq
-	}
+	b.seq = seqOf(r)
 	b.times = proto.Times{VenueFirst: first.VenueTime, Venue: r.VenueTime, Kafka: r.KafkaTime}
 	if b.feed == nil || b.kinds&levelKinds != 0 {
 		b.feed = b.from
@@ -186,12 +183,21 @@ func (b *book) apply(r *proto.Batch) (proto.Outcome, error) {
 	return proto.Applied, nil
 }
 
-// begin prepares for the events of a batch.
-func (b *book) begin() {
+// seqOf returns the seq of a book after a batch whose last record is r.
+func seqOf(r *proto.Batch) int64 {
+	if r.OriginEpoch != 0 {
+		return r.OriginSeq
+	}
+	return r.Seq
+}
+
+// begin prepares for the events of a batch whose last record is r.
+func (b *book) begin(r *proto.Batch) {
 	if b.fresh {
 		b.fresh, b.whole = false, true
 	}
 	b.applied, b.parts.old, b.parts.source = 0, false, 0
+	b.orders.rankSeq, b.orders.rankIndex = seqOf(r), 0
 	b.track(b.shown() && b.broken == 0 && len(b.views) > 0)
 }
 

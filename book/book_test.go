@@ -48,20 +48,20 @@ func TestFollowingViewsAllocatesNothing(t *testing.T) {
 	}
 }
 
-func TestALevelIsFoundInSidesOfAnySize(t *testing.T) {
+func TestALevelIsFoundAmongAnyNumber(t *testing.T) {
 	random := rand.New(rand.NewPCG(9, 10))
 	for n := range 600 {
-		s := newSide(proto.Bid, n)
+		var s sorted
 		for i := range n {
-			s.levels = append(s.levels, level{key: math.MinInt64 + int64(i)*(math.MaxInt64/300)})
+			s.rungs = append(s.rungs, rung{key: math.MinInt64 + int64(i)*(math.MaxInt64/300)})
 		}
 		for range 60 {
 			key := int64(random.Uint64())
 			if n > 0 && random.IntN(2) == 0 {
-				key = s.levels[random.IntN(n)].key
+				key = s.rungs[random.IntN(n)].key
 			}
 			at, found := s.find(key)
-			wantAt, wantFound := slices.BinarySearchFunc(s.levels, key, func(l level, key int64) int { return cmp.Compare(l.key, key) })
+			wantAt, wantFound := slices.BinarySearchFunc(s.rungs, key, func(r rung, key int64) int { return cmp.Compare(r.key, key) })
 			if at != wantAt || found != wantFound {
 				t.Fatalf("%d levels: %d found at %d, %v; it belongs at %d, %v", n, key, at, found, wantAt, wantFound)
 			}

@@ -21,7 +21,7 @@ type Config struct {
 	// beyond, its book is recovering, overflow. Default 50,000.
 	MaxLevels int
 
-	// MaxOrders is how many orders a book may have (40 bytes each, and 16 to 48 in
+	// MaxOrders is how many orders a book may have (48 bytes each, and 16 to 48 in
 	// the index); beyond, its book is recovering, overflow. Default 1,048,576.
 	MaxOrders int
 

@@ -16,6 +16,7 @@ type naive struct {
 	limit   uint32
 	phase   proto.Phase
 	source  uint64 // newest source sequence
+	next    rank   // of the batch in hand
 }
 
 type naiveOrder struct {
@@ -23,6 +24,12 @@ type naiveOrder struct {
 	side  proto.Side
 	price int64
 	qty   int64
+	rank  rank
+}
+
+type rank struct {
+	seq   int64
+	index uint32
 }
 
 type naiveKey struct {
@@ -56,7 +63,7 @@ func (n *naive) apply(r *proto.Batch) (*naive, bool) {
 		c.whole = false
 		c.empty()
 	}
-	c.source = r.LastSourceSeq
+	c.source, c.next = r.LastSourceSeq, rank{seq: r.Seq}
 	overlap := r.FirstSourceSeq <= n.source && !heals
 	before, touching, ok := c.copy(), false, true
 	for i := range r.Events {
@@ -151,9 +158,12 @@ func (n *naive) snapshot(e *proto.Event) bool {
 		return n.set(proto.Bid, e.Bids) && n.set(proto.Ask, e.Asks) && len(n.levels) == count
 	}
 	n.byOrder = 2
-	for side, list := range map[proto.Side][]proto.Order{proto.Bid: e.BidOrders, proto.Ask: e.AskOrders} {
+	for i, list := range [][]proto.Order{e.BidOrders, e.AskOrders} {
+		side := []proto.Side{proto.Bid, proto.Ask}[i]
+		list = slices.Clone(list)
+		slices.SortStableFunc(list, func(a, b proto.Order) int { return bestFirst(side, a.Price, b.Price) })
 		for _, o := range list {
-			if !n.add(naiveOrder{o.ID, side, o.Price, o.Qty}) {
+			if !n.add(naiveOrder{id: o.ID, side: side, price: o.Price, qty: o.Qty}) {
 				return false
 			}
 		}
@@ -169,13 +179,20 @@ func (n *naive) add(o naiveOrder) bool {
 	if o.id == 0 || o.qty <= 0 || n.find(o.id) >= 0 || o.side == 0 {
 		return false
 	}
-	n.orders = append(n.orders, o)
+	n.enqueue(o)
 	return true
+}
+
+// enqueue puts an order behind all others.
+func (n *naive) enqueue(o naiveOrder) {
+	o.rank = n.next
+	n.next.index++
+	n.orders = append(n.orders, o)
 }
 
 func (n *naive) order(e *proto.Event) bool {
 	if e.Kind == proto.EventAdd {
-		return n.add(naiveOrder{e.OrderID, e.Side, e.Price, e.Qty})
+		return n.add(naiveOrder{id: e.OrderID, side: e.Side, price: e.Price, qty: e.Qty})
 	}
 	i := n.find(e.OrderID)
 	if i < 0 {
@@ -190,7 +207,7 @@ func (n *naive) order(e *proto.Event) bool {
 			return false
 		}
 		n.orders = slices.Delete(n.orders, i, i+1)
-		return n.add(naiveOrder{e.NewOrderID, o.side, e.Price, e.Qty})
+		return n.add(naiveOrder{id: e.NewOrderID, side: o.side, price: e.Price, qty: e.Qty})
 	case proto.EventModify:
 		if e.Qty <= 0 || e.KeepPriority && e.Price != o.price {
 			return false
@@ -200,7 +217,8 @@ func (n *naive) order(e *proto.Event) bool {
 			n.orders[i] = o
 			return true
 		}
-		n.orders = append(slices.Delete(n.orders, i, i+1), o)
+		n.orders = slices.Delete(n.orders, i, i+1)
+		n.enqueue(o)
 	default:
 		if e.Qty <= 0 || e.Qty > o.qty || e.HasQtyAfter && e.QtyAfter != o.qty-e.Qty {
 			return false

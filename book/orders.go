@@ -9,10 +9,18 @@ import (
 // order is one live order, in a slot of its book's slab. next and prev are the
 // slots of its neighbours in the queue of its level, oldest first; 0: none. Free
 // slots are chained by next.
+//
+// Its rank says when it got its priority: rankSeq is the book's seq after that
+// batch, rankIndex counts the orders that got a rank in it, from 0. An add, a
+// replacement, a modification that does not keep priority, and a snapshot (bids
+// before asks) give a rank; what reduces an order leaves it. So within a queue
+// ranks rise.
 type order struct {
 	id         uint64
 	key        int64
 	qty        int64
+	rankSeq    int64
+	rankIndex  uint32
 	next, prev uint32
 	side       proto.Side
 }
@@ -23,6 +31,10 @@ type orders struct {
 	free  uint32  // first free slot; 0: none
 	index index
 	most  int
+
+	// Of the batch in hand: the rank of the next order to get one.
+	rankSeq   int64
+	rankIndex uint32
 }
 
 func (o *orders) clear() {
@@ -82,39 +94,36 @@ func (b *book) add(which proto.Side, id uint64, price, qty int64) *refusal {
 		return errTooManyOrders
 	}
 	key := price ^ s.mask
-	at, err := b.room(s, key, qty)
+	l, err := s.room(key, qty)
 	if err != nil {
 		return err
 	}
-	b.enqueue(s, at, b.orders.take(order{id: id, key: key, qty: qty, side: which}))
+	b.orders.enqueue(l, b.orders.take(order{id: id, key: key, qty: qty, side: which}))
 	return nil
 }
 
-// room returns the place of the level of key, which it makes if need be, once it
-// is sure that qty fits in.
-func (b *book) room(s *side, key, qty int64) (int, *refusal) {
-	at, found := s.find(key)
-	if !found {
-		if len(s.levels) >= s.most {
-			return 0, errTooManyLevels
-		}
-		s.touch(key, 0)
-		s.insert(at, level{key: key})
-		return at, nil
+// room returns the level of key, made if need be, touched, once it is sure that
+// qty fits in.
+func (s *side) room(key, qty int64) (*level, *refusal) {
+	l := s.get(key)
+	if l == nil {
+		return s.put(key)
 	}
-	if s.levels[at].qty > math.MaxInt64-qty {
-		return 0, errOverflow
+	if l.qty > math.MaxInt64-qty {
+		return nil, errOverflow
 	}
-	s.touch(key, s.levels[at].qty)
-	return at, nil
+	s.touch(key, l.qty)
+	return l, nil
 }
 
-// enqueue puts the order of slot at the end of the queue of the level at.
-func (b *book) enqueue(s *side, at int, slot uint32) {
-	l, v := &s.levels[at], &b.orders.slab[slot]
+// enqueue puts the order of slot at the end of the queue of l, which gives it a rank.
+func (o *orders) enqueue(l *level, slot uint32) {
+	v := &o.slab[slot]
+	v.rankSeq, v.rankIndex = o.rankSeq, o.rankIndex
+	o.rankIndex++
 	v.next, v.prev = 0, l.tail
 	if l.tail != 0 {
-		b.orders.slab[l.tail].next = slot
+		o.slab[l.tail].next = slot
 	} else {
 		l.head = slot
 	}
@@ -123,28 +132,32 @@ func (b *book) enqueue(s *side, at int, slot uint32) {
 	l.count++
 }
 
-// dequeue takes the order of slot out of its level, and the level away if it was
-// the last, unless keep is set.
-func (b *book) dequeue(slot uint32, keep bool) {
-	v := &b.orders.slab[slot]
-	s := b.side(v.side)
-	at, _ := s.find(v.key)
-	l := &s.levels[at]
-	s.touch(v.key, l.qty)
+// dequeue takes the order of v out of the queue of l.
+func (o *orders) dequeue(l *level, v *order) {
 	if v.prev != 0 {
-		b.orders.slab[v.prev].next = v.next
+		o.slab[v.prev].next = v.next
 	} else {
 		l.head = v.next
 	}
 	if v.next != 0 {
-		b.orders.slab[v.next].prev = v.prev
+		o.slab[v.next].prev = v.prev
 	} else {
 		l.tail = v.prev
 	}
 	l.qty -= v.qty
 	l.count--
-	if l.count == 0 && !keep {
-		s.remove(at)
+}
+
+// withdraw takes the order of slot out of its level, and the level away if it was
+// the last. The slot is still taken.
+func (b *book) withdraw(slot uint32) {
+	v := &b.orders.slab[slot]
+	s := b.side(v.side)
+	l := s.get(v.key)
+	s.touch(v.key, l.qty)
+	b.orders.dequeue(l, v)
+	if l.count == 0 {
+		s.remove(v.key)
 	}
 }
 
@@ -165,28 +178,28 @@ func (b *book) modify(id uint64, price, qty int64, keep bool) *refusal {
 		if keep {
 			return errPriorityPrice
 		}
-		b.dequeue(slot, false)
+		b.withdraw(slot)
 		v.key, v.qty = key, qty
-		at, err := b.room(s, key, qty)
+		l, err := s.room(key, qty)
 		if err != nil {
 			return err
 		}
-		b.enqueue(s, at, slot)
+		b.orders.enqueue(l, slot)
 		return nil
 	}
-	at, _ := s.find(key)
-	if l := &s.levels[at]; l.qty-v.qty > math.MaxInt64-qty {
+	l := s.get(key)
+	if l.qty-v.qty > math.MaxInt64-qty {
 		return errOverflow
 	}
-	if !keep {
-		b.dequeue(slot, true)
+	s.touch(key, l.qty)
+	if keep {
+		l.qty += qty - v.qty
 		v.qty = qty
-		b.enqueue(s, at, slot)
 		return nil
 	}
-	s.touch(key, s.levels[at].qty)
-	s.levels[at].qty += qty - v.qty
+	b.orders.dequeue(l, v)
 	v.qty = qty
+	b.orders.enqueue(l, slot)
 	return nil
 }
 
@@ -207,14 +220,14 @@ func (b *book) reduce(e *proto.Event) (order, *refusal) {
 	case e.HasQtyAfter && e.QtyAfter != v.qty-e.Qty:
 		return was, errQtyMismatch
 	case e.Qty == v.qty:
-		b.dequeue(slot, false)
+		b.withdraw(slot)
 		b.orders.give(slot)
 		return was, nil
 	}
 	s := b.side(v.side)
-	at, _ := s.find(v.key)
-	s.touch(v.key, s.levels[at].qty)
-	s.levels[at].qty -= e.Qty
+	l := s.get(v.key)
+	s.touch(v.key, l.qty)
+	l.qty -= e.Qty
 	v.qty -= e.Qty
 	return was, nil
 }
@@ -229,7 +242,7 @@ func (b *book) replace(old, id uint64, price, qty int64) *refusal {
 		return errDuplicateOrder
 	}
 	which := b.orders.slab[slot].side
-	b.dequeue(slot, false)
+	b.withdraw(slot)
 	b.orders.give(slot)
 	return b.add(which, id, price, qty)
 }
@@ -239,25 +252,25 @@ func (b *book) delete(id uint64) *refusal {
 	if slot == 0 {
 		return errUnknownOrder
 	}
-	b.dequeue(slot, false)
+	b.withdraw(slot)
 	b.orders.give(slot)
 	return nil
 }
 
 // trim takes the worst levels of a side away until most are left, with their orders.
 func (b *book) trim(s *side, most int) {
-	if most == 0 || len(s.levels) <= most {
+	if most == 0 || s.len() <= most {
 		return
 	}
-	gone := len(s.levels) - most
-	for i := gone - 1; i >= 0; i-- {
-		l := &s.levels[i]
-		s.touch(l.key, l.qty)
+	least := s.edge(most)
+	w := s.walk(least - 1)
+	for l := w.next(); l != nil; l = w.next() {
+		s.touch(w.key, l.qty)
 		for slot := l.head; slot != 0; {
 			next := b.orders.slab[slot].next
 			b.orders.give(slot)
 			slot = next
 		}
 	}
-	s.levels = s.levels[:copy(s.levels, s.levels[gone:])]
+	s.cut(least)
 }

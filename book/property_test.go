@@ -2,6 +2,7 @@ package book
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -44,7 +45,7 @@ func TestWideAndJumpingBooksKeepViewsRight(t *testing.T) {
 			}
 			for m.events < 50_000 {
 				m.step()
-				deepest = max(deepest, len(m.engine.books["SIM:A"].bids.levels))
+				deepest = max(deepest, m.engine.books["SIM:A"].bids.len())
 			}
 			if m.live < m.records/3 || deepest < least || m.middle == 0 {
 				t.Fatalf("the run proves little: %d records, live after %d, %d levels at most, middle %d", m.records, m.live, deepest, m.middle)
@@ -184,7 +185,7 @@ func (m *market) send(events []proto.Event, first, last uint64, more bool) {
 	if len(m.held) > len(events) {
 		first = m.naive.source + 1
 	}
-	next, refused := m.naive.apply(&proto.Batch{Events: m.held, FirstSourceSeq: first, LastSourceSeq: last})
+	next, refused := m.naive.apply(&proto.Batch{Seq: r.Seq, Events: m.held, FirstSourceSeq: first, LastSourceSeq: last})
 	m.naive, m.held = next, nil
 	if refused != (err != nil) {
 		m.fatalf("seq %d: refused by the naive book: %v; engine says %d, %v", r.Seq, refused, outcome, err)
@@ -343,10 +344,11 @@ func (m *market) compare() {
 
 func (m *market) compareQueue(s *side, b *book, want []naiveOrder) {
 	var got []naiveOrder
-	for i := len(s.levels) - 1; i >= 0; i-- {
-		for slot := s.levels[i].head; slot != 0; slot = b.orders.slab[slot].next {
+	w := s.walk(math.MaxInt64)
+	for l := w.next(); l != nil; l = w.next() {
+		for slot := l.head; slot != 0; slot = b.orders.slab[slot].next {
 			o := b.orders.slab[slot]
-			got = append(got, naiveOrder{o.id, o.side, o.key ^ s.mask, o.qty})
+			got = append(got, naiveOrder{o.id, o.side, o.key ^ s.mask, o.qty, rank{o.rankSeq, o.rankIndex}})
 		}
 	}
 	if !slices.Equal(got, want) {

@@ -11,7 +11,6 @@ import (
 // level is one price level. In a book by order, head and tail are the slots of
 // its oldest and newest order; qty and count are those of its orders together.
 type level struct {
-	key        int64 // see side
 	qty        int64 // above 0
 	count      uint32
 	head, tail uint32
@@ -29,15 +28,15 @@ type touch struct {
 
 // side is one side of a book. Prices are kept as keys, which rise towards the
 // best on both sides: a bid's key is its price, an ask's the complement of it.
+// How levels are stored is known only here.
 //
-// Invariant: levels are strictly rising by key, so that the best is at the end,
-// where most changes are; no level has quantity 0.
+// Invariant: no level has quantity 0.
 type side struct {
 	mask     int64 // price = key ^ mask
 	which    proto.Side
 	most     int
 	tracking bool // touched is being filled
-	levels   []level
+	levels   sorted
 	touched  []touch
 }
 
@@ -49,65 +48,50 @@ func newSide(which proto.Side, most int) side {
 	return s
 }
 
-// find returns where the level of key is, or where it would be inserted. It looks
-// backwards from the best in growing strides, since most changes are near it, then
-// halves the last stride. It branches on purpose: without, the search is faster in
-// one book, but with thousands it waits for one cache miss after the other.
-func (s *side) find(key int64) (int, bool) {
-	levels := s.levels
-	end, stride := len(levels), nearBest
-	for end > stride && levels[end-stride].key >= key {
-		end -= stride
-		stride *= 2
+// len returns how many levels there are.
+func (s *side) len() int { return len(s.levels.rungs) }
+
+// get returns the level of key, nil where there is none. It is valid until the
+// side changes.
+func (s *side) get(key int64) *level { return s.levels.get(key) }
+
+// put makes the level of key, which must not be there, without a quantity. It is
+// valid until the side changes.
+func (s *side) put(key int64) (*level, *refusal) {
+	if s.len() >= s.most {
+		return nil, errTooManyLevels
 	}
-	at := max(0, end-stride)
-	for at < end {
-		mid := int(uint(at+end) >> 1)
-		if levels[mid].key < key {
-			at = mid + 1
-		} else {
-			end = mid
-		}
-	}
-	return at, at < len(levels) && levels[at].key == key
+	s.touch(key, 0)
+	return s.place(key), nil
 }
 
-// nearBest is the first stride of find, in levels.
-const nearBest = 8
+// place is put for a side that is being filled: nothing is touched.
+func (s *side) place(key int64) *level { return s.levels.put(key) }
+
+// remove takes the level of key away, which must be there and touched.
+func (s *side) remove(key int64) { s.levels.remove(key) }
 
 // set gives the level at price a quantity; 0 deletes it, absent or not.
 func (s *side) set(price, qty int64, count uint32) *refusal {
 	key := price ^ s.mask
-	i, found := s.find(key)
+	l := s.get(key)
 	switch {
 	case qty < 0:
 		return errBadQty
-	case found && qty == 0:
-		s.touch(key, s.levels[i].qty)
-		s.remove(i)
-	case found:
-		l := &s.levels[i]
+	case l != nil && qty == 0:
+		s.touch(key, l.qty)
+		s.remove(key)
+	case l != nil:
 		s.touch(key, l.qty)
 		l.qty, l.count = qty, count
 	case qty > 0:
-		if len(s.levels) >= s.most {
-			return errTooManyLevels
+		l, err := s.put(key)
+		if err != nil {
+			return err
 		}
-		s.touch(key, 0)
-		s.insert(i, level{key: key, qty: qty, count: count})
+		l.qty, l.count = qty, count
 	}
 	return nil
-}
-
-func (s *side) insert(i int, l level) {
-	s.levels = append(s.levels, level{})
-	copy(s.levels[i+1:], s.levels[i:])
-	s.levels[i] = l
-}
-
-func (s *side) remove(i int) {
-	copy(s.levels[i:], s.levels[i+1:])
-	s.levels = s.levels[:len(s.levels)-1]
 }
 
 // touch notes that the level of key is about to change, before being what it has.
@@ -132,56 +116,79 @@ func (s *side) settle() {
 		t = slices.CompactFunc(t, func(a, b touch) bool { return a.key == b.key })
 	}
 	for i := range t {
-		if at, found := s.find(t[i].key); found {
-			t[i].after, t[i].count = s.levels[at].qty, s.levels[at].count
+		if l := s.get(t[i].key); l != nil {
+			t[i].after, t[i].count = l.qty, l.count
 		}
 	}
 	s.touched = t
 }
 
-// touchDifferences notes every level in which s differs from old, both rising.
-func (s *side) touchDifferences(old []level) {
-	now := s.levels
-	for len(old) > 0 || len(now) > 0 {
+// copyTo appends all levels to a list, best first.
+func (s *side) copyTo(list []rung) []rung {
+	w := s.walk(math.MaxInt64)
+	for l := w.next(); l != nil; l = w.next() {
+		list = append(list, rung{w.key, *l})
+	}
+	return list
+}
+
+// touchDifferences notes every level in which s differs from old, best first.
+func (s *side) touchDifferences(old []rung) {
+	w := s.walk(math.MaxInt64)
+	now := w.next()
+	for len(old) > 0 || now != nil {
 		switch {
-		case len(now) == 0 || len(old) > 0 && old[0].key < now[0].key:
+		case now == nil || len(old) > 0 && old[0].key > w.key:
 			s.touch(old[0].key, old[0].qty)
 			old = old[1:]
-		case len(old) == 0 || now[0].key < old[0].key:
-			s.touch(now[0].key, 0)
-			now = now[1:]
+		case len(old) == 0 || w.key > old[0].key:
+			s.touch(w.key, 0)
+			now = w.next()
 		default:
-			if old[0].qty != now[0].qty || old[0].count != now[0].count {
+			if old[0].qty != now.qty || old[0].count != now.count {
 				s.touch(old[0].key, old[0].qty)
 			}
-			old, now = old[1:], now[1:]
+			old, now = old[1:], w.next()
 		}
 	}
 }
 
 // best returns the best price; false where the side is empty.
 func (s *side) best() (int64, bool) {
-	if len(s.levels) == 0 {
-		return 0, false
-	}
-	return s.levels[len(s.levels)-1].key ^ s.mask, true
+	key, ok := s.levels.best()
+	return key ^ s.mask, ok
 }
 
 // edge returns the least key that the best depth levels have room for: that of
 // the depth-th level, or the least there is where there are fewer (or depth is 0).
-func (s *side) edge(depth int) int64 {
-	if depth == 0 || len(s.levels) < depth {
-		return math.MinInt64
-	}
-	return s.levels[len(s.levels)-depth].key
+// So the levels from it on upwards are the best depth ones.
+func (s *side) edge(depth int) int64 { return s.levels.edge(depth) }
+
+// walk goes over the levels of a side, best first. It ends when the side changes.
+type walk struct {
+	levels *sorted
+	at     int   // place after the next level
+	key    int64 // of the level that next returned
 }
 
-// top returns the best depth levels, rising; all where depth is 0.
-func (s *side) top(depth int) []level {
-	if depth == 0 || len(s.levels) <= depth {
-		return s.levels
+// walk begins at the best level whose key is at most from.
+func (s *side) walk(from int64) walk {
+	at, found := s.levels.find(from)
+	if found {
+		at++
 	}
-	return s.levels[len(s.levels)-depth:]
+	return walk{levels: &s.levels, at: at}
+}
+
+// next returns the next level, nil after the last. Its key is w.key.
+func (w *walk) next() *level {
+	if w.at == 0 {
+		return nil
+	}
+	w.at--
+	r := &w.levels.rungs[w.at]
+	w.key = r.key
+	return &r.level
 }
 
 // public returns l as others see it, of quantity qty.
@@ -192,4 +199,7 @@ func (s *side) public(key, qty int64, count uint32, counts bool) proto.Level {
 	return proto.Level{Price: key ^ s.mask, Qty: qty, Count: count}
 }
 
-func (s *side) clear() { s.levels = s.levels[:0] }
+// cut takes the levels below key away, which must be touched.
+func (s *side) cut(key int64) { s.levels.cut(key) }
+
+func (s *side) clear() { s.levels.rungs = s.levels.rungs[:0] }

@@ -19,7 +19,7 @@ type parts struct {
 	source               uint64
 	bids, asks           []proto.Level
 	bidOrders, askOrders []proto.Order
-	wasBids, wasAsks     []level // the levels before it, where views must learn the difference
+	wasBids, wasAsks     []rung // the levels before it, best first, where views must learn the difference
 }
 
 // begin starts anew, keeping the memory.
@@ -79,8 +79,7 @@ func (b *book) install() *refusal {
 	}
 	differences := b.tracking && b.whole && b.broken == 0
 	if differences {
-		p.wasBids = append(p.wasBids[:0], b.bids.levels...)
-		p.wasAsks = append(p.wasAsks[:0], b.asks.levels...)
+		p.wasBids, p.wasAsks = b.bids.copyTo(p.wasBids[:0]), b.asks.copyTo(p.wasAsks[:0])
 	}
 	b.empty()
 	b.applied++
@@ -109,60 +108,64 @@ func (b *book) install() *refusal {
 	return nil
 }
 
-// fill puts levels into an empty side.
+// fill puts levels into an empty side. It sorts them in place if need be.
 func (s *side) fill(levels []proto.Level) *refusal {
-	for i := len(levels) - 1; i >= 0; i-- {
-		l := &levels[i]
-		if l.Qty < 0 {
+	bestFirst := func(x, y proto.Level) int { return cmp.Compare(y.Price^s.mask, x.Price^s.mask) }
+	if !slices.IsSortedFunc(levels, bestFirst) {
+		slices.SortFunc(levels, bestFirst)
+	}
+	for i := len(levels) - 1; i >= 0; i-- { // from the worst on, as sides grow best
+		from := &levels[i]
+		if from.Qty < 0 {
 			return errBadQty
 		}
-		if l.Qty > 0 {
-			s.levels = append(s.levels, level{key: l.Price ^ s.mask, qty: l.Qty, count: l.Count})
+		if from.Qty == 0 {
+			continue
 		}
-	}
-	byKey := func(a, b level) int { return cmp.Compare(a.key, b.key) }
-	if !slices.IsSortedFunc(s.levels, byKey) {
-		slices.SortFunc(s.levels, byKey)
-	}
-	for i := 1; i < len(s.levels); i++ {
-		if s.levels[i-1].key == s.levels[i].key {
+		key := from.Price ^ s.mask
+		if best, ok := s.levels.best(); ok && best == key {
 			return errDuplicateLevel
 		}
+		l := s.place(key)
+		l.qty, l.count = from.Qty, from.Count
 	}
 	return nil
 }
 
 // fillOrders puts orders, oldest first within a price, into an empty side. It
-// sorts them in place if need be.
+// sorts them in place if need be. Their ranks count them best first.
 func (b *book) fillOrders(s *side, list []proto.Order) *refusal {
 	bestFirst := func(x, y proto.Order) int { return cmp.Compare(y.Price^s.mask, x.Price^s.mask) }
 	if !slices.IsSortedFunc(list, bestFirst) {
 		slices.SortStableFunc(list, bestFirst)
 	}
-	for i := range list {
-		o := &list[i]
-		key := o.Price ^ s.mask
-		switch {
-		case o.ID == 0:
-			return errZeroOrder
-		case o.Qty <= 0:
-			return errBadQty
-		case b.orders.index.get(o.ID) != 0:
-			return errDuplicateOrder
+	first := b.orders.rankIndex
+	for end := len(list); end > 0; { // from the worst level on, as sides grow best
+		at := end - 1
+		for at > 0 && list[at-1].Price == list[at].Price {
+			at--
 		}
-		last := len(s.levels) - 1
-		if last < 0 || s.levels[last].key != key {
-			if len(s.levels) >= s.most {
-				return errTooManyLevels
+		if s.len() >= s.most {
+			return errTooManyLevels
+		}
+		key := list[at].Price ^ s.mask
+		l := s.place(key)
+		b.orders.rankIndex = first + uint32(at)
+		for _, o := range list[at:end] {
+			switch {
+			case o.ID == 0:
+				return errZeroOrder
+			case o.Qty <= 0:
+				return errBadQty
+			case b.orders.index.get(o.ID) != 0:
+				return errDuplicateOrder
+			case l.qty > math.MaxInt64-o.Qty:
+				return errOverflow
 			}
-			s.levels = append(s.levels, level{key: key})
-			last++
+			b.orders.enqueue(l, b.orders.take(order{id: o.ID, key: key, qty: o.Qty, side: s.which}))
 		}
-		if s.levels[last].qty > math.MaxInt64-o.Qty {
-			return errOverflow
-		}
-		b.enqueue(s, last, b.orders.take(order{id: o.ID, key: key, qty: o.Qty, side: s.which}))
+		end = at
 	}
-	slices.Reverse(s.levels)
+	b.orders.rankIndex = first + uint32(len(list))
 	return nil
 }

@@ -48,7 +48,7 @@ func (e *Engine) Stats() Stats {
 		default:
 			s.Recovering++
 		}
-		s.Levels += len(b.bids.levels) + len(b.asks.levels)
+		s.Levels += b.bids.len() + b.asks.len()
 		s.Orders += b.orders.index.n
 		s.HeldRecords += len(b.held.records)
 	}

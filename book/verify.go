@@ -3,7 +3,9 @@
 package book
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 
 	"github.com/depthcast/depthcast/proto"
 )
@@ -13,7 +15,7 @@ const verifying = true
 // verify panics where an invariant of the package does not hold. It is called
 // whenever the views have been told.
 func (b *book) verify() {
-	if !b.whole && (len(b.bids.levels)+len(b.asks.levels) > 0 || b.orders.index.n > 0) {
+	if !b.whole && (b.bids.len()+b.asks.len() > 0 || b.orders.index.n > 0) {
 		b.broke("it is not whole, but holds levels or orders")
 	}
 	if b.parts.active {
@@ -37,37 +39,58 @@ func (b *book) broke(format string, args ...any) {
 
 // verifySide checks the levels of s and returns how many orders stand in its queues.
 func (b *book) verifySide(s *side) int {
-	orders := 0
-	for i, l := range s.levels {
+	orders, n := 0, 0
+	var before int64
+	w := s.walk(math.MaxInt64)
+	for l := w.next(); l != nil; l = w.next() {
 		if l.qty <= 0 {
-			b.broke("the level at %d has quantity %d", l.key^s.mask, l.qty)
+			b.broke("the level at %d has quantity %d", w.key^s.mask, l.qty)
 		}
-		if i > 0 && s.levels[i-1].key >= l.key {
-			b.broke("the levels at %d and %d are out of order", s.levels[i-1].key^s.mask, l.key^s.mask)
+		if n > 0 && before <= w.key {
+			b.broke("the levels at %d and %d are out of order", before^s.mask, w.key^s.mask)
 		}
 		if b.kind == keptByOrder {
-			orders += b.verifyQueue(s, &l)
+			orders += b.verifyQueue(s, w.key, l)
 		}
+		before = w.key
+		n++
+	}
+	w = s.walk(math.MaxInt64)
+	for l := w.next(); l != nil; l = w.next() {
+		if s.get(w.key) != l {
+			b.broke("the level at %d is not found", w.key^s.mask)
+		}
+	}
+	if n != s.len() {
+		b.broke("%d levels are walked of %d", n, s.len())
 	}
 	return orders
 }
 
-func (b *book) verifyQueue(s *side, l *level) int {
+func (b *book) verifyQueue(s *side, key int64, l *level) int {
 	var qty int64
 	var count, before uint32
 	for slot := l.head; slot != 0; slot = b.orders.slab[slot].next {
 		o := &b.orders.slab[slot]
-		if o.key != l.key || o.side != s.which || o.prev != before || b.orders.index.get(o.id) != slot {
-			b.broke("order %d stands in the wrong queue, at %d", o.id, l.key^s.mask)
+		if o.key != key || o.side != s.which || o.prev != before || b.orders.index.get(o.id) != slot {
+			b.broke("order %d stands in the wrong queue, at %d", o.id, key^s.mask)
+		}
+		if p := &b.orders.slab[before]; before != 0 && !p.ahead(o) {
+			b.broke("order %d ranks at %d, %d, behind order %d at %d, %d", o.id, o.rankSeq, o.rankIndex, p.id, p.rankSeq, p.rankIndex)
 		}
 		qty += o.qty
 		count++
 		before = slot
 	}
 	if before != l.tail || qty != l.qty || count != l.count {
-		b.broke("the level at %d says %d in %d orders, its queue %d in %d", l.key^s.mask, l.qty, l.count, qty, count)
+		b.broke("the level at %d says %d in %d orders, its queue %d in %d", key^s.mask, l.qty, l.count, qty, count)
 	}
 	return int(count)
+}
+
+// ahead reports whether o has its priority since before p.
+func (o *order) ahead(p *order) bool {
+	return cmp.Or(cmp.Compare(o.rankSeq, p.rankSeq), cmp.Compare(o.rankIndex, p.rankIndex)) < 0
 }
 
 func (b *book) verifyView(v *View) {

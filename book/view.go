@@ -1,6 +1,7 @@
 package book
 
 import (
+	"math"
 	"slices"
 
 	"github.com/depthcast/depthcast/proto"
@@ -43,8 +44,9 @@ type View struct {
 func (v *View) rebuild() {
 	v.hash = 0
 	for _, s := range []*side{&v.book.bids, &v.book.asks} {
-		for _, l := range s.top(v.depth) {
-			v.hash += proto.Mix(s.which, l.key^s.mask, l.qty)
+		edge, w := s.edge(v.depth), s.walk(math.MaxInt64)
+		for l := w.next(); l != nil && w.key >= edge; l = w.next() {
+			v.hash += proto.Mix(s.which, w.key^s.mask, l.qty)
 		}
 	}
 	v.bidEdge, v.askEdge = v.book.bids.edge(v.depth), v.book.asks.edge(v.depth)
@@ -78,29 +80,31 @@ func (v *View) window(s *side, edge *int64, out []proto.Level) []proto.Level {
 		return out
 	}
 	*edge = after
-	at := -1 // place of the next level to walk to, down to floor
+	var w walk
+	var l *level // the next to walk to, down to floor
 	floor := min(before, after)
 	if before != after {
-		at, _ = s.find(max(before, after))
-		at--
+		w = s.walk(max(before, after) - 1)
+		l = w.next()
 	}
 	entering := after < before
-	shift := func(l *level) {
+	shift := func() {
 		if entering {
-			v.hash += proto.Mix(s.which, l.key^s.mask, l.qty)
-			out = append(out, s.public(l.key, l.qty, l.count, v.key.View.Counts))
+			v.hash += proto.Mix(s.which, w.key^s.mask, l.qty)
+			out = append(out, s.public(w.key, l.qty, l.count, v.key.View.Counts))
 		} else {
-			v.hash -= proto.Mix(s.which, l.key^s.mask, l.qty)
-			out = append(out, s.public(l.key, 0, 0, false))
+			v.hash -= proto.Mix(s.which, w.key^s.mask, l.qty)
+			out = append(out, s.public(w.key, 0, 0, false))
 		}
+		l = w.next()
 	}
 	for i := range s.touched {
 		t := &s.touched[i]
-		for ; at >= 0 && s.levels[at].key >= floor && s.levels[at].key > t.key; at-- {
-			shift(&s.levels[at])
+		for l != nil && w.key >= floor && w.key > t.key {
+			shift()
 		}
-		if at >= 0 && s.levels[at].key == t.key {
-			at--
+		if l != nil && w.key == t.key {
+			l = w.next()
 		}
 		was, is := t.before, t.after
 		if t.key < before {
@@ -115,8 +119,8 @@ func (v *View) window(s *side, edge *int64, out []proto.Level) []proto.Level {
 		v.hash += proto.Mix(s.which, t.key^s.mask, is) - proto.Mix(s.which, t.key^s.mask, was)
 		out = append(out, s.public(t.key, is, t.count, v.key.View.Counts))
 	}
-	for ; at >= 0 && s.levels[at].key >= floor; at-- {
-		shift(&s.levels[at])
+	for l != nil && w.key >= floor {
+		shift()
 	}
 	return out
 }
@@ -152,9 +156,9 @@ func (v *View) beyond(known uint32) bool {
 
 // show appends the window of one side, best first.
 func (v *View) show(s *side, out []proto.Level) []proto.Level {
-	top := s.top(v.depth)
-	for i := len(top) - 1; i >= 0; i-- {
-		out = append(out, s.public(top[i].key, top[i].qty, top[i].count, v.key.View.Counts))
+	edge, w := s.edge(v.depth), s.walk(math.MaxInt64)
+	for l := w.next(); l != nil && w.key >= edge; l = w.next() {
+		out = append(out, s.public(w.key, l.qty, l.count, v.key.View.Counts))
 	}
 	return out
 }
