@@ -5,12 +5,17 @@ const (
 	frameSnapshot  = 4
 	frameDelta     = 5
 	frameTrades    = 6
+	frameOrders    = 7
 	frameStatus    = 10
 	frameKeepalive = 11
 )
 
-// AppendDelta appends a Frame holding d. Levels must not be negative in quantity.
+// AppendDelta appends a Frame holding d, of orders if it has Orders. Quantities
+// must not be negative.
 func AppendDelta(dst []byte, form TopicForm, d *Delta) []byte {
+	if d.Orders != nil {
+		return appendOrdersDelta(dst, form, d)
+	}
 	bids, asks := sizeLevels(d.Bids, form.Counts), sizeLevels(d.Asks, form.Counts)
 	times := sizeTimes(d.Times)
 	merged := wireMerged(d.Merged)
@@ -34,12 +39,14 @@ func AppendDelta(dst []byte, form TopicForm, d *Delta) []byte {
 func AppendSnapshot(dst []byte, form TopicForm, reason SnapshotReason, s *Snapshot) []byte {
 	bids, asks := sizeLevels(s.Bids, form.Counts), sizeLevels(s.Asks, form.Counts)
 	times := sizeTimes(s.Times)
+	bidOrders, askOrders := sizeRanked(s.Orders.Bids), sizeRanked(s.Orders.Asks)
 	price, qty := zigzag(int64(s.Exponents.Price)), zigzag(int64(s.Exponents.Qty))
 	size := sizeUint(1, uint64(form.Topic)) + sizeString(2, s.Symbol) + sizeFixed64(3, s.Epoch) +
 		sizeUint(4, uint64(s.Seq)) + sizeUint(5, uint64(reason)) + sizeUint(6, uint64(s.State)) +
 		sizeUint(7, uint64(s.Reason)) + sizeUint(8, uint64(s.Phase)) + sizeUint(9, price) + sizeUint(10, qty) +
 		bids.outerSize(11) + asks.outerSize(12) + sizeFixed32(13, s.Hash) + sizeTimesField(14, times) +
-		sizeBool(15, s.Partial) + sizeBool(16, s.Locked) + sizeBool(17, s.Crossed)
+		sizeBool(15, s.Partial) + sizeBool(16, s.Locked) + sizeBool(17, s.Crossed) +
+		bidOrders.outerSize(18) + askOrders.outerSize(19)
 
 	dst = appendNested(dst, frameSnapshot, size)
 	dst = appendUint(dst, 1, uint64(form.Topic))
@@ -58,7 +65,9 @@ func AppendSnapshot(dst []byte, form TopicForm, reason SnapshotReason, s *Snapsh
 	dst = appendTimes(dst, 14, s.Times, times)
 	dst = appendBool(dst, 15, s.Partial)
 	dst = appendBool(dst, 16, s.Locked)
-	return appendBool(dst, 17, s.Crossed)
+	dst = appendBool(dst, 17, s.Crossed)
+	dst = appendRanked(dst, 18, s.Orders.Bids, bidOrders)
+	return appendRanked(dst, 19, s.Orders.Asks, askOrders)
 }
 
 // AppendTrades appends a Frame holding t.

@@ -28,7 +28,7 @@ func appended(t *rapid.T) {
 			t.Fatalf("%s\n got %x\nwant %x\n%v", name, got, want, m)
 		}
 	}
-	switch rapid.IntRange(0, 5).Draw(t, "frame") {
+	switch rapid.IntRange(0, 7).Draw(t, "frame") {
 	case 0:
 		d := drawDelta(t, form.Counts)
 		check("delta", AppendDelta(bytes.Clone(prefix), form, d), pbDelta(form, d))
@@ -47,6 +47,12 @@ func appended(t *rapid.T) {
 	case 5:
 		b := drawBatch(t)
 		check("events", AppendEvents(bytes.Clone(prefix), b), pbEvents(b))
+	case 6:
+		d := drawOrdersDelta(t)
+		check("orders", AppendDelta(bytes.Clone(prefix), form, d), pbOrdersDelta(form, d))
+	case 7:
+		s := drawOrdersSnapshot(t, form)
+		check("snapshot of orders", AppendSnapshot(bytes.Clone(prefix), form, SnapshotInitial, s), pbSnapshot(form, SnapshotInitial, s))
 	}
 }
 
@@ -73,13 +79,15 @@ var benchForm = TopicForm{Topic: 7, Exponents: Exponents{Price: -2, Qty: -8}}
 func TestAppendingToABufferWithRoomDoesNotAllocate(t *testing.T) {
 	buf := make([]byte, 0, 4096)
 	d := tenLevels()
-	s := &Snapshot{Symbol: "SIM:BTC-USD", Bids: d.Bids, Asks: d.Asks, Seq: -1, Exponents: benchForm.Exponents}
+	orders := &Delta{Orders: &Orders{Bids: make([]RankedOrder, 5), Asks: make([]RankedOrder, 5)}}
+	s := &Snapshot{Symbol: "SIM:BTC-USD", Bids: d.Bids, Asks: d.Asks, Orders: *orders.Orders, Seq: -1, Exponents: benchForm.Exponents}
 	trades := &Trades{Trades: make([]Trade, 3), Times: d.Times}
 	status, keepalive := &Status{State: Live}, &Keepalive{Seq: 5}
 	batch := &Batch{Symbol: "SIM:BTC-USD", Events: []Event{{Kind: EventSetLevels, Bids: d.Bids}, {Kind: EventAdd, OrderID: 1}}}
 	for _, codec := range []Codec{CodecProto, CodecJSON} {
 		if n := testing.AllocsPerRun(100, func() {
 			codec.AppendDelta(buf, benchForm, d)
+			codec.AppendDelta(buf, benchForm, orders)
 			codec.AppendSnapshot(buf, benchForm, SnapshotInitial, s)
 			codec.AppendTrades(buf, benchForm, trades)
 			codec.AppendStatus(buf, benchForm, status)

@@ -37,6 +37,34 @@ func pbTimes(t Times) *pb.Times {
 	return out
 }
 
+func pbRanked(orders []RankedOrder) *pb.RankedOrders {
+	if len(orders) == 0 {
+		return nil
+	}
+	out := &pb.RankedOrders{}
+	var last RankedOrder
+	for _, o := range orders {
+		out.OrderId = append(out.OrderId, int64(o.ID-last.ID))
+		out.Price = append(out.Price, o.Price-last.Price)
+		out.Qty = append(out.Qty, o.Qty)
+		out.RankSeq = append(out.RankSeq, o.RankSeq-last.RankSeq)
+		out.RankIndex = append(out.RankIndex, o.RankIndex)
+		last = o
+	}
+	return out
+}
+
+func pbOrdersDelta(form TopicForm, d *Delta) *pb.Frame {
+	out := &pb.OrdersDelta{
+		Topic: form.Topic, PrevSeq: d.PrevSeq, Seq: d.Seq, Hash: d.Hash, Ts: pbTimes(d.Times),
+		Bids: pbRanked(d.Orders.Bids), Asks: pbRanked(d.Orders.Asks),
+	}
+	if d.Merged > 1 {
+		out.Merged = d.Merged
+	}
+	return &pb.Frame{Body: &pb.Frame_Orders{Orders: out}}
+}
+
 func pbDelta(form TopicForm, d *Delta) *pb.Frame {
 	out := &pb.Delta{
 		Topic: form.Topic, PrevSeq: d.PrevSeq, Seq: d.Seq, Hash: d.Hash, Ts: pbTimes(d.Times),
@@ -55,6 +83,7 @@ func pbSnapshot(form TopicForm, reason SnapshotReason, s *Snapshot) *pb.Frame {
 		PriceExponent: int32(s.Exponents.Price), QtyExponent: int32(s.Exponents.Qty),
 		Bids: pbLevels(s.Bids, form.Counts), Asks: pbLevels(s.Asks, form.Counts), Hash: s.Hash, Ts: pbTimes(s.Times),
 		Partial: s.Partial, Locked: s.Locked, Crossed: s.Crossed,
+		BidOrders: pbRanked(s.Orders.Bids), AskOrders: pbRanked(s.Orders.Asks),
 	}}}
 }
 

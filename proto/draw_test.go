@@ -53,10 +53,34 @@ func drawDelta(t *rapid.T, counts bool) *Delta {
 	}
 }
 
+// drawOrdersDelta draws one of the orders channel.
+func drawOrdersDelta(t *rapid.T) *Delta {
+	d := drawDelta(t, false)
+	d.Bids, d.Asks, d.Orders = nil, nil, &Orders{Bids: drawRanked(t), Asks: drawRanked(t)}
+	return d
+}
+
+func drawRanked(t *rapid.T) (orders []RankedOrder) {
+	for range rapid.OneOf(rapid.IntRange(0, 4), rapid.IntRange(0, 40)).Draw(t, "orders") {
+		orders = append(orders, RankedOrder{
+			ID: anyUint64.Draw(t, "id"), Price: anyPrice.Draw(t, "price"), Qty: anyQty.Draw(t, "qty"),
+			RankSeq: anySeq.Draw(t, "rank_seq"), RankIndex: rapid.Uint32().Draw(t, "rank_index"),
+		})
+	}
+	return orders
+}
+
+// drawOrdersSnapshot draws one of the orders channel.
+func drawOrdersSnapshot(t *rapid.T, form TopicForm) *Snapshot {
+	s := drawSnapshot(t, form)
+	s.Bids, s.Asks, s.Orders = nil, nil, Orders{Bids: drawRanked(t), Asks: drawRanked(t)}
+	return s
+}
+
 func drawSnapshot(t *rapid.T, form TopicForm) *Snapshot {
 	return &Snapshot{
 		Symbol: anySymbol.Draw(t, "symbol"), Epoch: anyUint64.Draw(t, "epoch"), Seq: anySeq.Draw(t, "seq"),
-		State: State(rapid.Uint8Range(0, 3).Draw(t, "state")), Reason: Reason(rapid.Uint8Range(0, 18).Draw(t, "reason")),
+		State: State(rapid.Uint8Range(0, 3).Draw(t, "state")), Reason: Reason(rapid.Uint8Range(0, 19).Draw(t, "reason")),
 		Phase: Phase(rapid.Uint8Range(0, 5).Draw(t, "phase")), Exponents: form.Exponents,
 		Bids: drawLevels(t, form.Counts), Asks: drawLevels(t, form.Counts), Hash: rapid.Uint32().Draw(t, "hash"), Times: drawTimes(t),
 		Partial: rapid.Bool().Draw(t, "partial"), Locked: rapid.Bool().Draw(t, "locked"), Crossed: rapid.Bool().Draw(t, "crossed"),
@@ -98,7 +122,7 @@ func drawIndicative(t *rapid.T) Indicative {
 func drawStatus(t *rapid.T) *Status {
 	return &Status{
 		Seq: anySeq.Draw(t, "seq"), State: State(rapid.Uint8Range(0, 3).Draw(t, "state")),
-		Reason: Reason(rapid.Uint8Range(0, 18).Draw(t, "reason")), Phase: Phase(rapid.Uint8Range(0, 5).Draw(t, "phase")),
+		Reason: Reason(rapid.Uint8Range(0, 19).Draw(t, "reason")), Phase: Phase(rapid.Uint8Range(0, 5).Draw(t, "phase")),
 		Indicative: drawIndicative(t), Final: rapid.Bool().Draw(t, "final"), NewSymbol: rapid.OneOf(rapid.Just(""), anySymbol).Draw(t, "new_symbol"),
 		Locked: rapid.Bool().Draw(t, "locked"), Crossed: rapid.Bool().Draw(t, "crossed"), Times: drawTimes(t),
 	}

@@ -89,10 +89,14 @@ func appendJSONSeqs(dst []byte, prev, seq int64) []byte {
 
 // AppendJSONDelta appends d as a JSON frame under form.Exponents.
 func AppendJSONDelta(dst []byte, form TopicForm, d *Delta) []byte {
-	dst = appendJSONHead(dst, `{"type":"delta","topic":`, form.Topic)
-	dst = appendJSONSeqs(dst, d.PrevSeq, d.Seq)
-	dst = appendJSONLevels(append(dst, `,"bids":`...), d.Bids, form.Counts, form.Exponents)
-	dst = appendJSONLevels(append(dst, `,"asks":`...), d.Asks, form.Counts, form.Exponents)
+	if d.Orders != nil {
+		dst = appendJSONOrdersDelta(dst, form, d)
+	} else {
+		dst = appendJSONHead(dst, `{"type":"delta","topic":`, form.Topic)
+		dst = appendJSONSeqs(dst, d.PrevSeq, d.Seq)
+		dst = appendJSONLevels(append(dst, `,"bids":`...), d.Bids, form.Counts, form.Exponents)
+		dst = appendJSONLevels(append(dst, `,"asks":`...), d.Asks, form.Counts, form.Exponents)
+	}
 	dst = appendHex(append(dst, `,"hash":`...), uint64(d.Hash), 8)
 	dst = appendJSONTimes(dst, d.Times)
 	if merged := wireMerged(d.Merged); merged > 0 {
@@ -122,6 +126,12 @@ func AppendJSONSnapshot(dst []byte, form TopicForm, reason SnapshotReason, s *Sn
 	dst = appendJSONTrue(dst, `,"partial":`, s.Partial)
 	dst = appendJSONTrue(dst, `,"locked":`, s.Locked)
 	dst = appendJSONTrue(dst, `,"crossed":`, s.Crossed)
+	if len(s.Orders.Bids) > 0 {
+		dst = appendJSONOrders(append(dst, `,"bid_orders":`...), s.Orders.Bids, s.Exponents)
+	}
+	if len(s.Orders.Asks) > 0 {
+		dst = appendJSONOrders(append(dst, `,"ask_orders":`...), s.Orders.Asks, s.Exponents)
+	}
 	return append(dst, '}')
 }
 

@@ -137,7 +137,8 @@ func appendJSONNested(dst []byte, f *jsonField, m protoreflect.Message, x Expone
 		levels, err := AppendLevels(nil, l)
 		return appendJSONLevels(dst, levels, len(l.GetCount()) > 0, x), err
 	case formOrders:
-		return appendJSONOrders(dst, m.Interface().(*pb.RankedOrders), x)
+		orders, err := AppendOrders(nil, m.Interface().(*pb.RankedOrders))
+		return appendJSONOrders(dst, orders, x), err
 	}
 	begin := len(dst)
 	dst, err := appendJSONMessage(dst, m, x)
@@ -147,25 +148,4 @@ func appendJSONNested(dst []byte, f *jsonField, m protoreflect.Message, x Expone
 		dst[begin] = '{' // in place of the first comma
 	}
 	return append(dst, '}'), err
-}
-
-func appendJSONOrders(dst []byte, o *pb.RankedOrders, x Exponents) ([]byte, error) {
-	n := len(o.GetOrderId())
-	if len(o.GetPrice()) != n || len(o.GetQty()) != n || len(o.GetRankSeq()) != n || len(o.GetRankIndex()) != n {
-		return dst, fmt.Errorf("%w: arrays of different lengths", ErrBadValue)
-	}
-	var id, price, rank int64
-	dst = append(dst, '[')
-	for i := range n {
-		id, price, rank = id+o.OrderId[i], price+o.Price[i], rank+o.RankSeq[i]
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = append(strconv.AppendUint(append(dst, '[', '"'), uint64(id), 10), '"', ',')
-		dst = append(appendJSONDecimal(dst, price, x.Price), ',')
-		dst = append(appendJSONQty(dst, o.Qty[i], x.Qty), ',')
-		dst = append(appendJSONInt(dst, rank), ',')
-		dst = append(strconv.AppendUint(dst, uint64(o.RankIndex[i]), 10), ']')
-	}
-	return append(dst, ']'), nil
 }

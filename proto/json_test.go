@@ -34,7 +34,7 @@ func TestHotJSONFramesEqualThoseMadeByDescriptor(t *testing.T) {
 				t.Fatalf("not JSON: %s", got)
 			}
 		}
-		switch rapid.IntRange(0, 4).Draw(t, "frame") {
+		switch rapid.IntRange(0, 6).Draw(t, "frame") {
 		case 0:
 			d := drawDelta(t, form.Counts)
 			check(AppendJSONDelta([]byte("before"), form, d), pbDelta(form, d))
@@ -50,6 +50,12 @@ func TestHotJSONFramesEqualThoseMadeByDescriptor(t *testing.T) {
 		case 4:
 			k := drawKeepalive(t)
 			check(AppendJSONKeepalive([]byte("before"), form, k), pbKeepalive(form, k))
+		case 5:
+			d := drawOrdersDelta(t)
+			check(AppendJSONDelta([]byte("before"), form, d), pbOrdersDelta(form, d))
+		case 6:
+			s := drawOrdersSnapshot(t, form)
+			check(AppendJSONSnapshot([]byte("before"), form, SnapshotInitial, s), pbSnapshot(form, SnapshotInitial, s))
 		}
 	})
 }
@@ -124,6 +130,8 @@ func TestJSONHasTheShapeThatClientsRelyOn(t *testing.T) {
 			`{"type":"ack","id":1,"item":0,"topic":7,"symbol":"SIM:BTC-USD","channel":"book","depth":10,"interval_ms":0,"price_exponent":-2,"qty_exponent":-8,"epoch":"0000000000007f3a","state":"live","phase":"continuous"}`},
 		"error": {frame(&pb.Frame{Body: &pb.Frame_Error{Error: &pb.Error{Id: 1, Item: googleproto.Uint32(1), Code: pb.ErrorCode_ERROR_CODE_UNKNOWN_SYMBOL, Message: "no \"X\"", Retry: pb.Retry_RETRY_NEVER}}}),
 			`{"type":"error","id":1,"item":1,"code":"unknown_symbol","message":"no \"X\"","retry":"never"}`},
+		"snapshot of orders": {AppendJSONSnapshot(nil, form, SnapshotInitial, &Snapshot{Seq: 9, Exponents: form.Exponents, Orders: Orders{Asks: []RankedOrder{{5, 9, 3, 8, 1}}}}),
+			`{"type":"snapshot","topic":7,"epoch":"0000000000000000","seq":"9","reason":"initial","price_exponent":-2,"qty_exponent":-8,"bids":[],"asks":[],"hash":"00000000","ask_orders":[["5","0.09","0.00000003","8",1]]}`},
 		"orders": {frame(&pb.Frame{Body: &pb.Frame_Orders{Orders: &pb.OrdersDelta{Topic: 7, Bids: &pb.RankedOrders{OrderId: []int64{4, 1}, Price: []int64{10, -1}, Qty: []int64{3, 0}, RankSeq: []int64{8, 1}, RankIndex: []uint32{0, 2}}}}}),
 			`{"type":"orders","topic":7,"prev_seq":"0","seq":"0","bids":[["4","0.10","0.00000003","8",0],["5","0.09","0","9",2]],"asks":[],"hash":"00000000"}`},
 		"hello": {frame(&pb.Frame{Body: &pb.Frame_Hello{Hello: &pb.Hello{Version: 1, Server: "depthcast", Limits: &pb.Limits{MaxItems: 5}, IntervalsMs: []uint32{0, 100}, Channels: []pb.Channel{1, 2}, Time: 9}}}),

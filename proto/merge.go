@@ -1,9 +1,9 @@
 package proto
 
 // Merger makes one net delta of a run of consecutive deltas: the last write of
-// every level that any of them touched. Nothing is cancelled out, also not a
-// level that returned to where it was, so that the result may be applied from
-// any seq within the run.
+// every level (or order) that any of them touched. Nothing is cancelled out, also
+// not a level that returned to where it was, so that the result may be applied
+// from any seq within the run.
 //
 // The zero value is ready. Between Add and Merge it refers to the levels of the
 // deltas that were added; it allocates only while its buffers grow. Not for
@@ -12,16 +12,19 @@ type Merger struct {
 	head       Delta // everything but the levels
 	added      bool
 	bids, asks mergeSide
+
+	bidOrders, askOrders mergeOrders
+	orders               Orders // of the last Merge
 }
 
 // Add appends d, which follows on the deltas added before. Its sides are best
 // first without a price twice. They are not copied: they must stay as they are
-// until Merge.
+// until Merge. All deltas of a run are of one channel.
 func (m *Merger) Add(d *Delta) {
 	if !m.added {
 		m.added = true
 		m.head.PrevSeq = d.PrevSeq
-		m.head.Merged = 0
+		m.head.Merged, m.head.Orders = 0, nil
 		m.head.Times.VenueFirst = firstVenueTime(d.Times)
 	}
 	m.head.Seq, m.head.Hash = d.Seq, d.Hash
@@ -29,15 +32,25 @@ func (m *Merger) Add(d *Delta) {
 	m.head.Times.Venue, m.head.Times.Kafka, m.head.Times.Published = d.Times.Venue, d.Times.Kafka, d.Times.Published
 	m.bids.add(d.Bids)
 	m.asks.add(d.Asks)
+	if d.Orders != nil {
+		m.head.Orders = &m.orders
+		m.bidOrders.add(d.Orders.Bids)
+		m.askOrders.add(d.Orders.Asks)
+	}
 }
 
 // Merge writes the net delta of what was added into dst, whose slices are
-// reused, and forgets it. At least one delta must have been added.
+// reused, and forgets it. At least one delta must have been added. Its Orders are
+// m's own, valid until the next Merge.
 func (m *Merger) Merge(dst *Delta) {
 	bids, asks := dst.Bids[:0], dst.Asks[:0]
 	*dst = m.head
 	dst.Bids = m.bids.merge(bids, -1)
 	dst.Asks = m.asks.merge(asks, 0)
+	if dst.Orders != nil {
+		m.orders.Bids = m.bidOrders.merge(m.orders.Bids[:0])
+		m.orders.Asks = m.askOrders.merge(m.orders.Asks[:0])
+	}
 	m.added = false
 }
 

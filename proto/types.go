@@ -65,6 +65,7 @@ const (
 	ReasonDelisted         Reason = 16
 	ReasonRenamed          Reason = 17
 	ReasonExpired          Reason = 18
+	ReasonByLevel          Reason = 19
 )
 
 // Phase of trading. The values are those of pb.Phase; PhaseUnknown is treated as
@@ -168,17 +169,19 @@ type Times struct {
 // Delta is the final state of every level of a view that was touched in
 // (PrevSeq, Seq], also of those that returned to where they were. Bids and Asks
 // are best first; Qty 0 means gone. Merged counts the ring entries merged; 0 or 1:
-// none were.
+// none were. In the orders channel it is the orders that are told of, and Orders
+// takes the place of Bids and Asks.
 type Delta struct {
 	PrevSeq, Seq int64
 	Bids, Asks   []Level
+	Orders       *Orders // not nil: of the orders channel
 	Hash         uint32
 	Merged       uint32
 	Times        Times
 }
 
-// Levels returns how many levels d carries.
-func (d *Delta) Levels() int { return len(d.Bids) + len(d.Asks) }
+// Levels returns how many levels d carries; orders count as one each.
+func (d *Delta) Levels() int { return len(d.Bids) + len(d.Asks) + d.Orders.Len() }
 
 // Trades are the trades of one record, in order. Missed counts trades left out
 // before the first, with ordinals MissedFirst to MissedLast. History marks past
@@ -230,6 +233,7 @@ type Snapshot struct {
 	Phase      Phase
 	Exponents  Exponents
 	Bids, Asks []Level
+	Orders     Orders  // orders channel: in place of Bids and Asks
 	Trades     []Trade // trades channel: the last ones, oldest first
 	Hash       uint32
 	Times      Times

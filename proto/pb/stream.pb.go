@@ -415,6 +415,8 @@ const (
 	Reason_REASON_RENAMED Reason = 17
 	// Final: expired.
 	Reason_REASON_EXPIRED Reason = 18
+	// Orders channel: the book is kept by level now, so there are no orders.
+	Reason_REASON_BY_LEVEL Reason = 19
 )
 
 // Enum value maps for Reason.
@@ -439,6 +441,7 @@ var (
 		16: "REASON_DELISTED",
 		17: "REASON_RENAMED",
 		18: "REASON_EXPIRED",
+		19: "REASON_BY_LEVEL",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":       0,
@@ -460,6 +463,7 @@ var (
 		"REASON_DELISTED":          16,
 		"REASON_RENAMED":           17,
 		"REASON_EXPIRED":           18,
+		"REASON_BY_LEVEL":          19,
 	}
 )
 
@@ -2914,19 +2918,21 @@ func (x *Trades) GetHistory() bool {
 }
 
 // RankedOrders is a run of orders as parallel arrays of one length; differences
-// wrap at 64 bits and start from 0.
+// wrap at 64 bits and start from 0. In a snapshot they are by level, best first,
+// and by rank within a level; in a delta by rising order_id.
 type RankedOrders struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Identifiers, as differences from the one before.
 	OrderId []int64 `protobuf:"zigzag64,1,rep,packed,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
 	// Price mantissas, as differences from the one before.
 	Price []int64 `protobuf:"zigzag64,2,rep,packed,name=price,proto3" json:"price,omitempty"`
-	// Quantity mantissas; 0: gone.
+	// Quantity mantissas; 0: gone, and price and rank say where the order was last.
 	Qty []int64 `protobuf:"varint,3,rep,packed,name=qty,proto3" json:"qty,omitempty"`
 	// Rank, first half: Kafka offset that gave the order its priority, as
 	// differences.
 	RankSeq []int64 `protobuf:"zigzag64,4,rep,packed,name=rank_seq,json=rankSeq,proto3" json:"rank_seq,omitempty"`
-	// Rank, second half: index of the event in that record.
+	// Rank, second half: index among the orders that got their priority from that
+	// record.
 	RankIndex     []uint32 `protobuf:"varint,5,rep,packed,name=rank_index,json=rankIndex,proto3" json:"rank_index,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2997,7 +3003,9 @@ func (x *RankedOrders) GetRankIndex() []uint32 {
 	return nil
 }
 
-// OrdersDelta changes a book by order.
+// OrdersDelta changes a book by order: the final state of every order touched in
+// (prev_seq, seq] and of every order whose level entered or left the view. An order
+// that changes sides is gone on one and set on the other.
 type OrdersDelta struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Topic number.
@@ -4400,7 +4408,7 @@ const file_stream_proto_rawDesc = "" +
 	"\n" +
 	"STATE_LIVE\x10\x01\x12\x14\n" +
 	"\x10STATE_RECOVERING\x10\x02\x12\x0f\n" +
-	"\vSTATE_STALE\x10\x03*\xba\x03\n" +
+	"\vSTATE_STALE\x10\x03*\xcf\x03\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12REASON_NO_SNAPSHOT\x10\x01\x12\x16\n" +
@@ -4421,7 +4429,8 @@ const file_stream_proto_rawDesc = "" +
 	"\x14REASON_SOURCE_SILENT\x10\x0f\x12\x13\n" +
 	"\x0fREASON_DELISTED\x10\x10\x12\x12\n" +
 	"\x0eREASON_RENAMED\x10\x11\x12\x12\n" +
-	"\x0eREASON_EXPIRED\x10\x12*\xe0\x01\n" +
+	"\x0eREASON_EXPIRED\x10\x12\x12\x13\n" +
+	"\x0fREASON_BY_LEVEL\x10\x13*\xe0\x01\n" +
 	"\x0eSnapshotReason\x12\x1f\n" +
 	"\x1bSNAPSHOT_REASON_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17SNAPSHOT_REASON_INITIAL\x10\x01\x12\x1a\n" +
