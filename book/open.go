@@ -46,8 +46,11 @@ func (e *Engine) view(key proto.TopicKey) (*View, error) {
 	default:
 		return nil, fmt.Errorf("book: %s: %w", key.Symbol, proto.ErrUnknownChannel)
 	}
-	if key.View.Depth > maxDepth || key.View.Group != 0 {
-		return nil, fmt.Errorf("book: %s: depth %d, group %d: %w", key.Symbol, key.View.Depth, key.View.Group, proto.ErrBadView)
+	if key.View.Depth > maxDepth {
+		return nil, fmt.Errorf("%w: depth %d, at most %d", proto.ErrBadView, key.View.Depth, maxDepth)
+	}
+	if !key.View.Group.None() {
+		return nil, fmt.Errorf("%w: grouping by price is not served", proto.ErrBadView)
 	}
 	if b.shown() {
 		v.rebuild()

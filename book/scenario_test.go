@@ -155,7 +155,11 @@ func (s *script) run(w []string) {
 
 func (s *script) open(name string, arg opts) {
 	key := proto.TopicKey{Symbol: arg.or("sym", scriptSymbol), Channel: proto.ChannelBook}
-	key.View = proto.View{Depth: uint32(arg.int("depth")), Group: arg.int("group"), Counts: arg.has("counts")}
+	group, err := proto.ParseGroup(arg["group"])
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	key.View = proto.View{Depth: uint32(arg.int("depth")), Group: group, Counts: arg.has("counts")}
 	if arg.has("channel") {
 		key.Channel = proto.Channel(arg.int("channel"))
 	}
@@ -303,7 +307,7 @@ func number(s string) int64 {
 }
 
 var reasonWords = []string{"none", "no_snapshot", "catching_up", "source_gap", "offset_gap", "bad_record", "contradiction", "crossed", "checksum",
-	"source_reset", "truncated", "recreated", "overflow", "kafka_unreachable", "behind", "source_silent", "delisted", "renamed", "expired"}
+	"source_reset", "truncated", "recreated", "overflow", "kafka_unreachable", "behind", "source_silent", "delisted", "renamed", "expired", "by_level", "bad_view"}
 
 func reasonOf(word string) proto.Reason {
 	for i, w := range reasonWords {

@@ -121,7 +121,7 @@ func (b *Book) check(hash uint32) Outcome {
 // book becomes live by a snapshot only, never by a status.
 func (b *Book) ApplyStatus(s *proto.Status) {
 	b.setState(s.State, s.Reason, s.Phase)
-	b.locked, b.crossed = s.Locked, s.Crossed
+	b.locked, b.crossed, b.partial = s.Locked, s.Crossed, s.Partial
 }
 
 func (b *Book) setState(state proto.State, reason proto.Reason, phase proto.Phase) {
@@ -136,7 +136,7 @@ func (b *Book) setState(state proto.State, reason proto.Reason, phase proto.Phas
 func (b *Book) Void() {
 	b.whole = false
 	b.bids.levels, b.asks.levels = b.bids.levels[:0], b.asks.levels[:0]
-	b.locked, b.crossed = false, false
+	b.locked, b.crossed, b.partial = false, false, false
 }
 
 // Stale marks a live book as not known to be current, for the time until the
@@ -180,7 +180,9 @@ func (b *Book) Hash() uint32 { return b.hash }
 // Exponents are those of the book's prices and quantities.
 func (b *Book) Exponents() proto.Exponents { return b.exponents }
 
-// Partial reports that the source knows fewer levels than the view has.
+// Partial reports that the view reaches further than the source tells: levels may
+// be missing from it, or quantities from its last group. As of the last snapshot
+// or status.
 func (b *Book) Partial() bool { return b.partial }
 
 // Locked and Crossed report the server's word on the best bid and ask: equal, or

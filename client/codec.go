@@ -136,6 +136,6 @@ func statusOf(s *pb.Status) *proto.Status {
 			Price: s.GetIndicativePrice(), HasPrice: s.IndicativePrice != nil,
 			Qty: s.GetIndicativeQty(), HasQty: s.IndicativeQty != nil,
 		},
-		Final: s.Final, NewSymbol: s.NewSymbol, Locked: s.Locked, Crossed: s.Crossed, Times: timesOf(s.Ts),
+		Final: s.Final, NewSymbol: s.NewSymbol, Locked: s.Locked, Crossed: s.Crossed, Partial: s.Partial, Times: timesOf(s.Ts),
 	}
 }

@@ -63,6 +63,9 @@ func (b *testBooks) OpenView(key proto.TopicKey, t *Topic) error {
 	case key.Channel != proto.ChannelBook && key.Channel != proto.ChannelTrades:
 		return proto.ErrUnknownChannel
 	}
+	if _, err := key.View.Group.Under(book.state.Exponents.Price); err != nil {
+		return err
+	}
 	b.opens++
 	v := &testView{book: book, topic: t}
 	book.views = append(book.views, v)

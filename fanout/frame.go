@@ -161,7 +161,7 @@ func (s *shard) stateFrame(t *Topic, snap *snapshot, c proto.Codec) *frame {
 	state := &snap.state
 	status := proto.Status{
 		Seq: state.Seq, State: state.State, Reason: state.Reason, Phase: state.Phase,
-		Indicative: state.Indicative, Locked: state.Locked, Crossed: state.Crossed, Times: state.Times,
+		Indicative: state.Indicative, Locked: state.Locked, Crossed: state.Crossed, Partial: state.Partial, Times: state.Times,
 	}
 	b := c.AppendStatus(s.encoder.begin(), t.form(state.Exponents), &status)
 	s.stats.encoded.Add(1)

@@ -17,7 +17,8 @@ const defaultHTTPDepth = 10
 //	GET /v1/symbols                           what is known, in order
 //	GET /v1/books/{symbol}?depth=10&counts=1  one book, in the form of a snapshot frame
 //
-// A symbol may hold slashes, percent-encoded or not. depth 0 is the whole book; other depths are granted as in a subscription.
+// A symbol may hold slashes, percent-encoded or not. depth 0 is the whole book;
+// other depths are granted as in a subscription. group sums levels over a price increment.
 func HTTPHandler(h *Hub) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/symbols", h.serveSymbols)
@@ -92,15 +93,21 @@ func epochText(epoch uint64) string {
 
 func (h *Hub) serveBook(w http.ResponseWriter, r *http.Request) {
 	key := proto.TopicKey{Symbol: r.PathValue("symbol"), Channel: proto.ChannelBook}
+	query := r.URL.Query()
 	depth := uint64(defaultHTTPDepth)
 	var err error
-	if text := r.URL.Query().Get("depth"); text != "" {
+	if text := query.Get("depth"); text != "" {
 		if depth, err = strconv.ParseUint(text, 10, 32); err != nil {
 			httpError(w, http.StatusBadRequest, "bad_request", "depth must be a number of levels, 0 for all")
 			return
 		}
 	}
-	key.View = proto.View{Depth: proto.GrantDepth(uint32(depth)), Counts: r.URL.Query().Get("counts") == "1"}
+	group, err := proto.ParseGroup(query.Get("group"))
+	if err != nil {
+		readError(w, err)
+		return
+	}
+	key.View = proto.View{Depth: proto.GrantDepth(uint32(depth)), Group: group, Counts: query.Get("counts") == "1"}
 	var s proto.Snapshot
 	if err := h.ReadView(key, &s); err != nil {
 		readError(w, err)

@@ -34,7 +34,7 @@ func TestEachItemIsAnsweredForItself(t *testing.T) {
 	r := newRig(t, nil, btc, "SIM:ETH-USD")
 	c := r.dial(proto.CodecProto)
 	c.ask(subscribeTo(9, &pb.SubscribeItem{Symbol: "SIM:NONE"}, &pb.SubscribeItem{Symbol: btc, Depth: 7},
-		&pb.SubscribeItem{Symbol: btc, Channel: pb.Channel_CHANNEL_CANDLES}, &pb.SubscribeItem{Symbol: btc, Group: "0.5"},
+		&pb.SubscribeItem{Symbol: btc, Channel: pb.Channel_CHANNEL_CANDLES}, &pb.SubscribeItem{Symbol: btc, Group: "0.005"},
 		&pb.SubscribeItem{Symbol: btc, Depth: 10}, &pb.SubscribeItem{Symbol: "SIM:ETH-USD", Channel: pb.Channel_CHANNEL_TRADES}))
 	want := []pb.ErrorCode{pb.ErrorCode_ERROR_CODE_UNKNOWN_SYMBOL, 0, pb.ErrorCode_ERROR_CODE_UNKNOWN_CHANNEL,
 		pb.ErrorCode_ERROR_CODE_BAD_VIEW, pb.ErrorCode_ERROR_CODE_ALREADY_SUBSCRIBED, 0}
@@ -298,16 +298,58 @@ func TestModifyReplacesTheTopicOnlyIfItCan(t *testing.T) {
 		item.Topic = ack.Topic
 		c.ask(&pb.Request{Id: 2, Body: &pb.Request_Modify{Modify: &pb.Modify{Items: []*pb.ModifyItem{item}}}})
 	}
-	depth, group, drop := uint32(20), "0.5", pb.Policy_POLICY_DROP
-	modify(&pb.ModifyItem{Group: &group})
-	c.refused(pb.ErrorCode_ERROR_CODE_BAD_VIEW)
+	depth, drop := uint32(20), pb.Policy_POLICY_DROP
+	tooFine, noNumber, group, none := "0.005", "half", "0.5", ""
+	for _, bad := range []*string{&tooFine, &noNumber} {
+		modify(&pb.ModifyItem{Group: bad})
+		if e := c.refused(pb.ErrorCode_ERROR_CODE_BAD_VIEW); !strings.Contains(e.Message, *bad) {
+			t.Errorf("%q", e.Message)
+		}
+	}
 	modify(&pb.ModifyItem{Policy: &drop})
 	if a := c.next().GetAck(); a.GetTopic() != ack.Topic || a.GetPolicy() != drop || a.GetReplaces() != 0 {
 		t.Errorf("%v", a)
 	}
 	modify(&pb.ModifyItem{Depth: &depth})
-	if a := c.next().GetAck(); a.GetReplaces() != ack.Topic || a.GetTopic() == ack.Topic || a.GetDepth() != 20 || a.GetPolicy() != drop {
+	a := c.next().GetAck()
+	if a.GetReplaces() != ack.Topic || a.GetTopic() == ack.Topic || a.GetDepth() != 20 || a.GetPolicy() != drop {
 		t.Errorf("%v", a)
+	}
+	for _, change := range []struct {
+		item  *pb.ModifyItem
+		depth uint32
+		group string
+	}{
+		{&pb.ModifyItem{Group: &group}, 20, "0.50"},
+		{&pb.ModifyItem{Depth: new(uint32)}, 0, "0.50"},
+		{&pb.ModifyItem{Group: &none}, 0, ""},
+	} {
+		ack = a
+		modify(change.item)
+		for a = nil; a == nil; {
+			a = c.next().GetAck() // the snapshots between belong to topics that were left
+		}
+		if a.Replaces != ack.Topic || a.Depth != change.depth || a.Group != change.group {
+			t.Errorf("%v after %v", a, change.item)
+		}
+	}
+}
+
+// TestGroupsThatAreEqualShareATopic: however they are written.
+func TestGroupsThatAreEqualShareATopic(t *testing.T) {
+	r := newRig(t, nil, btc)
+	c := r.dial(proto.CodecProto)
+	ack := c.subscribe(&pb.SubscribeItem{Symbol: btc, Depth: 10, Group: "0.5"})
+	if ack.Group != "0.50" {
+		t.Errorf("granted %q", ack.Group)
+	}
+	c.ask(subscribeTo(2, &pb.SubscribeItem{Symbol: btc, Depth: 9, Group: "5e-1"}))
+	if e := c.refused(pb.ErrorCode_ERROR_CODE_ALREADY_SUBSCRIBED); e.Topic != ack.Topic {
+		t.Errorf("%v", e)
+	}
+	c.ask(subscribeTo(3, &pb.SubscribeItem{Symbol: btc, Depth: 10}, &pb.SubscribeItem{Symbol: btc, Channel: pb.Channel_CHANNEL_TRADES, Group: "0.5"}))
+	if e := c.refused(pb.ErrorCode_ERROR_CODE_BAD_VIEW); e.GetItem() != 1 || !strings.Contains(e.Message, "only the channel book") {
+		t.Errorf("%v", e)
 	}
 }
 

@@ -20,7 +20,7 @@ func errorOf(err error) pb.ErrorCode {
 		return pb.ErrorCode_ERROR_CODE_UNKNOWN_CHANNEL
 	case errors.Is(err, proto.ErrBadView):
 		return pb.ErrorCode_ERROR_CODE_BAD_VIEW
-	case errors.Is(err, errOverloaded):
+	case errors.Is(err, errOverloaded), errors.Is(err, proto.ErrTooManyGroups):
 		return pb.ErrorCode_ERROR_CODE_OVERLOADED
 	case errors.Is(err, ErrClosed):
 		return pb.ErrorCode_ERROR_CODE_DRAINING
@@ -29,7 +29,8 @@ func errorOf(err error) pb.ErrorCode {
 }
 
 // grant returns the topic that stands for what an item asks, with the depth that
-// can be given. err wraps proto.ErrBadView or ErrUnknownChannel.
+// can be given. Whether the symbol's prices can be grouped so is for its book to
+// say. err wraps proto.ErrBadView or ErrUnknownChannel.
 func grant(symbol string, channel pb.Channel, depth uint32, group string, counts bool) (proto.TopicKey, error) {
 	key := proto.TopicKey{Symbol: symbol, Channel: proto.ChannelBook}
 	if channel != pb.Channel_CHANNEL_UNSPECIFIED {
@@ -38,11 +39,14 @@ func grant(symbol string, channel pb.Channel, depth uint32, group string, counts
 		}
 		key.Channel = proto.Channel(channel)
 	}
-	if group != "" {
-		return key, fmt.Errorf("%w: grouping by price is not served", proto.ErrBadView)
-	}
-	if key.Channel == proto.ChannelBook {
-		key.View = proto.View{Depth: proto.GrantDepth(depth), Counts: counts}
+	by, err := proto.ParseGroup(group)
+	switch {
+	case err != nil:
+		return key, err
+	case key.Channel == proto.ChannelBook:
+		key.View = proto.View{Depth: proto.GrantDepth(depth), Group: by, Counts: counts}
+	case !by.None():
+		return key, fmt.Errorf("%w: only the channel book can be grouped", proto.ErrBadView)
 	}
 	return key, nil
 }
@@ -80,11 +84,14 @@ func (s *shard) begin(sub *subscription, a answer, key proto.TopicKey, most int)
 	}
 	f, err := s.feed(key)
 	if err != nil {
-		code := errorOf(err)
-		if code == pb.ErrorCode_ERROR_CODE_INTERNAL {
+		code, text := errorOf(err), ""
+		switch code {
+		case pb.ErrorCode_ERROR_CODE_INTERNAL:
 			s.config.Log.Error("cannot open a topic", "symbol", key.Symbol, "channel", proto.ChannelWord(key.Channel), "err", err)
+		case pb.ErrorCode_ERROR_CODE_BAD_VIEW:
+			text = err.Error()
 		}
-		s.refuse(c, a, code, "")
+		s.refuse(c, a, code, text)
 		return false
 	}
 	if had := c.subscription(f.topic.number); had != nil {
@@ -112,7 +119,7 @@ func (sub *subscription) ack(a answer) *pb.Ack {
 	}
 	return &pb.Ack{
 		Id: a.id, Item: a.item, Topic: t.number, Symbol: t.key.Symbol, Channel: pb.Channel(t.key.Channel),
-		Depth: t.key.View.Depth, Counts: t.key.View.Counts, Policy: policy,
+		Depth: t.key.View.Depth, Group: t.key.View.Group.Text(state.Exponents.Price), Counts: t.key.View.Counts, Policy: policy,
 		PriceExponent: int32(state.Exponents.Price), QtyExponent: int32(state.Exponents.Qty), Epoch: state.Epoch,
 		State: pb.State(state.State), Reason: pb.Reason(state.Reason), Phase: pb.Phase(state.Phase),
 	}
@@ -166,9 +173,12 @@ func (s *shard) modify(c *conn, a answer, item *pb.ModifyItem) {
 		return
 	}
 	had := old.feed.topic.key
-	depth, counts := had.View.Depth, had.View.Counts
+	depth, group, counts := had.View.Depth, had.View.Group.String(), had.View.Counts
 	if item.Depth != nil {
 		depth = *item.Depth
+	}
+	if item.Group != nil {
+		group = *item.Group
 	}
 	if item.Counts != nil {
 		counts = *item.Counts
@@ -177,7 +187,7 @@ func (s *shard) modify(c *conn, a answer, item *pb.ModifyItem) {
 	if item.Policy != nil {
 		drop = *item.Policy == pb.Policy_POLICY_DROP
 	}
-	key, err := grant(had.Symbol, pb.Channel(had.Channel), depth, item.GetGroup(), counts)
+	key, err := grant(had.Symbol, pb.Channel(had.Channel), depth, group, counts)
 	if err != nil {
 		s.refuse(c, a, errorOf(err), err.Error())
 		return

@@ -124,7 +124,7 @@ func AppendStatus(dst []byte, form TopicForm, s *Status) []byte {
 		sizeUint(4, uint64(s.Reason)) + sizeUint(5, uint64(s.Phase)) +
 		sizeOptional(6, price, s.Indicative.HasPrice) + sizeOptional(7, qty, s.Indicative.HasQty) +
 		sizeBool(8, s.Final) + sizeString(9, s.NewSymbol) + sizeBool(10, s.Locked) + sizeBool(11, s.Crossed) +
-		sizeTimesField(12, times)
+		sizeTimesField(12, times) + sizeBool(13, s.Partial)
 
 	dst = appendNested(dst, frameStatus, size)
 	dst = appendUint(dst, 1, uint64(form.Topic))
@@ -138,7 +138,8 @@ func AppendStatus(dst []byte, form TopicForm, s *Status) []byte {
 	dst = appendString(dst, 9, s.NewSymbol)
 	dst = appendBool(dst, 10, s.Locked)
 	dst = appendBool(dst, 11, s.Crossed)
-	return appendTimes(dst, 12, s.Times, times)
+	dst = appendTimes(dst, 12, s.Times, times)
+	return appendBool(dst, 13, s.Partial)
 }
 
 // Keepalive is a Mark as sent: ages are taken at Published.

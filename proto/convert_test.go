@@ -107,7 +107,7 @@ func pbStatus(form TopicForm, s *Status) *pb.Frame {
 	return &pb.Frame{Body: &pb.Frame_Status{Status: &pb.Status{
 		Topic: form.Topic, Seq: s.Seq, State: pb.State(s.State), Reason: pb.Reason(s.Reason), Phase: pb.Phase(s.Phase),
 		IndicativePrice: price, IndicativeQty: qty, Final: s.Final, NewSymbol: s.NewSymbol, Locked: s.Locked,
-		Crossed: s.Crossed, Ts: pbTimes(s.Times),
+		Crossed: s.Crossed, Ts: pbTimes(s.Times), Partial: s.Partial,
 	}}}
 }
 

@@ -202,6 +202,37 @@ func (d decimal) mantissa(exponent int) (int64, error) {
 	return signed(m, d.negative)
 }
 
+// shortest returns d without its sign as m * 10^exponent, m not ending in a zero;
+// 0 and 0 for zero.
+func (d decimal) shortest() (m int64, exponent int, err error) {
+	exponent = d.exponent
+	digits := d.digits
+	for len(digits) > 0 {
+		last := digits[len(digits)-1]
+		if last != '0' && last != '.' {
+			break
+		}
+		if last == '0' {
+			exponent++
+		}
+		digits = digits[:len(digits)-1]
+	}
+	for _, c := range digits {
+		if c == '.' {
+			continue
+		}
+		digit := int64(c - '0')
+		if m > (math.MaxInt64-digit)/10 {
+			return 0, 0, ErrDecimalTooGreat
+		}
+		m = m*10 + digit
+	}
+	if m == 0 {
+		exponent = 0
+	}
+	return m, exponent, nil
+}
+
 func signed(m uint64, negative bool) (int64, error) {
 	switch {
 	case !negative && m <= math.MaxInt64:

@@ -122,9 +122,10 @@ func drawIndicative(t *rapid.T) Indicative {
 func drawStatus(t *rapid.T) *Status {
 	return &Status{
 		Seq: anySeq.Draw(t, "seq"), State: State(rapid.Uint8Range(0, 3).Draw(t, "state")),
-		Reason: Reason(rapid.Uint8Range(0, 19).Draw(t, "reason")), Phase: Phase(rapid.Uint8Range(0, 5).Draw(t, "phase")),
+		Reason: Reason(rapid.Uint8Range(0, 20).Draw(t, "reason")), Phase: Phase(rapid.Uint8Range(0, 5).Draw(t, "phase")),
 		Indicative: drawIndicative(t), Final: rapid.Bool().Draw(t, "final"), NewSymbol: rapid.OneOf(rapid.Just(""), anySymbol).Draw(t, "new_symbol"),
 		Locked: rapid.Bool().Draw(t, "locked"), Crossed: rapid.Bool().Draw(t, "crossed"), Times: drawTimes(t),
+		Partial: rapid.Bool().Draw(t, "partial"),
 	}
 }
 

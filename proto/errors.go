@@ -5,12 +5,14 @@ import (
 	"fmt"
 )
 
-// Errors of opening a view. Clients see them as error codes of the same name.
+// Errors of opening a view. Clients see them as error codes of the same
+// name, ErrTooManyGroups as overloaded.
 var (
 	ErrUnknownSymbol  = errors.New("unknown symbol")
 	ErrNotReady       = errors.New("not caught up yet")
 	ErrUnknownChannel = errors.New("the symbol has no such channel here")
 	ErrBadView        = errors.New("the view cannot be made")
+	ErrTooManyGroups  = errors.New("as many groups of the symbol as can be followed at once")
 )
 
 // RecordError says why a record was refused: by a codec, by the partition or by

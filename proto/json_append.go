@@ -197,6 +197,7 @@ func AppendJSONStatus(dst []byte, form TopicForm, s *Status) []byte {
 	dst = appendJSONTrue(dst, `,"locked":`, s.Locked)
 	dst = appendJSONTrue(dst, `,"crossed":`, s.Crossed)
 	dst = appendJSONTimes(dst, s.Times)
+	dst = appendJSONTrue(dst, `,"partial":`, s.Partial)
 	return append(dst, '}')
 }
 

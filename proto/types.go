@@ -66,6 +66,7 @@ const (
 	ReasonRenamed          Reason = 17
 	ReasonExpired          Reason = 18
 	ReasonByLevel          Reason = 19
+	ReasonBadView          Reason = 20
 )
 
 // Phase of trading. The values are those of pb.Phase; PhaseUnknown is treated as
@@ -126,10 +127,10 @@ const (
 )
 
 // View is what a topic shows of a book: Depth levels a side (0: all), summed over
-// Group (a price mantissa; 0: not grouped), with order counts or without.
+// the price increment Group, with order counts or without.
 type View struct {
 	Depth  uint32
-	Group  int64
+	Group  Group
 	Counts bool
 }
 
@@ -195,17 +196,18 @@ type Trades struct {
 	Times                   Times
 }
 
-// Status is the state and phase of a symbol at a seq.
+// Status is the state and phase of a symbol, as one view shows it, at a seq.
 type Status struct {
 	Seq        int64
 	State      State
 	Reason     Reason
 	Phase      Phase
 	Indicative Indicative
-	Final      bool // the instrument has ended; NewSymbol where it was renamed
-	NewSymbol  string
+	Final      bool   // nothing follows: the instrument has ended, or the view cannot be made any more
+	NewSymbol  string // where the instrument was renamed
 	Locked     bool
 	Crossed    bool
+	Partial    bool // as in a snapshot
 	Times      Times
 }
 
@@ -237,7 +239,7 @@ type Snapshot struct {
 	Trades     []Trade // trades channel: the last ones, oldest first
 	Hash       uint32
 	Times      Times
-	Partial    bool
+	Partial    bool // levels may be missing that the source does not tell
 	Locked     bool
 	Crossed    bool
 	Indicative Indicative

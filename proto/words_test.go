@@ -121,6 +121,7 @@ var pairsByEnum = map[protoreflect.EnumDescriptor][]pair{
 		{int(ReasonRenamed), int(pb.Reason_REASON_RENAMED)},
 		{int(ReasonExpired), int(pb.Reason_REASON_EXPIRED)},
 		{int(ReasonByLevel), int(pb.Reason_REASON_BY_LEVEL)},
+		{int(ReasonBadView), int(pb.Reason_REASON_BAD_VIEW)},
 	},
 	pb.EndReason(0).Descriptor(): {
 		{int(endReasonOf(ReasonDelisted)), int(pb.EndReason_END_REASON_DELISTED)},

@@ -417,6 +417,9 @@ const (
 	Reason_REASON_EXPIRED Reason = 18
 	// Orders channel: the book is kept by level now, so there are no orders.
 	Reason_REASON_BY_LEVEL Reason = 19
+	// Final: the prices have new exponents, and the group is no multiple of what
+	// they are counted in any more.
+	Reason_REASON_BAD_VIEW Reason = 20
 )
 
 // Enum value maps for Reason.
@@ -442,6 +445,7 @@ var (
 		17: "REASON_RENAMED",
 		18: "REASON_EXPIRED",
 		19: "REASON_BY_LEVEL",
+		20: "REASON_BAD_VIEW",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":       0,
@@ -464,6 +468,7 @@ var (
 		"REASON_RENAMED":           17,
 		"REASON_EXPIRED":           18,
 		"REASON_BY_LEVEL":          19,
+		"REASON_BAD_VIEW":          20,
 	}
 )
 
@@ -2377,7 +2382,8 @@ type Snapshot struct {
 	Hash uint32 `protobuf:"fixed32,13,opt,name=hash,proto3" json:"hash,omitempty"`
 	// Times.
 	Ts *Times `protobuf:"bytes,14,opt,name=ts,proto3" json:"ts,omitempty"`
-	// The source knows fewer levels than the view has.
+	// The view reaches further than the source tells: levels may be missing from
+	// it, or quantities from its last group.
 	Partial bool `protobuf:"varint,15,opt,name=partial,proto3" json:"partial,omitempty"`
 	// Best bid equals best ask.
 	Locked bool `protobuf:"varint,16,opt,name=locked,proto3" json:"locked,omitempty"`
@@ -3513,7 +3519,8 @@ type Status struct {
 	IndicativePrice *int64 `protobuf:"zigzag64,6,opt,name=indicative_price,json=indicativePrice,proto3,oneof" json:"indicative_price,omitempty"`
 	// Quantity that would match, mantissa.
 	IndicativeQty *int64 `protobuf:"varint,7,opt,name=indicative_qty,json=indicativeQty,proto3,oneof" json:"indicative_qty,omitempty"`
-	// Nothing follows: the instrument has ended; the topic is closed.
+	// Nothing follows, the topic is closed: the instrument has ended, or (bad_view)
+	// the view cannot be made any more.
 	Final bool `protobuf:"varint,8,opt,name=final,proto3" json:"final,omitempty"`
 	// New symbol, where renamed.
 	NewSymbol string `protobuf:"bytes,9,opt,name=new_symbol,json=newSymbol,proto3" json:"new_symbol,omitempty"`
@@ -3522,7 +3529,9 @@ type Status struct {
 	// Best bid is above best ask.
 	Crossed bool `protobuf:"varint,11,opt,name=crossed,proto3" json:"crossed,omitempty"`
 	// Times.
-	Ts            *Times `protobuf:"bytes,12,opt,name=ts,proto3" json:"ts,omitempty"`
+	Ts *Times `protobuf:"bytes,12,opt,name=ts,proto3" json:"ts,omitempty"`
+	// As in a snapshot.
+	Partial       bool `protobuf:"varint,13,opt,name=partial,proto3" json:"partial,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3639,6 +3648,13 @@ func (x *Status) GetTs() *Times {
 		return x.Ts
 	}
 	return nil
+}
+
+func (x *Status) GetPartial() bool {
+	if x != nil {
+		return x.Partial
+	}
+	return false
 }
 
 // Keepalive says that nothing changed in a topic up to seq; it advances the
@@ -4319,7 +4335,7 @@ const file_stream_proto_rawDesc = "" +
 	"\n" +
 	"end_reason\x18\x05 \x01(\x0e2\x17.depthcast.v1.EndReasonR\tendReason\x12\x1d\n" +
 	"\n" +
-	"new_symbol\x18\x06 \x01(\tR\tnewSymbol\"\xc4\x03\n" +
+	"new_symbol\x18\x06 \x01(\tR\tnewSymbol\"\xde\x03\n" +
 	"\x06Status\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\rR\x05topic\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x03R\x03seq\x12)\n" +
@@ -4334,7 +4350,8 @@ const file_stream_proto_rawDesc = "" +
 	"\x06locked\x18\n" +
 	" \x01(\bR\x06locked\x12\x18\n" +
 	"\acrossed\x18\v \x01(\bR\acrossed\x12#\n" +
-	"\x02ts\x18\f \x01(\v2\x13.depthcast.v1.TimesR\x02tsB\x13\n" +
+	"\x02ts\x18\f \x01(\v2\x13.depthcast.v1.TimesR\x02ts\x12\x18\n" +
+	"\apartial\x18\r \x01(\bR\apartialB\x13\n" +
 	"\x11_indicative_priceB\x11\n" +
 	"\x0f_indicative_qty\"\xa9\x01\n" +
 	"\tKeepalive\x12\x14\n" +
@@ -4408,7 +4425,7 @@ const file_stream_proto_rawDesc = "" +
 	"\n" +
 	"STATE_LIVE\x10\x01\x12\x14\n" +
 	"\x10STATE_RECOVERING\x10\x02\x12\x0f\n" +
-	"\vSTATE_STALE\x10\x03*\xcf\x03\n" +
+	"\vSTATE_STALE\x10\x03*\xe4\x03\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12REASON_NO_SNAPSHOT\x10\x01\x12\x16\n" +
@@ -4430,7 +4447,8 @@ const file_stream_proto_rawDesc = "" +
 	"\x0fREASON_DELISTED\x10\x10\x12\x12\n" +
 	"\x0eREASON_RENAMED\x10\x11\x12\x12\n" +
 	"\x0eREASON_EXPIRED\x10\x12\x12\x13\n" +
-	"\x0fREASON_BY_LEVEL\x10\x13*\xe0\x01\n" +
+	"\x0fREASON_BY_LEVEL\x10\x13\x12\x13\n" +
+	"\x0fREASON_BAD_VIEW\x10\x14*\xe0\x01\n" +
 	"\x0eSnapshotReason\x12\x1f\n" +
 	"\x1bSNAPSHOT_REASON_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17SNAPSHOT_REASON_INITIAL\x10\x01\x12\x1a\n" +
