@@ -69,7 +69,7 @@ func appendEvent(dst []byte, e *Event) []byte {
 		}
 		return appendUint(appendEventHead(dst, e.Kind, sizeUint(1, kind)), 1, kind)
 	case EventInstrument:
-		return appendInstrument(dst, e.Kind, e.Instrument)
+		return appendInstrument(appendEventHead(dst, e.Kind, sizeInstrument(e.Instrument)), e.Instrument)
 	case EventInstrumentEnd:
 		reason := uint64(endReasonOf(e.EndReason))
 		dst = appendEventHead(dst, e.Kind, sizeUint(1, reason)+sizeString(2, e.NewSymbol))
@@ -230,14 +230,17 @@ func appendTradeEvent(dst []byte, e *Event) []byte {
 	return appendFixed64(dst, 8, uint64(t.VenueTime))
 }
 
-func appendInstrument(dst []byte, kind EventKind, in *Instrument) []byte {
-	price, qty := zigzag(int64(in.Exponents.Price)), zigzag(int64(in.Exponents.Qty))
-	size := sizeUint(1, price) + sizeUint(2, qty) + sizeUint(3, uint64(in.Tick)) + sizeUint(4, uint64(in.Lot)) +
-		sizeUint(5, uint64(in.Type)) + sizeString(6, in.Name) + sizeString(7, in.Base) + sizeString(8, in.Quote) +
+func sizeInstrument(in *Instrument) int {
+	return sizeUint(1, zigzag(int64(in.Exponents.Price))) + sizeUint(2, zigzag(int64(in.Exponents.Qty))) +
+		sizeUint(3, uint64(in.Tick)) + sizeUint(4, uint64(in.Lot)) + sizeUint(5, uint64(in.Type)) +
+		sizeString(6, in.Name) + sizeString(7, in.Base) + sizeString(8, in.Quote) +
 		sizeFixed64(9, uint64(in.ExpiryTime)) + sizeUint(10, uint64(in.MaxLevels))
-	dst = appendEventHead(dst, kind, size)
-	dst = appendUint(dst, 1, price)
-	dst = appendUint(dst, 2, qty)
+}
+
+// appendInstrument appends the message without what is around it.
+func appendInstrument(dst []byte, in *Instrument) []byte {
+	dst = appendUint(dst, 1, zigzag(int64(in.Exponents.Price)))
+	dst = appendUint(dst, 2, zigzag(int64(in.Exponents.Qty)))
 	dst = appendUint(dst, 3, uint64(in.Tick))
 	dst = appendUint(dst, 4, uint64(in.Lot))
 	dst = appendUint(dst, 5, uint64(in.Type))

@@ -2,12 +2,14 @@ package proto
 
 // Fields of Frame.body.
 const (
-	frameSnapshot  = 4
-	frameDelta     = 5
-	frameTrades    = 6
-	frameOrders    = 7
-	frameStatus    = 10
-	frameKeepalive = 11
+	frameSnapshot    = 4
+	frameDelta       = 5
+	frameTrades      = 6
+	frameOrders      = 7
+	frameTicker      = 8
+	frameInstruments = 9
+	frameStatus      = 10
+	frameKeepalive   = 11
 )
 
 // AppendDelta appends a Frame holding d, of orders if it has Orders. Quantities
@@ -46,7 +48,9 @@ func AppendSnapshot(dst []byte, form TopicForm, reason SnapshotReason, s *Snapsh
 		sizeUint(7, uint64(s.Reason)) + sizeUint(8, uint64(s.Phase)) + sizeUint(9, price) + sizeUint(10, qty) +
 		bids.outerSize(11) + asks.outerSize(12) + sizeFixed32(13, s.Hash) + sizeTimesField(14, times) +
 		sizeBool(15, s.Partial) + sizeBool(16, s.Locked) + sizeBool(17, s.Crossed) +
-		bidOrders.outerSize(18) + askOrders.outerSize(19)
+		bidOrders.outerSize(18) + askOrders.outerSize(19) +
+		sizeOptional(20, zigzag(s.Indicative.Price), s.Indicative.HasPrice) +
+		sizeOptional(21, uint64(s.Indicative.Qty), s.Indicative.HasQty)
 
 	dst = appendNested(dst, frameSnapshot, size)
 	dst = appendUint(dst, 1, uint64(form.Topic))
@@ -67,7 +71,9 @@ func AppendSnapshot(dst []byte, form TopicForm, reason SnapshotReason, s *Snapsh
 	dst = appendBool(dst, 16, s.Locked)
 	dst = appendBool(dst, 17, s.Crossed)
 	dst = appendRanked(dst, 18, s.Orders.Bids, bidOrders)
-	return appendRanked(dst, 19, s.Orders.Asks, askOrders)
+	dst = appendRanked(dst, 19, s.Orders.Asks, askOrders)
+	dst = appendOptional(dst, 20, zigzag(s.Indicative.Price), s.Indicative.HasPrice)
+	return appendOptional(dst, 21, uint64(s.Indicative.Qty), s.Indicative.HasQty)
 }
 
 // AppendTrades appends a Frame holding t.

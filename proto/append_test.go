@@ -28,7 +28,7 @@ func appended(t *rapid.T) {
 			t.Fatalf("%s\n got %x\nwant %x\n%v", name, got, want, m)
 		}
 	}
-	switch rapid.IntRange(0, 7).Draw(t, "frame") {
+	switch rapid.IntRange(0, 9).Draw(t, "frame") {
 	case 0:
 		d := drawDelta(t, form.Counts)
 		check("delta", AppendDelta(bytes.Clone(prefix), form, d), pbDelta(form, d))
@@ -47,6 +47,12 @@ func appended(t *rapid.T) {
 	case 5:
 		b := drawBatch(t)
 		check("events", AppendEvents(bytes.Clone(prefix), b), pbEvents(b))
+	case 8:
+		ticker := drawTicker(t)
+		check("ticker", AppendTicker(bytes.Clone(prefix), form, ticker), pbTicker(form, ticker))
+	case 9:
+		in := drawInstruments(t)
+		check("instruments", AppendInstruments(bytes.Clone(prefix), form, in), pbInstruments(form, in))
 	case 6:
 		d := drawOrdersDelta(t)
 		check("orders", AppendDelta(bytes.Clone(prefix), form, d), pbOrdersDelta(form, d))
@@ -83,6 +89,8 @@ func TestAppendingToABufferWithRoomDoesNotAllocate(t *testing.T) {
 	s := &Snapshot{Symbol: "SIM:BTC-USD", Bids: d.Bids, Asks: d.Asks, Orders: *orders.Orders, Seq: -1, Exponents: benchForm.Exponents}
 	trades := &Trades{Trades: make([]Trade, 3), Times: d.Times}
 	status, keepalive := &Status{State: Live}, &Keepalive{Seq: 5}
+	ticker := &Ticker{Last: Optional{Value: 5, Set: true}, Times: d.Times}
+	instruments := &Instruments{Listings: []*Listing{{Symbol: "SIM:BTC-USD", Instrument: &Instrument{Tick: 1}}}}
 	batch := &Batch{Symbol: "SIM:BTC-USD", Events: []Event{{Kind: EventSetLevels, Bids: d.Bids}, {Kind: EventAdd, OrderID: 1}}}
 	for _, codec := range []Codec{CodecProto, CodecJSON} {
 		if n := testing.AllocsPerRun(100, func() {
@@ -92,6 +100,8 @@ func TestAppendingToABufferWithRoomDoesNotAllocate(t *testing.T) {
 			codec.AppendTrades(buf, benchForm, trades)
 			codec.AppendStatus(buf, benchForm, status)
 			codec.AppendKeepalive(buf, benchForm, keepalive)
+			codec.AppendTicker(buf, benchForm, ticker)
+			codec.AppendInstruments(buf, benchForm, instruments)
 			AppendEvents(buf, batch)
 		}); n != 0 {
 			t.Errorf("%v: %v allocations", codec, n)

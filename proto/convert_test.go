@@ -77,14 +77,58 @@ func pbDelta(form TopicForm, d *Delta) *pb.Frame {
 }
 
 func pbSnapshot(form TopicForm, reason SnapshotReason, s *Snapshot) *pb.Frame {
+	price, qty := pbIndicative(s.Indicative)
 	return &pb.Frame{Body: &pb.Frame_Snapshot{Snapshot: &pb.Snapshot{
 		Topic: form.Topic, Symbol: s.Symbol, Epoch: s.Epoch, Seq: s.Seq, Reason: pb.SnapshotReason(reason),
 		State: pb.State(s.State), StateReason: pb.Reason(s.Reason), Phase: pb.Phase(s.Phase),
 		PriceExponent: int32(s.Exponents.Price), QtyExponent: int32(s.Exponents.Qty),
 		Bids: pbLevels(s.Bids, form.Counts), Asks: pbLevels(s.Asks, form.Counts), Hash: s.Hash, Ts: pbTimes(s.Times),
 		Partial: s.Partial, Locked: s.Locked, Crossed: s.Crossed,
-		BidOrders: pbRanked(s.Orders.Bids), AskOrders: pbRanked(s.Orders.Asks),
+		BidOrders: pbRanked(s.Orders.Bids), AskOrders: pbRanked(s.Orders.Asks), IndicativePrice: price, IndicativeQty: qty,
 	}}}
+}
+
+func pbTicker(form TopicForm, t *Ticker) *pb.Frame {
+	out := &pb.Ticker{
+		Topic: form.Topic, PrevSeq: t.PrevSeq, Seq: t.Seq, Ts: pbTimes(t.Times),
+		Last: pbOptional(t.Last), LastQty: pbOptional(t.LastQty), Open: pbOptional(t.Open), High: pbOptional(t.High), Low: pbOptional(t.Low),
+		PreviousClose: pbOptional(t.PreviousClose), Settlement: pbOptional(t.Settlement),
+		Volume: pbOptional(t.Volume), OpenInterest: pbOptional(t.OpenInterest),
+		Bid: pbOptional(t.Bid), BidQty: pbOptional(t.BidQty), Ask: pbOptional(t.Ask), AskQty: pbOptional(t.AskQty), Change: pbOptional(t.Change),
+	}
+	if t.Merged > 1 {
+		out.Merged = t.Merged
+	}
+	return &pb.Frame{Body: &pb.Frame_Ticker{Ticker: out}}
+}
+
+func pbInstruments(form TopicForm, in *Instruments) *pb.Frame {
+	out := &pb.Instruments{
+		Topic: form.Topic, PrevSeq: in.PrevSeq, Seq: in.Seq, Snapshot: in.Snapshot, More: in.More, Ts: pbTimes(in.Times),
+	}
+	for _, l := range in.Listings {
+		listing := &pb.Listing{
+			Symbol: l.Symbol, Phase: pb.Phase(l.Phase), Ended: l.Ended, EndReason: pbEndReasons[l.EndReason],
+			NewSymbol: l.NewSymbol, Epoch: l.Epoch, Seq: l.Seq,
+		}
+		if l.Instrument != nil {
+			listing.Instrument = pbInstrument(l.Instrument)
+		}
+		out.Listings = append(out.Listings, listing)
+	}
+	return &pb.Frame{Body: &pb.Frame_Instruments{Instruments: out}}
+}
+
+var pbEndReasons = map[Reason]pb.EndReason{
+	ReasonDelisted: pb.EndReason_END_REASON_DELISTED, ReasonRenamed: pb.EndReason_END_REASON_RENAMED, ReasonExpired: pb.EndReason_END_REASON_EXPIRED,
+}
+
+func pbInstrument(in *Instrument) *pb.Instrument {
+	return &pb.Instrument{
+		PriceExponent: int32(in.Exponents.Price), QtyExponent: int32(in.Exponents.Qty), Tick: in.Tick, Lot: in.Lot,
+		Type: pb.InstrumentType(in.Type), Name: in.Name, Base: in.Base, Quote: in.Quote, ExpiryTime: in.ExpiryTime,
+		MaxLevels: in.MaxLevels,
+	}
 }
 
 func pbTrades(form TopicForm, t *Trades) *pb.Frame {
@@ -189,16 +233,9 @@ func pbEvent(e *Event) *pb.Event {
 		}
 		out.Kind = &pb.Event_Clear{Clear: &pb.Clear{Kind: kind}}
 	case EventInstrument:
-		in := e.Instrument
-		out.Kind = &pb.Event_Instrument{Instrument: &pb.Instrument{
-			PriceExponent: int32(in.Exponents.Price), QtyExponent: int32(in.Exponents.Qty), Tick: in.Tick, Lot: in.Lot,
-			Type: pb.InstrumentType(in.Type), Name: in.Name, Base: in.Base, Quote: in.Quote, ExpiryTime: in.ExpiryTime,
-			MaxLevels: in.MaxLevels,
-		}}
+		out.Kind = &pb.Event_Instrument{Instrument: pbInstrument(e.Instrument)}
 	case EventInstrumentEnd:
-		reasons := map[Reason]pb.EndReason{ReasonDelisted: pb.EndReason_END_REASON_DELISTED,
-			ReasonRenamed: pb.EndReason_END_REASON_RENAMED, ReasonExpired: pb.EndReason_END_REASON_EXPIRED}
-		out.Kind = &pb.Event_InstrumentEnd{InstrumentEnd: &pb.InstrumentEnd{Reason: reasons[e.EndReason], NewSymbol: e.NewSymbol}}
+		out.Kind = &pb.Event_InstrumentEnd{InstrumentEnd: &pb.InstrumentEnd{Reason: pbEndReasons[e.EndReason], NewSymbol: e.NewSymbol}}
 	case EventStatistics:
 		s := e.Statistics
 		out.Kind = &pb.Event_Statistics{Statistics: &pb.Statistics{

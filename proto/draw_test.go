@@ -84,6 +84,44 @@ func drawSnapshot(t *rapid.T, form TopicForm) *Snapshot {
 		Phase: Phase(rapid.Uint8Range(0, 5).Draw(t, "phase")), Exponents: form.Exponents,
 		Bids: drawLevels(t, form.Counts), Asks: drawLevels(t, form.Counts), Hash: rapid.Uint32().Draw(t, "hash"), Times: drawTimes(t),
 		Partial: rapid.Bool().Draw(t, "partial"), Locked: rapid.Bool().Draw(t, "locked"), Crossed: rapid.Bool().Draw(t, "crossed"),
+		Indicative: drawIndicative(t),
+	}
+}
+
+func drawTicker(t *rapid.T) *Ticker {
+	price, qty := drawOptional(anyPrice), drawOptional(anyQty)
+	return &Ticker{
+		PrevSeq: anySeq.Draw(t, "prev_seq"), Seq: anySeq.Draw(t, "seq"), Last: price(t), LastQty: qty(t), Open: price(t), High: price(t), Low: price(t),
+		PreviousClose: price(t), Settlement: price(t), Volume: qty(t), OpenInterest: qty(t), Bid: price(t), BidQty: qty(t), Ask: price(t), AskQty: qty(t),
+		Change: price(t), Merged: rapid.Uint32Range(0, 300).Draw(t, "merged"), Times: drawTimes(t),
+	}
+}
+
+func drawInstruments(t *rapid.T) *Instruments {
+	in := &Instruments{
+		PrevSeq: anySeq.Draw(t, "prev_seq"), Seq: anySeq.Draw(t, "seq"), Snapshot: rapid.Bool().Draw(t, "snapshot"),
+		More: rapid.Bool().Draw(t, "more"), Times: drawTimes(t),
+	}
+	for range rapid.IntRange(0, 4).Draw(t, "listings") {
+		l := &Listing{
+			Symbol: rapid.OneOf(rapid.Just(""), anySymbol).Draw(t, "symbol"), Phase: Phase(rapid.Uint8Range(0, 5).Draw(t, "phase")),
+			Ended: rapid.Bool().Draw(t, "ended"), NewSymbol: rapid.OneOf(rapid.Just(""), anySymbol).Draw(t, "new_symbol"),
+			EndReason: rapid.SampledFrom([]Reason{ReasonNone, ReasonDelisted, ReasonRenamed, ReasonExpired}).Draw(t, "end"),
+			Epoch:     anyUint64.Draw(t, "epoch"), Seq: anySeq.Draw(t, "seq"),
+		}
+		if rapid.Bool().Draw(t, "defined") {
+			l.Instrument = drawInstrument(t)
+		}
+		in.Listings = append(in.Listings, l)
+	}
+	return in
+}
+
+func drawInstrument(t *rapid.T) *Instrument {
+	return &Instrument{
+		Exponents: Exponents{anyExponent.Draw(t, "pe"), anyExponent.Draw(t, "qe")}, Tick: anyQty.Draw(t, "tick"), Lot: anyQty.Draw(t, "lot"),
+		Type: rapid.Uint8Range(0, 8).Draw(t, "type"), Name: anyName.Draw(t, "name"), Base: anyName.Draw(t, "base"), Quote: anyName.Draw(t, "quote"),
+		ExpiryTime: anyTime.Draw(t, "expiry"), MaxLevels: rapid.Uint32().Draw(t, "max_levels"),
 	}
 }
 
@@ -181,11 +219,7 @@ func drawEvent(t *rapid.T) Event {
 	case EventClear:
 		e.SessionStart = rapid.Bool().Draw(t, "session_start")
 	case EventInstrument:
-		e.Instrument = &Instrument{
-			Exponents: Exponents{anyExponent.Draw(t, "pe"), anyExponent.Draw(t, "qe")}, Tick: anyQty.Draw(t, "tick"), Lot: anyQty.Draw(t, "lot"),
-			Type: rapid.Uint8Range(0, 8).Draw(t, "type"), Name: anyName.Draw(t, "name"), Base: anyName.Draw(t, "base"), Quote: anyName.Draw(t, "quote"),
-			ExpiryTime: anyTime.Draw(t, "expiry"), MaxLevels: rapid.Uint32().Draw(t, "max_levels"),
-		}
+		e.Instrument = drawInstrument(t)
 	case EventInstrumentEnd:
 		e.EndReason = rapid.SampledFrom([]Reason{ReasonNone, ReasonDelisted, ReasonRenamed, ReasonExpired}).Draw(t, "end")
 		e.NewSymbol = rapid.OneOf(rapid.Just(""), anySymbol).Draw(t, "new_symbol")

@@ -99,18 +99,39 @@ func AppendJSONDelta(dst []byte, form TopicForm, d *Delta) []byte {
 	}
 	dst = appendHex(append(dst, `,"hash":`...), uint64(d.Hash), 8)
 	dst = appendJSONTimes(dst, d.Times)
-	if merged := wireMerged(d.Merged); merged > 0 {
-		dst = strconv.AppendUint(append(dst, `,"merged":`...), uint64(merged), 10)
+	return append(appendJSONMerged(dst, d.Merged), '}')
+}
+
+func appendJSONMerged(dst []byte, merged uint32) []byte {
+	if merged = wireMerged(merged); merged == 0 {
+		return dst
 	}
-	return append(dst, '}')
+	return strconv.AppendUint(append(dst, `,"merged":`...), uint64(merged), 10)
+}
+
+// appendJSONText appends a string, unless it is empty.
+func appendJSONText(dst []byte, name, text string) []byte {
+	if text == "" {
+		return dst
+	}
+	return appendJSONString(append(dst, name...), text)
+}
+
+// appendJSONIndicative appends what is known of where an auction stands.
+func appendJSONIndicative(dst []byte, in Indicative, x Exponents) []byte {
+	if in.HasPrice {
+		dst = appendJSONDecimal(append(dst, `,"indicative_price":`...), in.Price, x.Price)
+	}
+	if in.HasQty {
+		dst = appendJSONDecimal(append(dst, `,"indicative_qty":`...), in.Qty, x.Qty)
+	}
+	return dst
 }
 
 // AppendJSONSnapshot appends s as a JSON frame under its own exponents.
 func AppendJSONSnapshot(dst []byte, form TopicForm, reason SnapshotReason, s *Snapshot) []byte {
 	dst = appendJSONHead(dst, `{"type":"snapshot","topic":`, form.Topic)
-	if s.Symbol != "" {
-		dst = appendJSONString(append(dst, `,"symbol":`...), s.Symbol)
-	}
+	dst = appendJSONText(dst, `,"symbol":`, s.Symbol)
 	dst = appendHex(append(dst, `,"epoch":`...), s.Epoch, 16)
 	dst = appendJSONInt(append(dst, `,"seq":`...), s.Seq)
 	dst = appendJSONWord(dst, `,"reason":"`, snapshotReasonWords, uint8(reason))
@@ -132,7 +153,7 @@ func AppendJSONSnapshot(dst []byte, form TopicForm, reason SnapshotReason, s *Sn
 	if len(s.Orders.Asks) > 0 {
 		dst = appendJSONOrders(append(dst, `,"ask_orders":`...), s.Orders.Asks, s.Exponents)
 	}
-	return append(dst, '}')
+	return append(appendJSONIndicative(dst, s.Indicative, s.Exponents), '}')
 }
 
 // AppendJSONTrades appends t as a JSON frame under form.Exponents.
@@ -184,16 +205,9 @@ func AppendJSONStatus(dst []byte, form TopicForm, s *Status) []byte {
 	dst = appendJSONWord(dst, `,"state":"`, stateWords, uint8(s.State))
 	dst = appendJSONWord(dst, `,"reason":"`, reasonWords, uint8(s.Reason))
 	dst = appendJSONWord(dst, `,"phase":"`, phaseWords, uint8(s.Phase))
-	if s.Indicative.HasPrice {
-		dst = appendJSONDecimal(append(dst, `,"indicative_price":`...), s.Indicative.Price, form.Exponents.Price)
-	}
-	if s.Indicative.HasQty {
-		dst = appendJSONDecimal(append(dst, `,"indicative_qty":`...), s.Indicative.Qty, form.Exponents.Qty)
-	}
+	dst = appendJSONIndicative(dst, s.Indicative, form.Exponents)
 	dst = appendJSONTrue(dst, `,"final":`, s.Final)
-	if s.NewSymbol != "" {
-		dst = appendJSONString(append(dst, `,"new_symbol":`...), s.NewSymbol)
-	}
+	dst = appendJSONText(dst, `,"new_symbol":`, s.NewSymbol)
 	dst = appendJSONTrue(dst, `,"locked":`, s.Locked)
 	dst = appendJSONTrue(dst, `,"crossed":`, s.Crossed)
 	dst = appendJSONTimes(dst, s.Times)

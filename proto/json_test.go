@@ -34,7 +34,7 @@ func TestHotJSONFramesEqualThoseMadeByDescriptor(t *testing.T) {
 				t.Fatalf("not JSON: %s", got)
 			}
 		}
-		switch rapid.IntRange(0, 6).Draw(t, "frame") {
+		switch rapid.IntRange(0, 8).Draw(t, "frame") {
 		case 0:
 			d := drawDelta(t, form.Counts)
 			check(AppendJSONDelta([]byte("before"), form, d), pbDelta(form, d))
@@ -50,6 +50,12 @@ func TestHotJSONFramesEqualThoseMadeByDescriptor(t *testing.T) {
 		case 4:
 			k := drawKeepalive(t)
 			check(AppendJSONKeepalive([]byte("before"), form, k), pbKeepalive(form, k))
+		case 7:
+			ticker := drawTicker(t)
+			check(AppendJSONTicker([]byte("before"), form, ticker), pbTicker(form, ticker))
+		case 8:
+			in := drawInstruments(t)
+			check(AppendJSONInstruments([]byte("before"), form, in), pbInstruments(form, in))
 		case 5:
 			d := drawOrdersDelta(t)
 			check(AppendJSONDelta([]byte("before"), form, d), pbOrdersDelta(form, d))

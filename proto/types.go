@@ -243,6 +243,8 @@ type Snapshot struct {
 	Locked     bool
 	Crossed    bool
 	Indicative Indicative
+	Ticker     Ticker     // ticker channel
+	Listings   []*Listing // instruments channel: by symbol; never changed once published
 }
 
 // Mark is what a keepalive says of a view at one moment: nothing that it shows

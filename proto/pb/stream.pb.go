@@ -2392,7 +2392,11 @@ type Snapshot struct {
 	// Orders channel: orders of buyers, with ranks.
 	BidOrders *RankedOrders `protobuf:"bytes,18,opt,name=bid_orders,json=bidOrders,proto3" json:"bid_orders,omitempty"`
 	// Orders channel: orders of sellers, with ranks.
-	AskOrders     *RankedOrders `protobuf:"bytes,19,opt,name=ask_orders,json=askOrders,proto3" json:"ask_orders,omitempty"`
+	AskOrders *RankedOrders `protobuf:"bytes,19,opt,name=ask_orders,json=askOrders,proto3" json:"ask_orders,omitempty"`
+	// Price at which an auction would match, mantissa.
+	IndicativePrice *int64 `protobuf:"zigzag64,20,opt,name=indicative_price,json=indicativePrice,proto3,oneof" json:"indicative_price,omitempty"`
+	// Quantity that would match, mantissa.
+	IndicativeQty *int64 `protobuf:"varint,21,opt,name=indicative_qty,json=indicativeQty,proto3,oneof" json:"indicative_qty,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2558,6 +2562,20 @@ func (x *Snapshot) GetAskOrders() *RankedOrders {
 		return x.AskOrders
 	}
 	return nil
+}
+
+func (x *Snapshot) GetIndicativePrice() int64 {
+	if x != nil && x.IndicativePrice != nil {
+		return *x.IndicativePrice
+	}
+	return 0
+}
+
+func (x *Snapshot) GetIndicativeQty() int64 {
+	if x != nil && x.IndicativeQty != nil {
+		return *x.IndicativeQty
+	}
+	return 0
 }
 
 // Delta changes a book: the final state of every level touched in (prev_seq, seq].
@@ -3120,7 +3138,8 @@ func (x *OrdersDelta) GetMerged() uint32 {
 	return 0
 }
 
-// Ticker is the summary of a symbol. It always replaces.
+// Ticker is the summary of a symbol's session. It always replaces; what it leaves
+// out is not known.
 type Ticker struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Topic number.
@@ -3159,7 +3178,9 @@ type Ticker struct {
 	// known, price mantissa.
 	Change *int64 `protobuf:"zigzag64,17,opt,name=change,proto3,oneof" json:"change,omitempty"`
 	// Times.
-	Ts            *Times `protobuf:"bytes,18,opt,name=ts,proto3" json:"ts,omitempty"`
+	Ts *Times `protobuf:"bytes,18,opt,name=ts,proto3" json:"ts,omitempty"`
+	// Ring entries that it stands for; 0 or 1: one.
+	Merged        uint32 `protobuf:"varint,19,opt,name=merged,proto3" json:"merged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3320,6 +3341,13 @@ func (x *Ticker) GetTs() *Times {
 	return nil
 }
 
+func (x *Ticker) GetMerged() uint32 {
+	if x != nil {
+		return x.Merged
+	}
+	return 0
+}
+
 // Instruments lists definitions; each replaces what was known of its symbol.
 type Instruments struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3333,8 +3361,10 @@ type Instruments struct {
 	PrevSeq int64 `protobuf:"varint,4,opt,name=prev_seq,json=prevSeq,proto3" json:"prev_seq,omitempty"`
 	// Seq that it leads to.
 	Seq int64 `protobuf:"varint,5,opt,name=seq,proto3" json:"seq,omitempty"`
-	// Replaces all that was known: the first of its subscription.
-	Snapshot      bool `protobuf:"varint,6,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	// Replaces all that was known: a list begins.
+	Snapshot bool `protobuf:"varint,6,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	// The list goes on in the next frame of the topic, which is no snapshot.
+	More          bool `protobuf:"varint,7,opt,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3411,6 +3441,13 @@ func (x *Instruments) GetSnapshot() bool {
 	return false
 }
 
+func (x *Instruments) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
 // Listing is one symbol's definition.
 type Listing struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3425,7 +3462,11 @@ type Listing struct {
 	// Why it ended.
 	EndReason EndReason `protobuf:"varint,5,opt,name=end_reason,json=endReason,proto3,enum=depthcast.v1.EndReason" json:"end_reason,omitempty"`
 	// New symbol, where renamed.
-	NewSymbol     string `protobuf:"bytes,6,opt,name=new_symbol,json=newSymbol,proto3" json:"new_symbol,omitempty"`
+	NewSymbol string `protobuf:"bytes,6,opt,name=new_symbol,json=newSymbol,proto3" json:"new_symbol,omitempty"`
+	// History that seq belongs to.
+	Epoch uint64 `protobuf:"fixed64,7,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Kafka offset of the last record of the symbol that it contains; -1: none.
+	Seq           int64 `protobuf:"varint,8,opt,name=seq,proto3" json:"seq,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3500,6 +3541,20 @@ func (x *Listing) GetNewSymbol() string {
 		return x.NewSymbol
 	}
 	return ""
+}
+
+func (x *Listing) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Listing) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
 }
 
 // Status announces state and phase, in order with the data.
@@ -4203,7 +4258,7 @@ const file_stream_proto_rawDesc = "" +
 	"venueFirst\x12\x14\n" +
 	"\x05venue\x18\x02 \x01(\x10R\x05venue\x12\x14\n" +
 	"\x05kafka\x18\x03 \x01(\x10R\x05kafka\x12\x1c\n" +
-	"\tpublished\x18\x04 \x01(\x10R\tpublished\"\xbe\x05\n" +
+	"\tpublished\x18\x04 \x01(\x10R\tpublished\"\xc2\x06\n" +
 	"\bSnapshot\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\rR\x05topic\x12\x16\n" +
 	"\x06symbol\x18\x02 \x01(\tR\x06symbol\x12\x14\n" +
@@ -4226,7 +4281,11 @@ const file_stream_proto_rawDesc = "" +
 	"\n" +
 	"bid_orders\x18\x12 \x01(\v2\x1a.depthcast.v1.RankedOrdersR\tbidOrders\x129\n" +
 	"\n" +
-	"ask_orders\x18\x13 \x01(\v2\x1a.depthcast.v1.RankedOrdersR\taskOrders\"\xef\x01\n" +
+	"ask_orders\x18\x13 \x01(\v2\x1a.depthcast.v1.RankedOrdersR\taskOrders\x12.\n" +
+	"\x10indicative_price\x18\x14 \x01(\x12H\x00R\x0findicativePrice\x88\x01\x01\x12*\n" +
+	"\x0eindicative_qty\x18\x15 \x01(\x03H\x01R\rindicativeQty\x88\x01\x01B\x13\n" +
+	"\x11_indicative_priceB\x11\n" +
+	"\x0f_indicative_qty\"\xef\x01\n" +
 	"\x05Delta\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\rR\x05topic\x12\x19\n" +
 	"\bprev_seq\x18\x02 \x01(\x03R\aprevSeq\x12\x10\n" +
@@ -4278,7 +4337,7 @@ const file_stream_proto_rawDesc = "" +
 	"\x04asks\x18\x05 \x01(\v2\x1a.depthcast.v1.RankedOrdersR\x04asks\x12\x12\n" +
 	"\x04hash\x18\x06 \x01(\aR\x04hash\x12#\n" +
 	"\x02ts\x18\a \x01(\v2\x13.depthcast.v1.TimesR\x02ts\x12\x16\n" +
-	"\x06merged\x18\b \x01(\rR\x06merged\"\xb3\x05\n" +
+	"\x06merged\x18\b \x01(\rR\x06merged\"\xcb\x05\n" +
 	"\x06Ticker\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\rR\x05topic\x12\x19\n" +
 	"\bprev_seq\x18\x02 \x01(\x03R\aprevSeq\x12\x10\n" +
@@ -4301,7 +4360,8 @@ const file_stream_proto_rawDesc = "" +
 	"\x03ask\x18\x0f \x01(\x12H\vR\x03ask\x88\x01\x01\x12\x1c\n" +
 	"\aask_qty\x18\x10 \x01(\x03H\fR\x06askQty\x88\x01\x01\x12\x1b\n" +
 	"\x06change\x18\x11 \x01(\x12H\rR\x06change\x88\x01\x01\x12#\n" +
-	"\x02ts\x18\x12 \x01(\v2\x13.depthcast.v1.TimesR\x02tsB\a\n" +
+	"\x02ts\x18\x12 \x01(\v2\x13.depthcast.v1.TimesR\x02ts\x12\x16\n" +
+	"\x06merged\x18\x13 \x01(\rR\x06mergedB\a\n" +
 	"\x05_lastB\v\n" +
 	"\t_last_qtyB\a\n" +
 	"\x05_openB\a\n" +
@@ -4317,14 +4377,15 @@ const file_stream_proto_rawDesc = "" +
 	"\x04_askB\n" +
 	"\n" +
 	"\b_ask_qtyB\t\n" +
-	"\a_change\"\xc4\x01\n" +
+	"\a_change\"\xd8\x01\n" +
 	"\vInstruments\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\rR\x05topic\x121\n" +
 	"\blistings\x18\x02 \x03(\v2\x15.depthcast.v1.ListingR\blistings\x12#\n" +
 	"\x02ts\x18\x03 \x01(\v2\x13.depthcast.v1.TimesR\x02ts\x12\x19\n" +
 	"\bprev_seq\x18\x04 \x01(\x03R\aprevSeq\x12\x10\n" +
 	"\x03seq\x18\x05 \x01(\x03R\x03seq\x12\x1a\n" +
-	"\bsnapshot\x18\x06 \x01(\bR\bsnapshot\"\xf3\x01\n" +
+	"\bsnapshot\x18\x06 \x01(\bR\bsnapshot\x12\x12\n" +
+	"\x04more\x18\a \x01(\bR\x04more\"\x9b\x02\n" +
 	"\aListing\x12\x16\n" +
 	"\x06symbol\x18\x01 \x01(\tR\x06symbol\x128\n" +
 	"\n" +
@@ -4335,7 +4396,9 @@ const file_stream_proto_rawDesc = "" +
 	"\n" +
 	"end_reason\x18\x05 \x01(\x0e2\x17.depthcast.v1.EndReasonR\tendReason\x12\x1d\n" +
 	"\n" +
-	"new_symbol\x18\x06 \x01(\tR\tnewSymbol\"\xde\x03\n" +
+	"new_symbol\x18\x06 \x01(\tR\tnewSymbol\x12\x14\n" +
+	"\x05epoch\x18\a \x01(\x06R\x05epoch\x12\x10\n" +
+	"\x03seq\x18\b \x01(\x03R\x03seq\"\xde\x03\n" +
 	"\x06Status\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\rR\x05topic\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x03R\x03seq\x12)\n" +
@@ -4625,6 +4688,7 @@ func file_stream_proto_init() {
 		(*Frame_Candles)(nil),
 	}
 	file_stream_proto_msgTypes[15].OneofWrappers = []any{}
+	file_stream_proto_msgTypes[17].OneofWrappers = []any{}
 	file_stream_proto_msgTypes[23].OneofWrappers = []any{}
 	file_stream_proto_msgTypes[26].OneofWrappers = []any{}
 	type x struct{}
