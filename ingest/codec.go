@@ -103,7 +103,6 @@ const (
 	CodeTooManyFeeds       = "too_many_feeds"   // Config.MaxFeeds reached
 	CodeSourceGap          = "source_gap"       // the venue's own numbers do not chain
 	CodeCorruptBatch       = "corrupt_batch"    // the broker's bytes cannot be decoded
-	CodeTransactional      = "transactional"    // written in a transaction that may have been aborted
 )
 
 // refuse makes the error of a record. symbol "" stands for that of the record's

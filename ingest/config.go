@@ -70,16 +70,10 @@ type TopicConfig struct {
 	// starts with an empty, whole book. It counts only where offset 0 is read,
 	// and never for records in a raw venue format.
 	Complete bool
-	// Compacted and Transactional declare that offsets are missing by design, so
-	// that it is no reason to distrust the books. Transactional also admits
-	// records written in transactions, aborted ones among them: declare it only
-	// where the producer never aborts.
-	Compacted     bool
-	Transactional bool
+	// Compacted declares that offsets are missing by design, so that it is no
+	// reason to distrust the books.
+	Compacted bool
 }
-
-// gapsAreNormal reports whether missing offsets say nothing.
-func (t *TopicConfig) gapsAreNormal() bool { return t.Compacted || t.Transactional }
 
 // DeadLetterQueue takes copies of refused records; DeadLetters is one. Put must
 // not wait, must copy what it keeps of r, and reports whether it had room.
@@ -173,7 +167,7 @@ func (t *TopicConfig) validate() error {
 		return fmt.Errorf("ingest: Kafka topic %q: no format %q: give one of %s", t.Name, t.Format, strings.Join(Formats(), ", "))
 	case t.Complete && !f.complete:
 		return fmt.Errorf("ingest: Kafka topic %q: records in format %q cannot be complete from offset 0: the venue's book was not empty there", t.Name, t.Format)
-	case t.Complete && t.gapsAreNormal():
+	case t.Complete && t.Compacted:
 		return fmt.Errorf("ingest: Kafka topic %q: a Kafka topic with missing offsets cannot be complete", t.Name)
 	}
 	return nil

@@ -15,7 +15,7 @@
 //	a record whose symbol cannot be known      all: recovering (bad_record)
 //	a record of a symbol that lives elsewhere  none is touched (wrong_partition)
 //	offsets missing                            all: recovering (offset_gap), unless the
-//	                                           Kafka topic is declared compacted or transactional
+//	                                           Kafka topic is declared compacted
 //	records gone before they were read         all: recovering (truncated)
 //	the log lost its end                       all: recovering (truncated)
 //	the Kafka topic recreated                  all: recovering (recreated), another epoch
@@ -23,6 +23,10 @@
 //	no answer from the broker                  all: stale (kafka_unreachable)
 //	too many records behind                    all: stale (behind)
 //	nothing from a feed                        its: stale (source_silent)
+//
+// Records of aborted transactions and the markers of all transactions are never
+// seen, and are no missing offsets. What is written in a transaction, and whatever
+// follows it, is read when it is committed.
 //
 // Every refused record is counted by its code, logged at a limited rate, and
 // copied to the dead-letter Kafka topic.

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol"
 )
 
 // KafkaSource reads one partition from its leader, without a consumer group. It
@@ -25,18 +24,21 @@ type KafkaSource struct {
 	recheck atomic.Bool // set by Recheck, cleared by Next
 
 	// Owned by the goroutine that calls Next.
-	conn     *leaderConn             // nil when a connection must be made first
-	topicID  [16]byte                // of the Kafka topic that next refers to; zero before the first connection
-	next     int64                   // offset to fetch next; -1 until start is resolved
-	expected int64                   // offset after the last one handed out: expected ≤ next
-	high     int64                   // high watermark of the last answer
-	logStart int64                   // of the last answer; -1 before
-	batches  []protocol.RecordReader // fetched and not yet handed out
+	conn     *leaderConn // nil when a connection must be made first
+	topicID  [16]byte    // of the Kafka topic that next refers to; zero before the first connection
+	next     int64       // offset to fetch next; -1 until start is resolved
+	high     int64       // last stable offset of the last answer
+	logStart int64       // of the last answer; -1 before
+	answer   fetchAnswer // fetched and not yet handed out
 	last     delivered
 	failures int // in a row; sets the backoff
 	broken   int // responses in a row that were cut short at next
 
-	batch arena
+	// What the last Next handed out; memory is used again.
+	records []Record
+	gaps    []OffsetGap
+	headers []Header
+	names   headerNames
 }
 
 // delivered is the last record handed out, to be read again after a reconnect.
@@ -93,23 +95,81 @@ func (s *KafkaSource) Next(ctx context.Context) (Fetched, error) {
 			return Fetched{}, err
 		}
 	}
-	fetched := false
-	if len(s.batches) == 0 {
+	if !s.answer.more() {
 		if err := s.fetch(ctx); err != nil {
 			return Fetched{}, err
 		}
-		fetched = len(s.batches) > 0
 	}
-	from := s.next
-	out := s.drain()
-	if fetched && s.next == from && len(s.batches) == 0 {
-		// Compaction emptied the rest of the batch that holds this offset, and
-		// the log has nothing after it. kafka-go does not tell where the batch
-		// ends, so look for that step by step.
+	if err := s.drain(); err != nil {
+		return Fetched{}, s.refused(ctx, err)
+	}
+	if n := len(s.records); n > 0 {
+		r := &s.records[n-1]
+		s.last = delivered{known: true, offset: r.Offset, fingerprint: FingerprintOf(r)}
+	}
+	return Fetched{Records: s.records, Gaps: s.gaps, Next: s.next, HighWatermark: s.high, LogStart: s.logStart}, nil
+}
+
+// drain hands out records of the answer, up to a batch's bounds, notes gaps in
+// their offsets, and moves the position. It fails when the answer's first batch
+// cannot be decoded; a later one is asked for again.
+func (s *KafkaSource) drain() error {
+	cfg, a := &s.cluster.cfg, &s.answer
+	a.reuse()
+	s.gaps = s.gaps[:0]
+	clear(s.records) // let go of what they refer to
+	clear(s.headers)
+	s.records, s.headers = s.records[:0], s.headers[:0]
+	for size := 0; len(s.records) < cfg.BatchRecords && size < cfg.BatchBytes; {
+		if a.left == 0 {
+			if !a.dropped && a.begun > 0 {
+				s.pass(a.end()) // compaction may have taken the records at its end
+			}
+			more, err := a.nextBatch()
+			if err != nil && a.begun == 0 {
+				return fmt.Errorf("%w: %w", errUndecodable, err)
+			}
+			if !more {
+				return nil
+			}
+			s.pass(a.header.FirstOffset)
+			if a.dropped {
+				s.next = max(s.next, a.end())
+			}
+			continue
+		}
+		var r Record
+		var err error
+		if s.headers, err = a.nextRecord(&r, s.headers, &s.names); err != nil {
+			// The batch is damaged though its CRC is right: what it held up to here stands.
+			a.rest, a.left = nil, 0
+			if len(s.records) > 0 {
+				return nil // and asked for again
+			}
+			return fmt.Errorf("%w: %w", errUndecodable, err)
+		}
+		if r.Offset < s.next { // a batch may begin before the offset asked for
+			continue
+		}
+		s.pass(r.Offset)
 		s.next++
-		out.Next = s.next
+		s.records = append(s.records, r)
+		size += len(r.Key) + len(r.Value)
 	}
-	return out, nil
+	return nil
+}
+
+// pass moves the position to offset, if that lies ahead, over a gap.
+func (s *KafkaSource) pass(offset int64) {
+	if offset <= s.next {
+		return
+	}
+	if n := len(s.gaps); n > 0 && s.gaps[n-1].To == s.next {
+		s.gaps[n-1].To = offset
+	} else {
+		s.gaps = append(s.gaps, OffsetGap{From: s.next, To: offset})
+	}
+	s.next = offset
 }
 
 // reconnect connects after a wait that grows with the failures in a row.
@@ -162,7 +222,6 @@ func (s *KafkaSource) connect(ctx context.Context) error {
 func (s *KafkaSource) resolve(ctx context.Context) error {
 	if s.start.From == FromOffset {
 		s.next = s.start.Offset
-		s.expected = s.next
 		return nil
 	}
 	at := int64(earliestOffset)
@@ -178,7 +237,7 @@ func (s *KafkaSource) resolve(ctx context.Context) error {
 			return err
 		}
 		if offset, ok := found[s.id]; ok && offset >= 0 {
-			s.next, s.expected = offset, offset
+			s.next = offset
 			return nil
 		}
 	}
@@ -216,20 +275,22 @@ func (s *KafkaSource) checkLast(ctx context.Context) error {
 // fetch asks the leader for records from next on and keeps their batches.
 func (s *KafkaSource) fetch(ctx context.Context) error {
 	cfg := &s.cluster.cfg
-	p, err := s.conn.fetch(ctx, s.next, cfg.MaxWait, cfg.MaxBytes)
+	s.answer.done()
+	a, ends, err := s.conn.fetch(ctx, s.next, cfg.MaxBytes)
 	if err != nil {
 		return s.refused(ctx, err)
 	}
 	s.failures, s.broken = 0, 0
 	was := s.high
-	s.high, s.logStart = p.HighWatermark, p.LogStartOffset
+	s.high, s.logStart = ends.HighWatermark, ends.LogStart
 	if s.high < was {
 		// A log that shrinks is another log, or one that lost its end: read
 		// nothing of it before its id and the last record were looked at.
+		a.done()
 		s.disconnect()
 		return s.connect(ctx)
 	}
-	s.batches = batchesOf(p)
+	s.answer = a
 	return nil
 }
 
@@ -288,7 +349,7 @@ func (s *KafkaSource) outOfRange(ctx context.Context) error {
 	default:
 		return s.unreachable(ctx, kafka.OffsetOutOfRange) // a follower that became leader is catching up
 	}
-	s.expected, s.high, s.logStart = s.next, o.HighWatermark, o.LogStart
+	s.high, s.logStart = o.HighWatermark, o.LogStart
 	return e
 }
 
@@ -318,5 +379,5 @@ func (s *KafkaSource) disconnect() {
 		s.conn.close()
 		s.conn = nil
 	}
-	s.batches = nil
+	s.answer.done()
 }

@@ -172,6 +172,7 @@ func (c *Cluster) listOffsets(ctx context.Context, at int64, ids []PartitionID) 
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
 	defer cancel()
 	req := kmsg.NewPtrListOffsetsRequest()
+	req.IsolationLevel = readCommitted
 	for _, id := range ids {
 		i := slices.IndexFunc(req.Topics, func(t kmsg.ListOffsetsRequestTopic) bool { return t.Topic == id.KafkaTopic })
 		if i < 0 {

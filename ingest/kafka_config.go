@@ -47,6 +47,10 @@ type KafkaConfig struct {
 	// MaxBytes bounds one fetch, as the broker stores it (compressed). The broker
 	// exceeds it for a single batch that is larger. Default 8 MiB.
 	MaxBytes int
+	// MaxBatchBytes bounds one batch as producers made it, as stored and as
+	// decompressed. A larger one is skipped as corrupt. Default 64 MiB; well
+	// above what the broker takes (message.max.bytes, compressed).
+	MaxBatchBytes int
 	// BatchRecords and BatchBytes bound what one Next hands out, so that a
 	// partition's lock is not held for a whole fetch. The record that crosses
 	// BatchBytes is the last. Defaults 4096 and 1 MiB.
@@ -115,6 +119,7 @@ func (c *KafkaConfig) validate() error {
 		dflt  int
 	}{
 		{"MaxBytes", &c.MaxBytes, 8 << 20},
+		{"MaxBatchBytes", &c.MaxBatchBytes, 64 << 20},
 		{"BatchRecords", &c.BatchRecords, 4096},
 		{"BatchBytes", &c.BatchBytes, 1 << 20},
 	} {

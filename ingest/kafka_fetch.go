@@ -2,27 +2,31 @@ package ingest
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"time"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/fetch"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// leaderConn is a connection to the leader of one partition. It speaks
-// kafka-go's protocol package rather than its Conn: Conn.ReadBatch checks no
-// CRC, hands out transaction markers as records, says nothing of the log's
-// start, and loses the connection when a record arrives while the broker
-// answers that there is none (BenchmarkKafkaSource compares the cost).
+// leaderConn is a connection to the leader of one partition. kafka-go connects,
+// authenticates and asks; its Conn.ReadBatch is not used, since it checks no CRC,
+// hands out transaction markers and what was aborted, says nothing of the log's
+// start, and loses the connection when a record arrives while the broker answers
+// that there is none (BenchmarkKafkaSource compares the cost).
 type leaderConn struct {
-	cfg  *KafkaConfig
-	id   PartitionID
-	net  *patientConn
-	conn *protocol.Conn
+	cfg         *KafkaConfig
+	id          PartitionID
+	net         *patientConn
+	version     int16 // of the fetch request that the broker takes
+	correlation int32 // of the last request
 }
 
 // patientConn gives every read a deadline of its own, so that a large response
@@ -79,15 +83,17 @@ func dialLeader(ctx context.Context, cfg *KafkaConfig, id PartitionID, address s
 		k.Close()
 		return nil, dialError(address, err)
 	}
-	versions := make(map[protocol.ApiKey]int16, 1)
+	raw.patience = cfg.MaxWait + cfg.ReadTimeout
+	c := &leaderConn{cfg: cfg, id: id, net: raw}
 	for _, v := range offered {
 		if key := protocol.ApiKey(v.ApiKey); key == protocol.Fetch {
-			versions[key] = key.SelectVersion(int16(v.MinVersion), int16(v.MaxVersion))
+			c.version = key.SelectVersion(int16(v.MinVersion), int16(v.MaxVersion))
 		}
 	}
-	raw.patience = cfg.MaxWait + cfg.ReadTimeout
-	c := &leaderConn{cfg: cfg, id: id, net: raw, conn: protocol.NewConn(raw, cfg.ClientID)}
-	c.conn.SetVersions(versions)
+	if c.version < minFetchVersion {
+		raw.Close()
+		return nil, fmt.Errorf("%w: leader at %s is older than Kafka 0.11", ErrUnreachable, address)
+	}
 	return c, nil
 }
 
@@ -103,18 +109,28 @@ func (c *leaderConn) close() { c.net.Close() }
 // errUndecodable marks a response that arrived and makes no sense.
 var errUndecodable = errors.New("undecodable")
 
-// fetch asks for records from offset on. A kafka.Error is the broker's refusal;
-// errUndecodable wraps what arrived damaged. After any other error, and after a
-// damaged response, the connection must be closed.
-func (c *leaderConn) fetch(ctx context.Context, offset int64, maxWait time.Duration, maxBytes int) (*fetch.ResponsePartition, error) {
+// minFetchVersion is the first that knows committed records from others.
+const minFetchVersion = 4
+
+// readCommitted asks for nothing beyond the last stable offset, and for a list of
+// the aborted transactions.
+const readCommitted = 1
+
+// fetch asks for records from offset on. The answer is to be given back by
+// its done. A kafka.Error is the broker's refusal; errUndecodable wraps what
+// arrived damaged. After any other error, and after a damaged response, the
+// connection must be closed.
+func (c *leaderConn) fetch(ctx context.Context, offset int64, maxBytes int) (fetchAnswer, Offsets, error) {
 	stop := context.AfterFunc(ctx, func() { c.net.Close() })
 	defer stop()
-	msg, err := c.conn.RoundTrip(&fetch.Request{
-		ReplicaID:    -1,
-		MaxWaitTime:  int32(maxWait.Milliseconds()),
-		MinBytes:     1,
-		MaxBytes:     int32(maxBytes),
-		SessionEpoch: -1, // no fetch session
+	c.correlation++
+	err := protocol.WriteRequest(c.net, c.version, c.correlation, c.cfg.ClientID, &fetch.Request{
+		ReplicaID:      -1,
+		MaxWaitTime:    int32(c.cfg.MaxWait.Milliseconds()),
+		MinBytes:       1,
+		MaxBytes:       math.MaxInt32, // the partition's bound counts (where this one cuts, kfake forgets the aborted)
+		IsolationLevel: readCommitted,
+		SessionEpoch:   -1, // no fetch session
 		Topics: []fetch.RequestTopic{{
 			Topic: c.id.KafkaTopic,
 			Partitions: []fetch.RequestPartition{{
@@ -126,27 +142,54 @@ func (c *leaderConn) fetch(ctx context.Context, offset int64, maxWait time.Durat
 			}},
 		}},
 	})
-	switch {
-	case err == nil:
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case brokenTransport(err):
-		return nil, err
-	default:
-		return nil, fmt.Errorf("%w: %w", errUndecodable, err)
+	var a fetchAnswer
+	var ends Offsets
+	if err == nil {
+		a, ends, err = c.receive()
 	}
-	res := msg.(*fetch.Response)
+	if err != nil {
+		a.done()
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+	}
+	return a, ends, err
+}
+
+// receive reads the response to a fetch.
+func (c *leaderConn) receive() (fetchAnswer, Offsets, error) {
+	a := fetchAnswer{cfg: c.cfg}
+	var head [8]byte // size and correlation id
+	if _, err := io.ReadFull(c.net, head[:]); err != nil {
+		return a, Offsets{}, err
+	}
+	size := int64(int32(binary.BigEndian.Uint32(head[:]))) - 4
+	if most := int64(c.cfg.MaxBytes) + int64(c.cfg.MaxBatchBytes); size < 0 || size > most {
+		return a, Offsets{}, fmt.Errorf("%w: a response of %d bytes: %w (%d)", errUndecodable, size, errTooLarge, c.cfg.MaxBatchBytes)
+	}
+	a.response = lend(int(size))
+	if _, err := io.ReadFull(c.net, *a.response); err != nil {
+		return a, Offsets{}, err
+	}
+	if is := int32(binary.BigEndian.Uint32(head[4:])); is != c.correlation {
+		return a, Offsets{}, fmt.Errorf("%w: an answer to request %d, not %d", errUndecodable, is, c.correlation)
+	}
+	res := kmsg.FetchResponse{Version: c.version}
+	if err := res.ReadFrom(*a.response); err != nil {
+		return a, Offsets{}, fmt.Errorf("%w: %w", errUndecodable, err)
+	}
 	if res.ErrorCode != 0 {
-		return nil, kafka.Error(res.ErrorCode)
+		return a, Offsets{}, kafka.Error(res.ErrorCode)
 	}
 	if len(res.Topics) != 1 || len(res.Topics[0].Partitions) != 1 {
-		return nil, fmt.Errorf("%w: the broker answered for other partitions than asked", errUndecodable)
+		return a, Offsets{}, fmt.Errorf("%w: the broker answered for other partitions than asked", errUndecodable)
 	}
 	p := &res.Topics[0].Partitions[0]
 	if p.ErrorCode != 0 {
-		return p, kafka.Error(p.ErrorCode)
+		return a, Offsets{}, kafka.Error(p.ErrorCode)
 	}
-	return p, nil
+	a.rest, a.aborted = p.RecordBatches, newAborted(p.AbortedTransactions)
+	return a, Offsets{LogStart: p.LogStartOffset, HighWatermark: p.LastStableOffset}, nil
 }
 
 // brokenTransport reports whether err is about the connection rather than about
@@ -158,16 +201,4 @@ func brokenTransport(err error) bool {
 	}
 	var n net.Error
 	return errors.As(err, &n) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
-}
-
-// batchesOf lists the batches of a response in order.
-func batchesOf(p *fetch.ResponsePartition) []protocol.RecordReader {
-	switch r := p.RecordSet.Records.(type) {
-	case nil:
-		return nil
-	case *protocol.RecordStream:
-		return r.Records
-	default:
-		return []protocol.RecordReader{r}
-	}
 }

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -34,7 +33,7 @@ func TestKafkaRecordsArriveAsTheyWereWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(f.Records) != len(sent) || len(f.Gaps) != 0 || f.Next != 5 || f.HighWatermark != 5 || f.LogStart != 0 || f.Transactional {
+	if len(f.Records) != len(sent) || len(f.Gaps) != 0 || f.Next != 5 || f.HighWatermark != 5 || f.LogStart != 0 {
 		t.Fatalf("got %d records, %+v", len(f.Records), f)
 	}
 	for i, r := range f.Records {
@@ -552,46 +551,6 @@ func TestKafkaLeaderThatHangsUpLosesNoRecord(t *testing.T) {
 			}
 			return
 		}
-	}
-}
-
-func TestKafkaTransactionMarkersAreNoRecords(t *testing.T) {
-	t.Parallel()
-	l := newLab(t)
-	topic := l.topic(1, nil)
-	l.produce(topic, numbered("plain", 1)...)
-	tx := l.raw(kgo.TransactionalID("ingest-" + topic))
-	if err := tx.BeginTransaction(); err != nil {
-		t.Fatal(err)
-	}
-	if err := tx.ProduceSync(l.ctx, &kgo.Record{Topic: topic, Value: []byte("in")}).FirstErr(); err != nil {
-		t.Fatal(err)
-	}
-	if err := tx.EndTransaction(l.ctx, kgo.TryCommit); err != nil {
-		t.Fatal(err)
-	}
-	l.produce(topic, numbered("plain", 1)...)
-	s := l.open(topic, Start{})
-	var values []string
-	transactional := false
-	for next := int64(0); next < 4; {
-		f, err := s.Next(l.ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(f.Gaps) != 0 {
-			t.Fatalf("gaps %v", f.Gaps)
-		}
-		for _, r := range f.Records {
-			values = append(values, string(r.Value))
-		}
-		transactional = transactional || f.Transactional
-		next = f.Next
-	}
-	// Kafka writes the marker after EndTransaction answers, so the last record
-	// may come before it.
-	if got := strings.Join(values, " "); got != "plain-0 in plain-0" || !transactional {
-		t.Fatalf("read %s, transactional %v", got, transactional)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol"
 )
 
 // ErrNoRecord: no record has that offset (any more, or yet).
@@ -33,34 +32,27 @@ func (c *Cluster) Fingerprint(ctx context.Context, id PartitionID, offset int64)
 
 // fingerprint fetches the batch that holds offset and looks for the record.
 func (c *leaderConn) fingerprint(ctx context.Context, offset int64) (Fingerprint, error) {
-	p, err := c.fetch(ctx, offset, c.cfg.MaxWait, 1) // the broker sends at least one batch
+	a, _, err := c.fetch(ctx, offset, 1) // the broker sends at least one batch
 	if errors.Is(err, kafka.OffsetOutOfRange) {
 		return Fingerprint{}, ErrNoRecord
 	}
 	if err != nil {
 		return Fingerprint{}, err
 	}
-	var a arena
-	for _, b := range batchesOf(p) {
-		if _, marker := b.(*protocol.ControlBatch); marker {
-			continue
-		}
-		for {
-			rec, err := b.ReadRecord()
-			if err != nil { // io.EOF: kafka-go has decoded the batch before
-				break
-			}
-			if rec.Offset != offset {
-				release(rec)
-				continue
-			}
-			a.add(rec)
+	defer a.done()
+	more, err := a.nextBatch()
+	var names headerNames
+	var headers []Header
+	for more && err == nil && a.left > 0 {
+		var r Record
+		if headers, err = a.nextRecord(&r, headers[:0], &names); err == nil && r.Offset == offset {
+			return FingerprintOf(&r), nil
 		}
 	}
-	if len(a.records) == 0 {
-		return Fingerprint{}, ErrNoRecord
+	if err != nil {
+		return Fingerprint{}, fmt.Errorf("%w: %w", errUndecodable, err)
 	}
-	return FingerprintOf(&a.records[0]), nil
+	return Fingerprint{}, ErrNoRecord
 }
 
 // skipCorrupt moves the position behind the damaged batch and returns a Corrupt.
@@ -108,7 +100,7 @@ func (s *KafkaSource) skipCorrupt(ctx context.Context, cause error) error {
 		}
 	}
 	e := &Corrupt{Partition: s.id, Offset: s.next, Next: max(good, s.next+1), Cause: cause}
-	s.next, s.expected, s.broken = e.Next, e.Next, 0
+	s.next, s.broken = e.Next, 0
 	return e
 }
 
@@ -120,13 +112,24 @@ func (s *KafkaSource) decodesAt(ctx context.Context, address string, offset int6
 		return false, err
 	}
 	defer conn.close()
-	_, err = conn.fetch(ctx, offset, s.cluster.cfg.MaxWait, 1)
+	a, _, err := conn.fetch(ctx, offset, 1)
+	defer a.done()
 	switch {
 	case err == nil:
-		return true, nil
+		return a.decodes(), nil
 	case errors.Is(err, errUndecodable), errors.Is(err, kafka.InvalidMessage), brokenTransport(err) && !isTimeout(err):
 		return false, nil
 	default:
 		return false, err
 	}
+}
+
+// decodes reports whether the first batch of an answer does, if there is one.
+func (a *fetchAnswer) decodes() bool {
+	more, err := a.nextBatch()
+	var names headerNames
+	for more && err == nil && a.left > 0 {
+		_, err = a.nextRecord(new(Record), nil, &names)
+	}
+	return err == nil
 }

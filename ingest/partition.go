@@ -75,14 +75,13 @@ type Partition struct {
 	symbols     map[string]*symbol
 
 	// Owned by Run's goroutine.
-	topicID       [16]byte // the log being read; see Directory.begin
-	begun         bool     // Books.Begin was called for it
-	transactional bool     // what was fetched may have been taken back, and nothing can tell
-	failing       bool     // the last Next failed
-	hasher        kgo.TopicPartitioner
-	tally         tally
-	logLimit      *rate.Limiter
-	suppressed    int // log lines left out since the last
+	topicID    [16]byte // the log being read; see Directory.begin
+	begun      bool     // Books.Begin was called for it
+	failing    bool     // the last Next failed
+	hasher     kgo.TopicPartitioner
+	tally      tally
+	logLimit   *rate.Limiter
+	suppressed int // log lines left out since the last
 }
 
 // partitionConfig is what Ingest gives a partition.
@@ -208,7 +207,6 @@ func (p *Partition) fetched(f *Fetched) {
 		p.failing = false
 		p.log.Info("reading again")
 	}
-	p.transactional = f.Transactional && !p.topic.Transactional
 	p.stats.answered(f, now)
 	records, gaps := f.Records, f.Gaps
 	for {

@@ -65,7 +65,7 @@ func (p *Partition) outOfRange(e *OutOfRange) {
 // gapsBefore judges the gaps that end at or before offset, and returns the rest.
 func (p *Partition) gapsBefore(offset int64, gaps []OffsetGap) []OffsetGap {
 	for len(gaps) > 0 && gaps[0].To <= offset {
-		if g := gaps[0]; !p.topic.gapsAreNormal() {
+		if g := gaps[0]; !p.topic.Compacted {
 			p.stats.OffsetGaps.Add(1)
 			p.warn("offsets missing: every book is recovering", "from", g.From, "to", g.To)
 			// Source sequences cannot vouch for symbols of which no record has

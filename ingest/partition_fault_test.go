@@ -21,17 +21,12 @@ func TestOffsetJumpMakesEveryBookRecovering(t *testing.T) {
 			t.Errorf("%d gaps counted", n)
 		}
 	})
-	for name, declare := range map[string]func(*TopicConfig, *Config){
-		"compacted":     func(c *TopicConfig, _ *Config) { c.Compacted = true },
-		"transactional": func(c *TopicConfig, _ *Config) { c.Transactional = true },
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := newRig(t, declare)
-			r.records(rec(0, "X", "level"))
-			r.give(jump, nil)
-			r.want("apply X@0", "apply X@1", "apply Y@7")
-		})
-	}
+	t.Run("compacted", func(t *testing.T) {
+		r := newRig(t, func(c *TopicConfig, _ *Config) { c.Compacted = true })
+		r.records(rec(0, "X", "level"))
+		r.give(jump, nil)
+		r.want("apply X@0", "apply X@1", "apply Y@7")
+	})
 }
 
 func TestCodecStartsAnewAfterLostRecords(t *testing.T) {
@@ -106,19 +101,6 @@ func TestRecordThatReadsDifferentlyMakesEveryBookRecovering(t *testing.T) {
 	r.give(Fetched{}, &Recreated{WasID: [16]byte{1}, IsID: [16]byte{1}, Offset: 0})
 	r.records(rec(1, "X", "level"))
 	r.want("apply X@0", "refuse @0 recreated", "apply X@1")
-}
-
-func TestUndeclaredTransactionIsRefused(t *testing.T) {
-	f := Fetched{Records: []Record{rec(0, "X", "level")}, Next: 1, HighWatermark: 1, Transactional: true}
-	r := newRig(t, nil)
-	r.give(f, nil)
-	r.records(rec(1, "X", "level"))
-	r.want("refuse X@0 bad_record", "apply X@1")
-	r.wantRefused(CodeTransactional, 1)
-
-	r = newRig(t, func(c *TopicConfig, _ *Config) { c.Transactional = true })
-	r.give(f, nil)
-	r.want("apply X@0")
 }
 
 func TestCatchingUpIsNeverLive(t *testing.T) {

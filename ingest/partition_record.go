@@ -51,9 +51,6 @@ func (p *Partition) record(rec *Record, now time.Time) {
 // belong here cost little and leave no trace in a codec. It returns the name of
 // the record's format.
 func (p *Partition) admit(rec *Record) (format string, refused *proto.RecordError) {
-	if p.transactional {
-		return "", refuse(CodeTransactional, "", proto.ReasonBadRecord, "written in a transaction that may have been aborted; the Kafka topic is not declared transactional")
-	}
 	if p.symbols[string(rec.Key)] == nil && proto.ValidSymbol(string(rec.Key)) &&
 		!p.directory.mayClaim(string(rec.Key), p, p.hashed(rec.Key), rec.Time) {
 		return "", p.wrongPartition(rec)

@@ -40,7 +40,8 @@ type Record struct {
 
 // OffsetGap says that no record exists for the offsets From ≤ o < To.
 // Gaps are normal in compacted Kafka topics; elsewhere records were lost
-// (retention, DeleteRecords). The offsets of transaction markers are no gap.
+// (retention, DeleteRecords). The offsets of transaction markers and of the
+// records of aborted transactions are no gap.
 type OffsetGap struct {
 	From, To int64
 }
@@ -55,12 +56,8 @@ type Fetched struct {
 	// Next is the offset after all that was handed out: of the record that
 	// comes next, if it exists. HighWatermark − Next is the lag in records.
 	Next          int64
-	HighWatermark int64 // one past the last offset that consumers may read
+	HighWatermark int64 // one past the last offset that consumers may read; no transaction before it is open
 	LogStart      int64 // first offset that the broker still holds; -1 when not known
-	// Transactional is set when a record of this batch was written in a
-	// transaction. Such a record may belong to an aborted one: nothing here
-	// filters those. Transaction markers themselves are never in Records.
-	Transactional bool
 }
 
 // Source hands out the records of one partition in order. Next and Close

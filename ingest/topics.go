@@ -24,5 +24,5 @@ type TopicSpec struct {
 // Offsets are the ends of one partition's log.
 type Offsets struct {
 	LogStart      int64 // first offset that the broker holds
-	HighWatermark int64 // one past the last offset that consumers may read
+	HighWatermark int64 // one past the last offset that consumers may read; no transaction before it is open
 }

@@ -28,7 +28,6 @@ type readFlags struct {
 	Format          map[string]string `help:"Format of records without a content-type header, by Kafka topic: those of docs/codecs.md, such as proto, json or kraken. Default: proto." placeholder:"TOPIC=FORMAT"`
 	Complete        []string          `help:"Kafka topics that tell everything from offset 0 on, so that a symbol begins with an empty, whole book." placeholder:"TOPIC"`
 	Compacted       []string          `help:"Kafka topics in which missing offsets are normal because they are compacted." placeholder:"TOPIC"`
-	Transactional   []string          `help:"Kafka topics in which missing offsets are normal because they are written in transactions. Aborted ones cannot be told: declare it only where the producer never aborts." placeholder:"TOPIC"`
 	Start           string            `help:"Where to begin to read: beginning, end, or a time such as 2026-01-31T09:30:00Z." default:"beginning"`
 	Instruments     string            `help:"YAML file with the exponents of symbols whose raw venue format has none (\"BINANCE:BTCUSDT\": {price: -2, qty: -8})." type:"existingfile" placeholder:"FILE"`
 	DeadLetterTopic string            `help:"Kafka topic that refused records are copied to, created if need be; empty: none." default:"depthcast.deadletter" placeholder:"NAME"`
@@ -126,7 +125,6 @@ func (f *readFlags) config() (ingest.Config, error) {
 	}{
 		{"--complete", f.Complete, func(t *ingest.TopicConfig) { t.Complete = true }},
 		{"--compacted", f.Compacted, func(t *ingest.TopicConfig) { t.Compacted = true }},
-		{"--transactional", f.Transactional, func(t *ingest.TopicConfig) { t.Transactional = true }},
 	} {
 		for _, name := range d.names {
 			if topics[name] == nil {
