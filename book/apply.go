@@ -58,6 +58,7 @@ func (b *book) rescale(x proto.Exponents) {
 	}
 	b.breaks(proto.SnapshotInstrument)
 	b.tradesBroken = max(b.tradesBroken, proto.SnapshotInstrument)
+	b.sessionInHand().rescale()
 	b.trades.forget()
 	b.indicative = proto.Indicative{}
 	b.exponents = x
@@ -91,11 +92,11 @@ func (b *book) event(e *proto.Event, r *proto.Batch) *refusal {
 	case proto.EventStatistics:
 		return b.addStatistics(e.Statistics)
 	case proto.EventTrade:
-		return b.trades.trade(e.Trade, 0, r)
+		return b.addTrade(e.Trade, 0, r)
 	case proto.EventTradeCancel:
-		return b.trades.trade(e.Trade, proto.TradeCancellation, r)
+		return b.addTrade(e.Trade, proto.TradeCancellation, r)
 	case proto.EventTradeCorrect:
-		return b.trades.trade(e.Trade, proto.TradeCorrection, r)
+		return b.addTrade(e.Trade, proto.TradeCorrection, r)
 	case proto.EventHeartbeat:
 		return nil
 	}
@@ -138,6 +139,9 @@ func (b *book) setLevels(e *proto.Event) *refusal {
 
 func (b *book) orderEvent(e *proto.Event, r *proto.Batch) *refusal {
 	if ok, err := b.takes(keptByOrder); !ok {
+		if err == nil && e.Kind == proto.EventExecute && !e.Unprintable {
+			b.sessionInHand().miss()
+		}
 		return err
 	}
 	switch e.Kind {
@@ -164,17 +168,20 @@ func (b *book) orderEvent(e *proto.Event, r *proto.Batch) *refusal {
 	if was.side == proto.Ask {
 		t.Aggressor = proto.AggressorBuy
 	}
-	return b.trades.trade(t, 0, r)
+	return b.addTrade(t, 0, r)
 }
 
 // clear empties the book: whole if a session starts, else until a snapshot.
 func (b *book) clear(sessionStart bool) {
 	b.applied++
 	b.lose(proto.ReasonSourceReset)
-	if sessionStart {
-		b.whole = true
-		b.breaks(proto.SnapshotReset)
+	if !sessionStart {
+		b.sessionInHand().forget()
+		return
 	}
+	b.whole = true
+	b.breaks(proto.SnapshotReset)
+	b.sessionInHand().begin(b.trades.lastOrdinal())
 }
 
 // define takes the definition of the instrument, and its exponents.
@@ -213,29 +220,13 @@ func (b *book) setPhase(e *proto.Event) *refusal {
 		return errBadPhase
 	}
 	b.phase, b.indicative = e.Phase, e.Indicative
-	return nil
-}
-
-// addStatistics takes over what is given.
-func (b *book) addStatistics(s *proto.Statistics) *refusal {
-	if s == nil {
-		return errBadStatistics
-	}
-	to := &b.statistics
-	for _, f := range []struct{ from, to *proto.Optional }{
-		{&s.Open, &to.Open}, {&s.High, &to.High}, {&s.Low, &to.Low}, {&s.Last, &to.Last},
-		{&s.PreviousClose, &to.PreviousClose}, {&s.Settlement, &to.Settlement},
-		{&s.Volume, &to.Volume}, {&s.OpenInterest, &to.OpenInterest},
-	} {
-		if f.from.Set {
-			*f.to = *f.from
-		}
-	}
+	b.sessionInHand().enter(e.Phase, b.trades.lastOrdinal())
 	return nil
 }
 
 // keepFacts takes from a refused record what stands for itself: definitions,
-// phases and the instrument's end. One that is bad itself is passed over.
+// phases, the beginning of a session and the instrument's end. One that is bad
+// itself is passed over.
 func (b *book) keepFacts(r *proto.Batch) {
 	for i := range r.Events {
 		e := &r.Events[i]
@@ -246,6 +237,12 @@ func (b *book) keepFacts(r *proto.Batch) {
 			_ = b.setPhase(e)
 		case proto.EventInstrumentEnd:
 			_ = b.finalize(e)
+		case proto.EventClear:
+			if s := b.sessionInHand(); e.SessionStart {
+				s.begin(b.trades.ordinal)
+			} else {
+				s.forget()
+			}
 		}
 	}
 }

@@ -16,6 +16,7 @@ type silent struct{ deltas int }
 
 func (p *silent) Delta(*proto.Delta)         { p.deltas++ }
 func (p *silent) Trades(*proto.Trades)       {}
+func (p *silent) Ticker(*proto.Ticker)       {}
 func (p *silent) Status(*proto.Status)       {}
 func (p *silent) Reset(proto.SnapshotReason) {}
 func (p *silent) Mark(proto.Mark)            {}

@@ -39,6 +39,7 @@ type book struct {
 
 	exponents  proto.Exponents
 	tracking   bool              // views follow: note what the batch in hand touches
+	drafting   bool              // the engine's draft is what the batch in hand makes of the session
 	kinds      uint32            // of the batch in hand: a bit for each kind of event in it
 	limit      uint32            // levels a side that the source keeps, by its last snapshot; 0: all
 	seen       uint32            // levels a side that the last snapshot showed of a deeper book; 0: all
@@ -57,12 +58,12 @@ type book struct {
 	held       held // the batch in hand but for its last record
 	trades     trades
 
-	orders     orders
-	epoch      uint64
-	symbol     string
-	endReason  proto.Reason // why it ended
-	newSymbol  string       // what it was renamed to
-	statistics proto.Statistics
+	orders    orders
+	epoch     uint64
+	symbol    string
+	endReason proto.Reason // why it ended
+	newSymbol string       // what it was renamed to
+	session   session
 }
 
 func newBook(e *Engine, symbol string) *book {
@@ -97,6 +98,7 @@ func (b *book) take(r *proto.Batch) (proto.Outcome, error) {
 	if v.lost != proto.ReasonNone {
 		b.drop()
 		b.lose(v.lost)
+		b.session.forget()
 	}
 	kinds := kindsOf(r)
 	switch {
@@ -111,6 +113,9 @@ func (b *book) take(r *proto.Batch) (proto.Outcome, error) {
 		b.kinds, b.need = 0, v.need
 	}
 	b.kinds, b.need = b.kinds|kinds, min(b.need, v.need)
+	if v.overlap && kinds&(tradeKinds|1<<proto.EventExecute) != 0 {
+		b.session.miss() // some come again
+	}
 	switch {
 	case kinds&(1<<proto.EventNone) != 0:
 		return b.refuse(r, errUnset, -1)
@@ -170,6 +175,7 @@ func (b *book) apply(r *proto.Batch) (proto.Outcome, error) {
 		b.chain.source = max(b.chain.source, b.parts.source)
 	}
 	if b.kinds == 1<<proto.EventSnapshot && b.applied == 0 && b.parts.old {
+		b.settleSession(false)
 		b.finish()
 		return proto.Ignored, nil
 	}
@@ -179,6 +185,7 @@ func (b *book) apply(r *proto.Batch) (proto.Outcome, error) {
 		b.feed = b.from
 	}
 	b.trades.commit()
+	b.settleSession(true)
 	b.finish()
 	return proto.Applied, nil
 }
@@ -238,6 +245,7 @@ func (b *book) crossing() (crossed, locked bool) {
 func (b *book) refuse(r *proto.Batch, why *refusal, event int) (proto.Outcome, error) {
 	reason := why.reason
 	b.trades.discard()
+	b.settleSession(false)
 	if b.kinds&^noBookKinds == 0 {
 		reason = proto.ReasonNone
 	} else {
@@ -247,6 +255,8 @@ func (b *book) refuse(r *proto.Batch, why *refusal, event int) (proto.Outcome, e
 		}
 		b.keepFacts(r)
 	}
+	b.missTrades()
+	b.settleSession(true)
 	b.drop()
 	b.finish()
 	return proto.Ignored, why.record(b.symbol, event, reason)
@@ -284,5 +294,5 @@ func (b *book) restart(reason proto.Reason) {
 	b.trades.restart()
 	b.seq, b.times = -1, proto.Times{}
 	b.exponents, b.instrument, b.limit, b.seen = proto.DefaultExponents, nil, 0, 0
-	b.statistics, b.phase, b.indicative = proto.Statistics{}, proto.PhaseUnknown, proto.Indicative{}
+	b.session, b.phase, b.indicative = session{}, proto.PhaseUnknown, proto.Indicative{}
 }

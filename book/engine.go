@@ -30,6 +30,8 @@ type Engine struct {
 	touchedBids, touchedAsks []touch
 	delta                    proto.Delta
 	newTrades                proto.Trades
+	newTicker                proto.Ticker
+	draft                    session
 	status                   proto.Status
 
 	heldBytes int // of all books
@@ -186,9 +188,14 @@ func (e *Engine) forgetEnded() {
 // Refuse says that the record at seq was refused by others, or that records are
 // missing there: the symbol's book (every book, if symbol is empty) is recovering
 // with that reason. Its seq stays, as nothing was applied. A symbol not known is
-// not listed for that, but will not start whole. ReasonNone concerns no book.
+// not listed for that, but will not start whole. ReasonNone concerns no book, but
+// trades may be missing.
 func (e *Engine) Refuse(symbol string, _ int64, reason proto.Reason) {
 	if reason == proto.ReasonNone {
+		if b := e.books[symbol]; b != nil && !b.ended {
+			b.session.miss()
+			b.finish()
+		}
 		return
 	}
 	if symbol == "" {
@@ -223,6 +230,7 @@ func (b *book) missed(reason proto.Reason) {
 	}
 	b.drop()
 	b.lose(reason)
+	b.session.forget()
 	b.finish()
 }
 

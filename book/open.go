@@ -14,6 +14,9 @@ func (e *Engine) Open(key proto.TopicKey, p Publisher) (*View, error) {
 		return nil, err
 	}
 	v.to, v.last = p, v.book.seq
+	if v.ticker != nil {
+		v.book.ticker(v.ticker)
+	}
 	v.book.views = append(v.book.views, v)
 	e.views = append(e.views, v)
 	return v, nil
@@ -41,6 +44,9 @@ func (e *Engine) view(key proto.TopicKey) (*View, error) {
 	v := &View{book: b, key: key, depth: int(key.View.Depth)}
 	switch key.Channel {
 	case proto.ChannelTrades:
+		return v, nil
+	case proto.ChannelTicker:
+		v.ticker = &proto.Ticker{}
 		return v, nil
 	case proto.ChannelBook:
 	default:

@@ -166,6 +166,9 @@ func (s *script) open(name string, arg opts) {
 	if arg.has("trades") {
 		key.Channel = proto.ChannelTrades
 	}
+	if arg.has("ticker") {
+		key.Channel = proto.ChannelTicker
+	}
 	v, err := s.engine.Open(key, &teller{s, name})
 	if err != nil {
 		s.say("%v", err)
@@ -208,6 +211,11 @@ func (s *script) event(w []string) proto.Event {
 		HasQtyAfter: arg.has("after"), QtyAfter: arg.int("after"), ByOrder: arg.has("orders"), Continued: arg.has("continued"),
 		SourceSeq: uint64(arg.int("src")), MaxLevels: uint32(arg.int("max")), KnownLevels: uint32(arg.int("known"))}
 	e.Trade = proto.Trade{ID: e.OrderID, Price: e.Price, Qty: e.Qty}
+	for i, word := range []string{"hidden", "auction", "off_book"} {
+		if arg.has(word) {
+			e.Trade.Flags |= 1 << i
+		}
+	}
 	kinds := map[string]proto.EventKind{"set": proto.EventSetLevels, "add": proto.EventAdd, "modify": proto.EventModify, "reduce": proto.EventReduce,
 		"execute": proto.EventExecute, "replace": proto.EventReplace, "delete": proto.EventDelete, "trade": proto.EventTrade,
 		"cancel": proto.EventTradeCancel, "correct": proto.EventTradeCorrect, "snapshot": proto.EventSnapshot, "clear": proto.EventClear,
@@ -234,7 +242,11 @@ func (s *script) event(w []string) proto.Event {
 		e.Indicative = proto.Indicative{Price: e.Price, HasPrice: arg.has("price"), Qty: e.Qty, HasQty: arg.has("qty")}
 	case "statistics":
 		if !arg.has("missing") {
-			e.Statistics = &proto.Statistics{Last: proto.Optional{Value: e.Price, Set: arg.has("price")}}
+			e.Statistics = &proto.Statistics{
+				Last: arg.number("price"), Open: arg.number("open"), High: arg.number("high"), Low: arg.number("low"),
+				PreviousClose: arg.number("close"), Settlement: arg.number("settlement"),
+				Volume: arg.number("volume"), OpenInterest: arg.number("interest"),
+			}
 		}
 	}
 	return e
@@ -285,6 +297,9 @@ func options(words []string) opts {
 
 func (o opts) has(name string) bool  { _, ok := o[name]; return ok }
 func (o opts) int(name string) int64 { return number(o[name]) }
+func (o opts) number(name string) proto.Optional {
+	return proto.Optional{Value: o.int(name), Set: o.has(name)}
+}
 func (o opts) or(name, other string) string {
 	if v, ok := o[name]; ok {
 		return v
@@ -386,6 +401,9 @@ func snapshotText(s *proto.Snapshot) string {
 	if s.Partial {
 		text += " partial"
 	}
+	if s.Ticker != (proto.Ticker{}) {
+		return text + " ticker" + tickerText(&s.Ticker)
+	}
 	if len(s.Trades) > 0 {
 		return text + " trades " + tradesText(s.Trades)
 	}
@@ -412,6 +430,27 @@ func (p *teller) Delta(d *proto.Delta) {
 
 func (p *teller) Trades(t *proto.Trades) {
 	p.s.say("%s: trades %d->%d %s", p.name, t.PrevSeq, t.Seq, tradesText(t.Trades))
+}
+
+func (p *teller) Ticker(t *proto.Ticker) {
+	p.s.say("%s: ticker %d->%d%s", p.name, t.PrevSeq, t.Seq, tickerText(t))
+}
+
+func tickerText(t *proto.Ticker) string {
+	text := ""
+	for _, f := range []struct {
+		name string
+		of   proto.Optional
+	}{
+		{"last", t.Last}, {"x", t.LastQty}, {"open", t.Open}, {"high", t.High}, {"low", t.Low}, {"close", t.PreviousClose},
+		{"settlement", t.Settlement}, {"volume", t.Volume}, {"interest", t.OpenInterest}, {"bid", t.Bid}, {"x", t.BidQty},
+		{"ask", t.Ask}, {"x", t.AskQty}, {"change", t.Change},
+	} {
+		if f.of.Set {
+			text += fmt.Sprintf(" %s %d", f.name, f.of.Value)
+		}
+	}
+	return text
 }
 
 func (p *teller) Status(c *proto.Status) {

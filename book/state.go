@@ -105,6 +105,8 @@ func (b *book) tell(c condition, changed bool) {
 		switch {
 		case v.key.Channel == proto.ChannelTrades:
 			told = v.tellTrades()
+		case v.key.Channel == proto.ChannelTicker:
+			told = v.tellTicker()
 		case reset:
 			v.rebuild()
 			v.last = b.seq

@@ -13,6 +13,7 @@ import (
 type Publisher interface {
 	Delta(d *proto.Delta)
 	Trades(t *proto.Trades)
+	Ticker(t *proto.Ticker)
 	Status(s *proto.Status)
 	// Reset says that what was shown is void: View.Snapshot has the new state.
 	Reset(r proto.SnapshotReason)
@@ -23,8 +24,8 @@ type Publisher interface {
 // maxDepth is the deepest view that is not full.
 const maxDepth = 1000
 
-// View is what one publisher follows of a book: the best levels of both sides, or
-// the trades. It keeps no levels: only how far its window reached and the hash of
+// View is what one publisher follows of a book: the best levels of both sides, the
+// trades, or the ticker. It keeps no levels: only how far its window reached and the hash of
 // what it shows.
 //
 // Invariant, while the book is shown: hash and edges are those of the book's top.
@@ -38,6 +39,8 @@ type View struct {
 	last             int64 // seq of the entry before
 	hash             uint32
 	bidEdge, askEdge int64 // keys; see side.edge
+
+	ticker *proto.Ticker // ticker channel: as last told
 }
 
 // rebuild makes hash and edges anew.
@@ -137,6 +140,10 @@ func (v *View) Snapshot(s *proto.Snapshot) {
 	}
 	if v.key.Channel == proto.ChannelTrades {
 		s.Trades = b.trades.last(s.Trades)
+		return
+	}
+	if v.key.Channel == proto.ChannelTicker {
+		b.ticker(&s.Ticker)
 		return
 	}
 	s.Partial = v.beyond(b.known()) || v.beyond(b.seen)

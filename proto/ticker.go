@@ -100,3 +100,26 @@ func (c Codec) AppendTicker(dst []byte, form TopicForm, t *Ticker) []byte {
 	}
 	return AppendTicker(dst, form, t)
 }
+
+// Session is what the log has told of a symbol's trading session, as a checkpoint
+// keeps it. Its rules are those of package book.
+type Session struct {
+	Last, LastQty             Optional
+	Open, High, Low           Optional
+	PreviousClose, Settlement Optional
+	Volume, OpenInterest      Optional
+
+	// LastID and OpenID are the identifiers of the trades that Last and Open come
+	// from; 0: of none that could be named.
+	LastID, OpenID uint64
+	// First is the ordinal of the last trade before the session.
+	First uint64
+
+	Whole        bool // every trade since the session began was counted
+	Traded       bool // one at least was
+	Over         bool // trading is closed: any other phase begins a session
+	VolumeStated bool // by the venue, which alone counts it from then on
+	// HighInDoubt and LowInDoubt: a trade at that price was taken back, so that it
+	// is no more than a bound.
+	HighInDoubt, LowInDoubt bool
+}
