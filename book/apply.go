@@ -192,8 +192,11 @@ func (b *book) define(i *proto.Instrument, r *proto.Batch) *refusal {
 	case r.HasExponents && r.Exponents != i.Exponents:
 		return errExponents
 	}
-	instrument, knew := *i, b.known()
-	b.instrument = &instrument
+	knew := b.known()
+	if b.instrument == nil || *b.instrument != *i {
+		instrument := *i
+		b.instrument, b.unlisted = &instrument, true
+	}
 	if knows := b.known(); knew != 0 && (knows == 0 || knows > knew) && b.whole && b.bids.len()+b.asks.len() > 0 {
 		b.lose(proto.ReasonNoSnapshot) // the levels that were cut off are not known
 	}

@@ -14,12 +14,13 @@ const drawn = 1 << 16
 // silent is a publisher that nobody listens to.
 type silent struct{ deltas int }
 
-func (p *silent) Delta(*proto.Delta)         { p.deltas++ }
-func (p *silent) Trades(*proto.Trades)       {}
-func (p *silent) Ticker(*proto.Ticker)       {}
-func (p *silent) Status(*proto.Status)       {}
-func (p *silent) Reset(proto.SnapshotReason) {}
-func (p *silent) Mark(proto.Mark)            {}
+func (p *silent) Delta(*proto.Delta)             { p.deltas++ }
+func (p *silent) Trades(*proto.Trades)           {}
+func (p *silent) Ticker(*proto.Ticker)           {}
+func (p *silent) Instruments(*proto.Instruments) {}
+func (p *silent) Status(*proto.Status)           {}
+func (p *silent) Reset(proto.SnapshotReason)     {}
+func (p *silent) Mark(proto.Mark)                {}
 
 func liveEngine(tb testing.TB) *Engine {
 	e, err := New(Config{})

@@ -25,13 +25,14 @@ type book struct {
 	parts  *parts // the engine's
 
 	// Where the book stands.
-	chain  chain
-	kind   kept
-	whole  bool
-	fresh  bool         // the first record makes it whole
-	ended  bool         // nothing is applied any more
-	reason proto.Reason // why it is not whole
-	phase  proto.Phase
+	chain    chain
+	kind     kept
+	whole    bool
+	fresh    bool         // the first record makes it whole
+	ended    bool         // nothing is applied any more
+	unlisted bool         // its listing has changed since lists were told
+	reason   proto.Reason // why it is not whole
+	phase    proto.Phase
 
 	// Why the next thing that views see must be a reset; 0: it need not.
 	broken       proto.SnapshotReason // views of the book
@@ -72,7 +73,7 @@ func newBook(e *Engine, symbol string) *book {
 		bids: newSide(proto.Bid, e.config.MaxLevels), asks: newSide(proto.Ask, e.config.MaxLevels),
 		orders: orders{most: e.config.MaxOrders}, parts: &e.parts, trades: newTrades(e.config.KeptTrades),
 		exponents: proto.DefaultExponents, chain: newChain(), seq: -1, epoch: e.epoch,
-		reason: proto.ReasonNoSnapshot, told: condition{state: proto.Recovering},
+		reason: proto.ReasonNoSnapshot, told: condition{state: proto.Recovering}, unlisted: true,
 	}
 	if e.catchingUp {
 		b.tradesBroken = proto.SnapshotRecovered
@@ -292,7 +293,7 @@ func (b *book) restart(reason proto.Reason) {
 	b.breaks(proto.SnapshotReset)
 	b.tradesBroken = proto.SnapshotReset
 	b.trades.restart()
-	b.seq, b.times = -1, proto.Times{}
+	b.seq, b.times, b.unlisted = -1, proto.Times{}, true
 	b.exponents, b.instrument, b.limit, b.seen = proto.DefaultExponents, nil, 0, 0
 	b.session, b.phase, b.indicative = session{}, proto.PhaseUnknown, proto.Indicative{}
 }

@@ -88,8 +88,9 @@ func merge(to, changes map[naiveKey]proto.Level) {
 	}
 }
 
-func (c *client) Trades(*proto.Trades) { c.m.fatalf("trades on a view of the book") }
-func (c *client) Ticker(*proto.Ticker) { c.m.fatalf("a ticker on a view of the book") }
+func (c *client) Trades(*proto.Trades)           { c.m.fatalf("trades on a view of the book") }
+func (c *client) Ticker(*proto.Ticker)           { c.m.fatalf("a ticker on a view of the book") }
+func (c *client) Instruments(*proto.Instruments) { c.m.fatalf("a listing on a view of the book") }
 
 func (c *client) Status(s *proto.Status) {
 	live := s.State != proto.Recovering

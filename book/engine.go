@@ -23,6 +23,7 @@ type Engine struct {
 	ended []*book // those of list that have ended, in order of their end
 	feeds map[string]*feed
 	views []*View // open
+	lists []*List // open
 	parts parts   // of the snapshot in hand
 
 	// Of the batch in hand, lent to its book and views, so that they stay in the
@@ -31,6 +32,7 @@ type Engine struct {
 	delta                    proto.Delta
 	newTrades                proto.Trades
 	newTicker                proto.Ticker
+	newListing               proto.Instruments
 	draft                    session
 	status                   proto.Status
 
@@ -180,6 +182,9 @@ func (e *Engine) relist(old *book) *book {
 // forgetEnded gives up the book that ended longest ago.
 func (e *Engine) forgetEnded() {
 	b := e.ended[0]
+	if b.unlisted {
+		b.tellLists()
+	}
 	e.ended = e.ended[1:]
 	e.list = slices.DeleteFunc(e.list, func(o *book) bool { return o == b })
 	delete(e.books, b.symbol)
@@ -278,10 +283,13 @@ func (e *Engine) SetStale(name string, reason proto.Reason, on bool) {
 	}
 }
 
-// Tick renews the marks of the open views whose books have something to show. The
+// Tick renews the marks of lists and of the open views whose books have something to show. The
 // time now (ns since 1970) is not needed: marks hold the times of records.
 func (e *Engine) Tick(int64) {
 	for _, v := range e.views {
 		v.mark()
+	}
+	for _, l := range e.lists {
+		l.to.Tick()
 	}
 }

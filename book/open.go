@@ -43,7 +43,7 @@ func (e *Engine) view(key proto.TopicKey) (*View, error) {
 	}
 	v := &View{book: b, key: key, depth: int(key.View.Depth)}
 	switch key.Channel {
-	case proto.ChannelTrades:
+	case proto.ChannelTrades, proto.ChannelInstruments:
 		return v, nil
 	case proto.ChannelTicker:
 		v.ticker = &proto.Ticker{}

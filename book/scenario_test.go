@@ -121,6 +121,8 @@ func (s *script) run(w []string) {
 		s.engine.CatchingUp(w[1] == "on")
 	case "open":
 		s.open(w[1], arg)
+	case "list":
+		s.engine.List(w[1], &lister{s, w[1]})
 	case "close":
 		s.views[w[1]].Close()
 	case "show":
@@ -168,6 +170,9 @@ func (s *script) open(name string, arg opts) {
 	}
 	if arg.has("ticker") {
 		key.Channel = proto.ChannelTicker
+	}
+	if arg.has("listing") {
+		key.Channel = proto.ChannelInstruments
 	}
 	v, err := s.engine.Open(key, &teller{s, name})
 	if err != nil {
@@ -401,6 +406,9 @@ func snapshotText(s *proto.Snapshot) string {
 	if s.Partial {
 		text += " partial"
 	}
+	if len(s.Listings) > 0 {
+		return text + " " + listingText(s.Listings[0])
+	}
 	if s.Ticker != (proto.Ticker{}) {
 		return text + " ticker" + tickerText(&s.Ticker)
 	}
@@ -474,3 +482,34 @@ func (p *teller) Reset(r proto.SnapshotReason) {
 func (p *teller) Mark(m proto.Mark) {
 	p.s.say("%s: mark seq=%d symbol=%d feed=%d", p.name, m.Seq, m.SymbolTime, m.FeedTime)
 }
+
+func (p *teller) Instruments(i *proto.Instruments) {
+	for _, l := range i.Listings {
+		p.s.say("%s: listed %d->%d %s", p.name, i.PrevSeq, i.Seq, listingText(l))
+	}
+}
+
+func listingText(l *proto.Listing) string {
+	text := fmt.Sprintf("%s phase=%d seq=%d", l.Symbol, l.Phase, l.Seq)
+	if l.Instrument != nil {
+		text += fmt.Sprintf(" exponents=%d,%d", l.Instrument.Exponents.Price, l.Instrument.Exponents.Qty)
+	}
+	if l.Ended {
+		text += fmt.Sprintf(" ended(%s)", reasonWords[l.EndReason])
+	}
+	if l.NewSymbol != "" {
+		text += " to " + l.NewSymbol
+	}
+	return text
+}
+
+// lister writes down what a list is told.
+type lister struct {
+	s    *script
+	name string
+}
+
+func (l *lister) Listed(x *proto.Listing, _ proto.Times) {
+	l.s.say("%s: listed %s", l.name, listingText(x))
+}
+func (l *lister) Tick() { l.s.say("%s: tick", l.name) }

@@ -56,6 +56,7 @@ func (b *book) shown() bool { return b.told.state != proto.Recovering }
 func (b *book) finish() {
 	c := b.condition()
 	changed := c != b.told
+	b.unlisted = b.unlisted || c.phase != b.told.phase || c.final != b.told.final
 	if len(b.views) > 0 {
 		b.tell(c, changed)
 	}
@@ -66,6 +67,9 @@ func (b *book) finish() {
 		b.tradesBroken = 0
 	}
 	b.told = c
+	if b.unlisted && !b.engine.catchingUp {
+		b.tellLists()
+	}
 	b.track(false)
 	b.trades.told()
 	if verifying {
@@ -107,6 +111,8 @@ func (b *book) tell(c condition, changed bool) {
 			told = v.tellTrades()
 		case v.key.Channel == proto.ChannelTicker:
 			told = v.tellTicker()
+		case v.key.Channel == proto.ChannelInstruments:
+			told = v.tellListing()
 		case reset:
 			v.rebuild()
 			v.last = b.seq

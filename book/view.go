@@ -14,6 +14,7 @@ type Publisher interface {
 	Delta(d *proto.Delta)
 	Trades(t *proto.Trades)
 	Ticker(t *proto.Ticker)
+	Instruments(i *proto.Instruments)
 	Status(s *proto.Status)
 	// Reset says that what was shown is void: View.Snapshot has the new state.
 	Reset(r proto.SnapshotReason)
@@ -25,7 +26,7 @@ type Publisher interface {
 const maxDepth = 1000
 
 // View is what one publisher follows of a book: the best levels of both sides, the
-// trades, or the ticker. It keeps no levels: only how far its window reached and the hash of
+// trades, the ticker, or how it is listed. It keeps no levels: only how far its window reached and the hash of
 // what it shows.
 //
 // Invariant, while the book is shown: hash and edges are those of the book's top.
@@ -142,8 +143,12 @@ func (v *View) Snapshot(s *proto.Snapshot) {
 		s.Trades = b.trades.last(s.Trades)
 		return
 	}
-	if v.key.Channel == proto.ChannelTicker {
+	switch v.key.Channel {
+	case proto.ChannelTicker:
 		b.ticker(&s.Ticker)
+		return
+	case proto.ChannelInstruments:
+		s.Listings = []*proto.Listing{b.listing()}
 		return
 	}
 	s.Partial = v.beyond(b.known()) || v.beyond(b.seen)

@@ -43,6 +43,10 @@ type Config struct {
 	// a new one is refused (overloaded). Default 10 000.
 	MaxTopics int
 
+	// MaxPatterns bounds those of them that list the instruments of a pattern, of
+	// which each holds a list of what matches. Beyond it as with MaxTopics. Default 64.
+	MaxPatterns int
+
 	// TopicLinger is how long a topic without a reader stays open, so that those
 	// who reconnect find its ring. Default 60 s.
 	TopicLinger time.Duration
@@ -152,7 +156,7 @@ func (c *Config) validate() error {
 	}{
 		{"Shards", int64(c.Shards)}, {"RingEntries", int64(c.RingEntries)}, {"RingBytes", c.RingBytes},
 		{"AllRingsBytes", c.AllRingsBytes}, {"ResumeWindow", int64(c.ResumeWindow)}, {"MaxTopics", int64(c.MaxTopics)},
-		{"TopicLinger", int64(c.TopicLinger)}, {"MaxConns", int64(c.MaxConns)}, {"MaxSubscriptions", int64(c.MaxSubscriptions)},
+		{"MaxPatterns", int64(c.MaxPatterns)}, {"TopicLinger", int64(c.TopicLinger)}, {"MaxConns", int64(c.MaxConns)}, {"MaxSubscriptions", int64(c.MaxSubscriptions)},
 		{"MaxItems", int64(c.MaxItems)}, {"MaxMessageBytes", int64(c.MaxMessageBytes)},
 		{"RequestsPerSecond", int64(c.RequestsPerSecond)}, {"RequestBurst", int64(c.RequestBurst)},
 		{"ResyncInterval", int64(c.ResyncInterval)}, {"MaxBytesPerTurn", int64(c.MaxBytesPerTurn)},
@@ -196,6 +200,7 @@ func (c *Config) setDefaults() {
 	orElse(&c.AllRingsBytes, 1<<30)
 	orElse(&c.ResumeWindow, 5*time.Second)
 	orElse(&c.MaxTopics, 10_000)
+	orElse(&c.MaxPatterns, 64)
 	orElse(&c.TopicLinger, 60*time.Second)
 	orElse(&c.MaxConns, 100_000)
 	orElse(&c.MaxSubscriptions, 1000)

@@ -20,6 +20,8 @@ type kind uint8
 const (
 	kindDelta kind = iota + 1
 	kindTrades
+	kindTicker
+	kindInstruments
 	kindStatus
 	kindReset // what was shown is void: readers are sent the snapshot
 )
@@ -37,14 +39,19 @@ type item struct {
 	barrier   uint64               // position of the last status or reset up to it, which no merge crosses
 
 	// The one of its kind; nil for a reset.
-	delta  *proto.Delta
-	trades *proto.Trades
-	status *proto.Status
+	delta       *proto.Delta
+	trades      *proto.Trades
+	ticker      *proto.Ticker
+	instruments *proto.Instruments
+	status      *proto.Status
 
 	frames frames
 }
 
 type entry = ring.Entry[item]
+
+// merges reports whether one frame can stand for several entries of this kind.
+func (k kind) merges() bool { return k == kindDelta || k == kindTicker || k == kindInstruments }
 
 // runs reports whether the frame of an entry may stand in a run behind others: not
 // a reset, which has none, nor what ends a subscription.
@@ -91,7 +98,9 @@ type snapshot struct {
 }
 
 // levels returns what it weighs against a net delta.
-func (s *snapshot) levels() uint64 { return uint64(len(s.state.Bids) + len(s.state.Asks)) }
+func (s *snapshot) levels() uint64 {
+	return uint64(len(s.state.Bids) + len(s.state.Asks) + len(s.state.Listings))
+}
 
 // mark is what a keepalive may say to a cursor that has read all up to position.
 // It never changes, save for frames.

@@ -133,6 +133,10 @@ func (s *shard) entryFrame(t *Topic, e *entry, c proto.Codec) *frame {
 		b = c.AppendDelta(b, form, e.Value.delta)
 	case kindTrades:
 		b = c.AppendTrades(b, form, e.Value.trades)
+	case kindTicker:
+		b = c.AppendTicker(b, form, e.Value.ticker)
+	case kindInstruments:
+		b = c.AppendInstruments(b, form, e.Value.instruments)
 	case kindStatus:
 		b = c.AppendStatus(b, form, e.Value.status)
 	}
@@ -143,6 +147,9 @@ func (s *shard) entryFrame(t *Topic, e *entry, c proto.Codec) *frame {
 // snapshotFrame returns the frame of snap for one reason. Of a trades topic it is
 // the history of all the trades that snap holds.
 func (s *shard) snapshotFrame(t *Topic, snap *snapshot, reason proto.SnapshotReason, c proto.Codec) *frame {
+	if sums(t.key.Channel) {
+		return s.summaryFrame(t, snap, reason, c)
+	}
 	slot := &snap.frames[reason][c]
 	if f := slot.Load(); f != nil {
 		return f

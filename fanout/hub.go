@@ -27,6 +27,9 @@ type Books interface {
 // errOverloaded refuses a topic beyond Config.MaxTopics, all of which have readers.
 var errOverloaded = errors.New("fanout: as many topics as configured")
 
+// errPatterns refuses a pattern beyond Config.MaxPatterns.
+var errPatterns = fmt.Errorf("%w: as many patterns as configured", errOverloaded)
+
 // Hub holds the topics and the shards. All methods are for any goroutine.
 type Hub struct {
 	// Static after New.
@@ -153,7 +156,7 @@ func (h *Hub) checkEmptied() {
 // which takes the partition's lock. Each success is followed by one release.
 func (h *Hub) acquire(key proto.TopicKey) (*Topic, error) {
 	t, err := h.reserve(key)
-	if err == errOverloaded && h.evict() {
+	if err == errOverloaded && h.evict(func(*Topic) bool { return true }) || err == errPatterns && h.evict(func(t *Topic) bool { return isPattern(t.key) }) {
 		t, err = h.reserve(key)
 	}
 	if err != nil {
@@ -177,6 +180,9 @@ func (h *Hub) reserve(key proto.TopicKey) (*Topic, error) {
 	if t == nil || t.ended.Load() {
 		if len(h.topics)+len(h.ended) >= h.config.MaxTopics {
 			return nil, errOverloaded
+		}
+		if isPattern(key) && h.patterns() >= h.config.MaxPatterns {
+			return nil, errPatterns
 		}
 		var err error
 		if t, err = newTopic(h, key); err != nil {
@@ -232,11 +238,15 @@ func (h *Hub) expire() {
 	}
 }
 
-// evict closes the topic that has been without readers for longest, so that those
-// that only linger keep nobody out, and reports whether there was one.
-func (h *Hub) evict() bool {
+// evict closes the topic of those for which of is true that has been without
+// readers for longest, so that those that only linger keep nobody out, and reports
+// whether there was one.
+func (h *Hub) evict(of func(*Topic) bool) bool {
 	var oldest *Topic
 	h.takeIdle(func(t *Topic) bool {
+		if !of(t) {
+			return false
+		}
 		if oldest == nil || t.idleSince.Before(oldest.idleSince) {
 			oldest = t
 		}

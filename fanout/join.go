@@ -24,6 +24,7 @@ func (p *plan) snapshot(sub *subscription) (next uint64, ok bool) {
 	if t.key.Channel == proto.ChannelTrades {
 		return p.trades(sub, snap, next)
 	}
+	sub.catchUp = sub.catchUp || sums(t.key.Channel)
 	frame := p.shard.snapshotFrame(t, snap, sub.reason, p.conn.codec)
 	p.shard.stats.snapshots.Add(1)
 	return next, p.add(part{bytes: frame.bytes, frame: frame, sub: sub, next: next, frames: 1, joins: true})
@@ -188,10 +189,13 @@ func (s *shard) settle(sub *subscription) bool {
 	if same && t.bookSeq() < w.resume.seq {
 		// The end of the log may have been lost: that the levels are the same says
 		// nothing of the history. The older snapshot has the client step back.
-		if t.key.Channel == proto.ChannelTrades {
+		if t.key.Channel == proto.ChannelTrades || t.key.Channel == proto.ChannelTicker {
 			sub.rejoin(proto.SnapshotReset)
 		}
 		return true
+	}
+	if sums(t.key.Channel) {
+		return true // what it is now follows
 	}
 	next, found := t.place(w.resume)
 	if !found || snap.void {

@@ -73,15 +73,25 @@ func (s *shard) mergedFrame(t *Topic, from, to uint64, c proto.Codec) *frame {
 	m := s.hub.merged.find(mergedKey{topic: t.number, codec: c, from: from, to: to})
 	m.once.Do(func() {
 		size := 0
-		if m.frame = s.merge(t, from, to, c); m.frame != nil {
+		switch t.key.Channel {
+		case proto.ChannelTicker:
+			m.frame = s.mergeTickers(t, from, to, c)
+		case proto.ChannelInstruments:
+			m.frame = s.mergeListings(t, from, to, c)
+		default:
+			m.frame = s.mergeDeltas(t, from, to, c)
+		}
+		if m.frame != nil {
 			size = len(m.frame.bytes)
+			s.stats.encoded.Add(1)
+			s.stats.merged.Add(1)
 		}
 		s.hub.merged.grew(size)
 	})
 	return m.frame
 }
 
-func (s *shard) merge(t *Topic, from, to uint64, c proto.Codec) *frame {
+func (s *shard) mergeDeltas(t *Topic, from, to uint64, c proto.Codec) *frame {
 	x := &s.encoder
 	var exponents proto.Exponents
 	for position := from; position <= to; position++ {
@@ -97,8 +107,6 @@ func (s *shard) merge(t *Topic, from, to uint64, c proto.Codec) *frame {
 	}
 	x.merger.Merge(&x.net)
 	b := c.AppendDelta(x.begin(), t.form(exponents), &x.net)
-	s.stats.encoded.Add(1)
-	s.stats.merged.Add(1)
 	f := newFrame(x.finish(opCode(c), b))
 	if cap(x.net.Bids)+cap(x.net.Asks) > maxIdleBytes/24 {
 		x.net = proto.Delta{}

@@ -192,7 +192,7 @@ func (p *plan) entries(sub *subscription, e *entry, next uint64) (uint64, bool) 
 		return p.again(sub, next)
 	}
 	slow := (p.conn.conflating || sub.catchUp) && !sub.drop
-	if slow && e.Value.kind == kindDelta {
+	if slow && e.Value.kind.merges() {
 		return p.net(sub, next)
 	}
 	if !slow && f.topic.key.Channel != proto.ChannelTrades && e.Value.runs() {

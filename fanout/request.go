@@ -171,7 +171,7 @@ func (s *shard) hello(c *conn) {
 		},
 		IntervalsMs:    []uint32{0},
 		Depths:         proto.Depths,
-		Channels:       []pb.Channel{pb.Channel_CHANNEL_BOOK, pb.Channel_CHANNEL_TRADES},
+		Channels:       []pb.Channel{pb.Channel_CHANNEL_BOOK, pb.Channel_CHANNEL_TRADES, pb.Channel_CHANNEL_TICKER, pb.Channel_CHANNEL_INSTRUMENTS},
 		ResumeWindowMs: uint32(cfg.ResumeWindow.Milliseconds()),
 		KeepaliveMs:    uint32(cfg.KeepaliveInterval.Milliseconds()),
 		Time:           s.now.UnixNano(),

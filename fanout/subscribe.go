@@ -131,7 +131,7 @@ func (sub *subscription) ack(a answer) *pb.Ack {
 func (s *shard) resume(sub *subscription, r resume, ack *pb.Ack) {
 	t := sub.feed.topic
 	snap := t.snapshot.Load()
-	if snap.void || snap.state.Epoch != r.epoch {
+	if snap.void || snap.state.Epoch != r.epoch || t.key.Channel == proto.ChannelInstruments {
 		return
 	}
 	if t.key.Channel == proto.ChannelTrades {
@@ -142,6 +142,9 @@ func (s *shard) resume(sub *subscription, r resume, ack *pb.Ack) {
 		sub.wait = &behind{resume: r, deadline: s.since + s.config.BehindWait}
 		s.waiting = append(s.waiting, sub)
 		ack.State, ack.Reason = pb.State_STATE_STALE, pb.Reason_REASON_BEHIND
+		return
+	}
+	if sums(t.key.Channel) {
 		return
 	}
 	if next, found := t.place(r); found {

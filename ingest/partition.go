@@ -26,7 +26,8 @@ type Books interface {
 	Apply(b *proto.Batch) (proto.Outcome, error)
 	// Refuse puts a book into recovering because of something at the offset seq
 	// that Apply never saw. A symbol without a book will not begin whole. "":
-	// every book, and no symbol to come begins whole. With ReasonTruncated and
+	// every book, and no symbol to come begins whole. ReasonNone: its book is not
+	// concerned, but trades of it may be missing. With ReasonTruncated and
 	// ReasonRecreated offsets may come a second time.
 	Refuse(symbol string, seq int64, reason proto.Reason)
 	// CatchingUp: while on, no book is live.

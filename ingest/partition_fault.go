@@ -112,7 +112,7 @@ func (p *Partition) keysMoved() {
 func (p *Partition) refused(rec *Record, err *proto.RecordError) {
 	p.discard(rec, err)
 	switch {
-	case err.Reason == proto.ReasonNone:
+	case err.Reason == proto.ReasonNone && !proto.ValidSymbol(string(rec.Key)):
 	case proto.ValidSymbol(string(rec.Key)):
 		p.books.Refuse(string(rec.Key), rec.Offset, err.Reason)
 	case proto.ValidSymbol(err.Symbol):

@@ -40,7 +40,7 @@ func TestCorruptRecordWithoutKeyHarmsEveryBook(t *testing.T) {
 func TestErrorBesideTheBookHarmsNoBook(t *testing.T) {
 	r := newRig(t, nil)
 	r.records(rec(0, "X", "badtrade"))
-	r.want()
+	r.want("refuse X@0 none") // which costs its ticker what counts every trade
 	r.wantRefused("bad_trade", 1)
 }
 

@@ -59,6 +59,9 @@ func (b books) in(symbol string, f func(p *ingest.Partition, e *partitionBooks) 
 
 // OpenView is fanout.Books's.
 func (b books) OpenView(key proto.TopicKey, t *fanout.Topic) error {
+	if key.Channel == proto.ChannelInstruments && proto.IsPattern(key.Symbol) {
+		return b.openPattern(key, t)
+	}
 	return b.in(key.Symbol, func(p *ingest.Partition, e *partitionBooks) error {
 		v, err := e.Open(key, t)
 		if err == nil {

@@ -1,0 +1,146 @@
+package fanout
+
+import (
+	"slices"
+
+	"github.com/depthcast/depthcast/fanout/ring"
+	"github.com/depthcast/depthcast/proto"
+)
+
+// The channels ticker and instruments say the whole of what they speak of anew:
+// each ticker replaces the one before, each listing that of its symbol. So what a
+// reader missed is the last of each, nothing needs a hash, and whoever comes back
+// is told all rather than finding its place.
+
+type (
+	tickerEntry struct {
+		entry
+		ticker proto.Ticker
+	}
+	instrumentsEntry struct {
+		entry
+		instruments proto.Instruments
+		room        [1]*proto.Listing // most changes are of one
+	}
+)
+
+// sums reports whether a channel says the whole anew each time.
+func sums(c proto.Channel) bool { return c == proto.ChannelTicker || c == proto.ChannelInstruments }
+
+// listingBytes is about what a listing takes in both codecs.
+const listingBytes = 150 + 350
+
+// Ticker publishes a ticker.
+func (t *Topic) Ticker(ticker *proto.Ticker) {
+	now := t.hub.now()
+	e := &tickerEntry{ticker: *ticker}
+	e.ticker.PrevSeq = t.seq
+	e.ticker.Times.Published = now
+	t.seq = ticker.Seq
+	e.Value.kind, e.Value.ticker = kindTicker, &e.ticker
+	t.publish(&e.entry, 0, bodyBytes, now)
+}
+
+// Instruments publishes listings that have changed.
+func (t *Topic) Instruments(in *proto.Instruments) {
+	now := t.hub.now()
+	e := &instrumentsEntry{instruments: *in}
+	e.instruments.PrevSeq = t.seq
+	e.instruments.Listings = append(e.room[:0], in.Listings...)
+	e.instruments.Times.Published = now
+	t.seq = in.Seq
+	e.Value.kind, e.Value.instruments = kindInstruments, &e.instruments
+	n := uint32(len(in.Listings))
+	t.publish(&e.entry, n, bodyBytes+listingBytes*n, now)
+}
+
+// summaryFrame returns what a ticker or instruments topic begins with: all that
+// snap says, in one frame or several behind one another. After a reset a snapshot
+// without levels goes before, for its epoch and exponents.
+func (s *shard) summaryFrame(t *Topic, snap *snapshot, reason proto.SnapshotReason, c proto.Codec) *frame {
+	if reason <= proto.SnapshotLapped {
+		reason = proto.SnapshotInitial // it is not said
+	}
+	slot := &snap.frames[reason][c]
+	if f := slot.Load(); f != nil {
+		return f
+	}
+	state, form := &snap.state, t.form(snap.state.Exponents)
+	var b []byte
+	if reason > proto.SnapshotLapped {
+		b = append(b, s.encoder.finish(opCode(c), c.AppendSnapshot(s.encoder.begin(), form, reason, state))...)
+	}
+	if t.key.Channel == proto.ChannelTicker {
+		ticker := state.Ticker
+		ticker.Seq, ticker.PrevSeq, ticker.Times.Published = state.Seq, state.Seq, state.Times.Published
+		b = append(b, s.encoder.finish(opCode(c), c.AppendTicker(s.encoder.begin(), form, &ticker))...)
+	} else {
+		list := proto.Instruments{PrevSeq: state.Seq, Seq: state.Seq, Listings: state.Listings, Snapshot: true, Times: state.Times}
+		b = s.appendPages(b, form, &list, c)
+	}
+	s.stats.encoded.Add(1)
+	f := &frame{bytes: b}
+	if slot.CompareAndSwap(nil, f) {
+		return f
+	}
+	return slot.Load()
+}
+
+// pageListings is how many listings one frame holds at most.
+const pageListings = 256
+
+// appendPages appends the frames of in, as many as its listings need.
+func (s *shard) appendPages(b []byte, form proto.TopicForm, in *proto.Instruments, c proto.Codec) []byte {
+	page := *in
+	for rest := in.Listings; ; {
+		n := min(len(rest), pageListings)
+		page.Listings, rest = rest[:n], rest[n:]
+		page.More = len(rest) > 0
+		b = append(b, s.encoder.finish(opCode(c), c.AppendInstruments(s.encoder.begin(), form, &page))...)
+		if !page.More {
+			return b
+		}
+		page.Snapshot = false
+	}
+}
+
+// mergeTickers returns the frame of the last of the tickers from…to, which stands
+// for all of them; nil if the ring no longer has them.
+func (s *shard) mergeTickers(t *Topic, from, to uint64, c proto.Codec) *frame {
+	first, status := t.ring.Get(from)
+	last, too := t.ring.Get(to)
+	if status != ring.OK || too != ring.OK {
+		return nil
+	}
+	ticker := *last.Value.ticker
+	ticker.PrevSeq, ticker.Merged = first.Value.ticker.PrevSeq, uint32(to-from+1)
+	ticker.Times.VenueFirst = first.Value.ticker.Times.VenueFirst
+	b := c.AppendTicker(s.encoder.begin(), t.form(last.Value.exponents), &ticker)
+	return newFrame(s.encoder.finish(opCode(c), b))
+}
+
+// mergeListings returns the frames of the last listing of each symbol in from…to,
+// in the order of their last changes; nil if the ring no longer has them.
+func (s *shard) mergeListings(t *Topic, from, to uint64, c proto.Codec) *frame {
+	var net proto.Instruments
+	seen := map[string]bool{}
+	for position := to; position >= from; position-- {
+		e, status := t.ring.Get(position)
+		if status != ring.OK {
+			return nil
+		}
+		in := e.Value.instruments
+		if position == to {
+			net.Seq, net.Times = in.Seq, in.Times
+		}
+		net.PrevSeq, net.Times.VenueFirst = in.PrevSeq, in.Times.VenueFirst
+		for i := len(in.Listings) - 1; i >= 0; i-- {
+			if l := in.Listings[i]; !seen[l.Symbol] {
+				seen[l.Symbol] = true
+				net.Listings = append(net.Listings, l)
+			}
+		}
+	}
+	slices.Reverse(net.Listings)
+	return &frame{bytes: s.appendPages(nil, t.form(proto.Exponents{}), &net, c)}
+}
