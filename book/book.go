@@ -62,7 +62,9 @@ type book struct {
 	orders    orders
 	epoch     uint64
 	symbol    string
+	restored  int64        // offset that it was restored as of; -1: it was not
 	endReason proto.Reason // why it ended
+	endedAt   int64        // offset of the record that ended it
 	newSymbol string       // what it was renamed to
 	session   session
 }
@@ -73,7 +75,7 @@ func newBook(e *Engine, symbol string) *book {
 		bids: newSide(proto.Bid, e.config.MaxLevels), asks: newSide(proto.Ask, e.config.MaxLevels),
 		orders: orders{most: e.config.MaxOrders}, parts: &e.parts, trades: newTrades(e.config.KeptTrades),
 		exponents: proto.DefaultExponents, chain: newChain(), seq: -1, epoch: e.epoch,
-		reason: proto.ReasonNoSnapshot, told: condition{state: proto.Recovering}, unlisted: true,
+		reason: proto.ReasonNoSnapshot, told: condition{state: proto.Recovering}, unlisted: true, restored: -1,
 	}
 	if e.catchingUp {
 		b.tradesBroken = proto.SnapshotRecovered
@@ -217,10 +219,15 @@ func (b *book) close() *refusal {
 	most := int(b.known())
 	b.trim(&b.bids, most)
 	b.trim(&b.asks, most)
-	if crossed, _ := b.crossing(); crossed && (b.phase == proto.Continuous || b.phase == proto.PhaseUnknown) {
+	if crossed, _ := b.crossing(); crossed && b.uncrossed() {
 		return errCrossed
 	}
 	return nil
+}
+
+// uncrossed reports whether the phase is one in which the book must not be crossed.
+func (b *book) uncrossed() bool {
+	return b.phase == proto.Continuous || b.phase == proto.PhaseUnknown
 }
 
 // known is how many levels a side the source keeps; 0: all.

@@ -29,6 +29,12 @@ type Config struct {
 	// holds. Default 100.
 	KeptTrades int
 
+	// KeptEnded is how many symbols whose instrument has ended are remembered, so
+	// that their records are refused and, listed again, they go on where they
+	// were. Beyond, the one that ended longest ago is forgotten: a later record
+	// begins a new symbol. Default 1,024.
+	KeptEnded int
+
 	// HeldRecords and HeldBytes bound what one symbol holds back of an event in
 	// several records (`more`), HeldBytesAll what all symbols of the engine hold
 	// back together, in bytes of memory. Beyond, the symbol's book is recovering,
@@ -54,6 +60,7 @@ func (c *Config) validate() error {
 		{"MaxLevels", &c.MaxLevels, 50_000, math.MaxInt32},
 		{"MaxOrders", &c.MaxOrders, 1 << 20, math.MaxInt32 / 2},
 		{"KeptTrades", &c.KeptTrades, 100, math.MaxUint16},
+		{"KeptEnded", &c.KeptEnded, 1024, math.MaxInt32},
 		{"HeldRecords", &c.HeldRecords, 4096, math.MaxInt32},
 		{"HeldBytes", &c.HeldBytes, 32 << 20, math.MaxInt},
 		{"HeldBytesAll", &c.HeldBytesAll, 256 << 20, math.MaxInt},

@@ -1,6 +1,7 @@
 package book
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -77,7 +78,7 @@ func (e *Engine) Begin(epoch uint64, complete bool) {
 	}
 	for _, b := range e.list {
 		b.restart(proto.ReasonRecreated)
-		b.chain, b.epoch, b.fresh = newChain(), epoch, complete
+		b.chain, b.epoch, b.fresh, b.restored = newChain(), epoch, complete, -1
 		b.finish()
 	}
 }
@@ -91,6 +92,10 @@ func (e *Engine) Apply(r *proto.Batch) (proto.Outcome, error) {
 		return e.refuse(r, err)
 	}
 	f.time = max(f.time, r.KafkaTime)
+	if b != nil && b.ended {
+		e.giveUpEnded(r.Seq)
+		b = e.books[r.Symbol]
+	}
 	switch {
 	case r.Symbol == "":
 		if kindsOf(r)&^(1<<proto.EventHeartbeat) != 0 {
@@ -115,7 +120,9 @@ func (e *Engine) Apply(r *proto.Batch) (proto.Outcome, error) {
 	b.from = f
 	outcome, fault := b.take(r)
 	if b.ended {
-		e.ended = append(e.ended, b)
+		b.endedAt = r.Seq
+		e.noteEnded(b)
+		e.giveUpEnded(r.Seq + 1)
 	}
 	return outcome, fault
 }
@@ -179,6 +186,23 @@ func (e *Engine) relist(old *book) *book {
 	return b
 }
 
+// noteEnded adds b to those that have ended. One that was restored may have ended
+// later than the record in hand.
+func (e *Engine) noteEnded(b *book) {
+	at, _ := slices.BinarySearchFunc(e.ended, b.endedAt, func(o *book, at int64) int { return cmp.Compare(o.endedAt, at) })
+	e.ended = slices.Insert(e.ended, at, b)
+}
+
+// giveUpEnded gives up what ended before the record at seq, but for the newest. So
+// what is remembered of a symbol that ended depends on the log alone, also where
+// books were restored that have ended later.
+func (e *Engine) giveUpEnded(seq int64) {
+	n, _ := slices.BinarySearchFunc(e.ended, seq, func(o *book, at int64) int { return cmp.Compare(o.endedAt, at) })
+	for ; n > e.config.KeptEnded; n-- {
+		e.forgetEnded()
+	}
+}
+
 // forgetEnded gives up the book that ended longest ago.
 func (e *Engine) forgetEnded() {
 	b := e.ended[0]
@@ -190,14 +214,19 @@ func (e *Engine) forgetEnded() {
 	delete(e.books, b.symbol)
 }
 
+// maxTainted bounds the symbols without a book that will not begin whole. Where
+// there are more, no symbol will.
+const maxTainted = proto.MaxTainted
+
 // Refuse says that the record at seq was refused by others, or that records are
 // missing there: the symbol's book (every book, if symbol is empty) is recovering
-// with that reason. Its seq stays, as nothing was applied. A symbol not known is
-// not listed for that, but will not start whole. ReasonNone concerns no book, but
-// trades may be missing.
-func (e *Engine) Refuse(symbol string, _ int64, reason proto.Reason) {
+// with that reason. Its seq stays, as nothing was applied. A book that was restored
+// as of seq or later has that in its state: it is passed over, unless the reason
+// says that offsets count anew. A symbol not known is not listed for that, but will
+// not start whole. ReasonNone concerns no book, but trades may be missing.
+func (e *Engine) Refuse(symbol string, seq int64, reason proto.Reason) {
 	if reason == proto.ReasonNone {
-		if b := e.books[symbol]; b != nil && !b.ended {
+		if b := e.books[symbol]; b != nil && !b.ended && seq > b.restored {
 			b.session.miss()
 			b.finish()
 		}
@@ -206,18 +235,21 @@ func (e *Engine) Refuse(symbol string, _ int64, reason proto.Reason) {
 	if symbol == "" {
 		e.complete = false
 		for _, b := range e.list {
-			b.missed(reason)
+			b.missed(seq, reason)
 		}
 		return
 	}
+	if b := e.books[symbol]; b != nil && b.ended {
+		e.giveUpEnded(seq)
+	}
 	if b := e.books[symbol]; b != nil {
-		b.missed(reason)
+		b.missed(seq, reason)
 		return
 	}
 	if !e.complete {
 		return
 	}
-	if len(e.tainted) >= e.config.MaxSymbols {
+	if len(e.tainted) >= maxTainted {
 		e.complete = false
 		return
 	}
@@ -225,13 +257,16 @@ func (e *Engine) Refuse(symbol string, _ int64, reason proto.Reason) {
 }
 
 // missed says that a record of the book never came.
-func (b *book) missed(reason proto.Reason) {
-	if b.ended {
+func (b *book) missed(seq int64, reason proto.Reason) {
+	switch {
+	case b.ended:
 		return
-	}
-	if reason == proto.ReasonTruncated || reason == proto.ReasonRecreated {
+	case reason == proto.ReasonTruncated || reason == proto.ReasonRecreated:
 		// Offsets and source sequences may be used again.
 		b.chain = chain{offset: -1, origin: -1, epoch: b.chain.epoch, generation: b.chain.generation}
+		b.restored = -1
+	case seq <= b.restored:
+		return
 	}
 	b.drop()
 	b.lose(reason)

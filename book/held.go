@@ -2,7 +2,6 @@ package book
 
 import (
 	"slices"
-	"unsafe"
 
 	"github.com/depthcast/depthcast/proto"
 )
@@ -11,12 +10,12 @@ import (
 // reuses its batches. They are applied together at the last one.
 type held struct {
 	records []proto.Batch
-	bytes   int // of memory, as charge counts it
+	bytes   int // of memory, see proto.Batch.Memory
 }
 
 // hold keeps a copy of r.
 func (b *book) hold(r *proto.Batch) *refusal {
-	size := charge(r)
+	size := r.Memory()
 	c := &b.engine.config
 	if len(b.held.records) >= c.HeldRecords || b.held.bytes+size > c.HeldBytes ||
 		b.engine.heldBytes+size > c.HeldBytesAll {
@@ -47,23 +46,6 @@ func (h *held) numberedAs(r *proto.Batch) bool {
 		return true
 	}
 	return lastSource(r) != 0 && lastSource(r) == lastSource(newest) && r.Session == newest.Session
-}
-
-// charge is what a copy of r takes in memory.
-func charge(r *proto.Batch) int {
-	size := int(unsafe.Sizeof(*r)) + len(r.Events)*int(unsafe.Sizeof(proto.Event{}))
-	for i := range r.Events {
-		e := &r.Events[i]
-		size += (len(e.Bids) + len(e.Asks)) * int(unsafe.Sizeof(proto.Level{}))
-		size += (len(e.BidOrders) + len(e.AskOrders)) * int(unsafe.Sizeof(proto.Order{}))
-		if e.Instrument != nil {
-			size += int(unsafe.Sizeof(*e.Instrument))
-		}
-		if e.Statistics != nil {
-			size += int(unsafe.Sizeof(*e.Statistics))
-		}
-	}
-	return size
 }
 
 // clone copies r with all that it points to.

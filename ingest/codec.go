@@ -36,6 +36,20 @@ type unchainer interface {
 	unchain(symbol string)
 }
 
+// keeper is a Codec that keeps state of a symbol between records. All state of a
+// codec that decides what it returns must be a symbol's.
+type keeper interface {
+	// save appends the state of a symbol in a form of the codec's own, with its
+	// version first: nothing if there is none. It takes about as long as copying
+	// the state does.
+	save(symbol string, to []byte) []byte
+	// restore puts back what save appended, for a symbol without state. What save
+	// would not have appended is refused, and the symbol left without state.
+	restore(symbol string, state []byte) error
+	// forget leaves a symbol without state.
+	forget(symbol string)
+}
+
 // Instruments tells codecs of formats without exponents what a symbol's are: as
 // the last instrument event in this partition says, else as configured, else
 // proto.DefaultExponents.
@@ -72,6 +86,9 @@ func Formats() []string { return slices.Sorted(maps.Keys(formats)) }
 // ContentType is the value of the content-type header of a format's records; ""
 // if there is no such format.
 func ContentType(format string) string { return formats[format].contentType }
+
+// formatOrder are the names of the formats, rising.
+var formatOrder = Formats()
 
 // formatOf finds the name of the format that a content-type header names.
 func formatOf(contentType string) (string, bool) {

@@ -124,3 +124,21 @@ func (c *coinbaseCodec) trades(s *coinbaseState) {
 		addEvent(&c.batch, proto.EventTrade).Trade = t
 	}
 }
+
+func (s *coinbaseState) appendTo(to []byte) []byte {
+	to = appendStateBool(appendStateBool(to, s.whole), s.sequenced)
+	return appendStateUint(appendStateUint(to, s.sequence), s.lastTrade)
+}
+
+func (s *coinbaseState) readFrom(r *stateReader) {
+	*s = coinbaseState{whole: r.bool(), sequenced: r.bool(), sequence: r.uint(), lastTrade: r.uint()}
+	r.check(s.sequenced || s.sequence == 0, "a sequence that is not set")
+}
+
+func (c *coinbaseCodec) save(symbol string, to []byte) []byte {
+	return saveVenue(&c.symbols, symbol, to)
+}
+func (c *coinbaseCodec) restore(symbol string, state []byte) error {
+	return restoreVenue(&c.symbols, symbol, state)
+}
+func (c *coinbaseCodec) forget(symbol string) { delete(c.symbols.of, symbol) }

@@ -193,6 +193,27 @@ func (c *itchCodec) marketWide(rec *Record) (*proto.Batch, error) {
 	return heartbeat(&c.batch), nil
 }
 
+func (t *itchState) appendTo(to []byte) []byte {
+	to = appendStateInt(appendStateInt(appendStateUint(to, uint64(t.locate)), t.day), t.last)
+	to = appendStateBool(appendStateBool(appendStateBool(to, t.begun), t.ordered), t.carried)
+	return appendStateUint(to, t.sum)
+}
+
+func (t *itchState) readFrom(r *stateReader) {
+	locate := r.uint()
+	*t = itchState{locate: uint16(locate), day: r.int(), last: r.int()}
+	t.begun, t.ordered, t.carried, t.sum = r.bool(), r.bool(), r.bool(), r.uint()
+	r.check(locate == uint64(t.locate), "a locate")
+	r.check(t.day == newYorkMidnight(t.day) || t.day == 0, "a midnight")
+	r.check(t.last >= t.day, "a time before its day")
+}
+
+func (c *itchCodec) save(symbol string, to []byte) []byte { return saveVenue(&c.symbols, symbol, to) }
+func (c *itchCodec) restore(symbol string, state []byte) error {
+	return restoreVenue(&c.symbols, symbol, state)
+}
+func (c *itchCodec) forget(symbol string) { delete(c.symbols.of, symbol) }
+
 // itchSum is for telling a record that comes again. It has 64 bits, since a record
 // taken for the one before it would be a change lost in silence, and goes by
 // words, since a table of CRCs takes longer than all else that decoding does.
@@ -222,16 +243,21 @@ func (c *itchCodec) dayOf(rec *Record) {
 // newYorkMidnight is the midnight, ns since 1970, that the day of a moment began
 // with in New York. It follows the rule of the law of 2005 rather than a time zone
 // database, which may be another on another node: daylight saving from 2:00 on
-// the second Sunday of March to 2:00 on the first of November.
+// the second Sunday of March to 2:00 on the first of November. So these two days
+// begin with the time of the day before.
 func newYorkMidnight(moment int64) int64 {
+	const standard, summer = -5 * time.Hour, -4 * time.Hour
 	at := time.Unix(0, moment).UTC()
-	begin := firstSunday(at.Year(), time.March).AddDate(0, 0, 7).Add(7 * time.Hour)
-	end := firstSunday(at.Year(), time.November).Add(6 * time.Hour)
-	offset := -5 * time.Hour
-	if !at.Before(begin) && at.Before(end) {
-		offset = -4 * time.Hour
+	begin, end := firstSunday(at.Year(), time.March).AddDate(0, 0, 7), firstSunday(at.Year(), time.November)
+	offset := standard
+	if !at.Before(begin.Add(2*time.Hour-standard)) && at.Before(end.Add(2*time.Hour-summer)) {
+		offset = summer
 	}
-	return at.Add(offset).Truncate(24 * time.Hour).Add(-offset).UnixNano()
+	day := at.Add(offset).Truncate(24 * time.Hour)
+	if offset = standard; day.After(begin) && !day.After(end) {
+		offset = summer
+	}
+	return day.Add(-offset).UnixNano()
 }
 
 // firstSunday is 0:00 UTC of it.

@@ -114,3 +114,20 @@ func (c *okxCodec) trades(s *okxState) (*proto.Batch, error) {
 	}
 	return &c.batch, nil
 }
+
+func (s *okxState) appendTo(to []byte) []byte {
+	to = appendStateInt(appendStateInt(appendStateBool(to, s.whole), s.previous), s.last)
+	return appendStateUint(appendStateBytes(to, s.trades), s.lastTrade)
+}
+
+func (s *okxState) readFrom(r *stateReader) {
+	*s = okxState{whole: r.bool(), previous: r.int(), last: r.int()}
+	s.trades, s.lastTrade = string(r.bytes(len(okxTradesAll))), r.uint()
+	r.check(s.trades == "" || s.trades == okxTrades || s.trades == okxTradesAll, "a channel of trades")
+}
+
+func (c *okxCodec) save(symbol string, to []byte) []byte { return saveVenue(&c.symbols, symbol, to) }
+func (c *okxCodec) restore(symbol string, state []byte) error {
+	return restoreVenue(&c.symbols, symbol, state)
+}
+func (c *okxCodec) forget(symbol string) { delete(c.symbols.of, symbol) }

@@ -105,11 +105,17 @@ func (m *okxMessage) outline(value []byte) (action []byte, err error) {
 		m.kind, m.depth = okxBook, 400
 	case "books50-l2-tbt":
 		m.kind, m.depth = okxBook, 50
-	case "trades", "trades-all":
+	case okxTrades, okxTradesAll:
 		m.kind = okxTrade
 	}
 	return action, nil
 }
+
+// The channels of trades.
+const (
+	okxTrades    = "trades"
+	okxTradesAll = "trades-all"
+)
 
 func (m *okxMessage) arg() {
 	s := &m.text

@@ -36,6 +36,11 @@ func (w *wire) SetStale(_ string, r proto.Reason, on bool) {
 func (w *wire) Tick(int64) {}
 func (w *wire) Release()   {}
 
+func (w *wire) Save(string, *proto.SymbolState) bool   { return false }
+func (w *wire) Restore(*proto.SymbolState) error       { return nil }
+func (w *wire) SaveShared(*proto.SharedState)          {}
+func (w *wire) RestoreShared(*proto.SharedState) error { return nil }
+
 // started is an Ingest at work.
 type started struct {
 	*Ingest
@@ -206,7 +211,7 @@ func TestWatcherFindingsReachThePartitions(t *testing.T) {
 	}
 	r.want()
 	in.watched(WatchEvent{Kind: WatchPartitionAdded, Partition: PartitionID{"events", 3}})
-	r.want("refuse @0 offset_gap")
+	r.want("refuse @9223372036854775807 offset_gap")
 	other.want()
 	for _, k := range []WatchKind{WatchUnreachable, WatchMissing, WatchReachable} {
 		in.watched(WatchEvent{Kind: k, Since: rigStart})

@@ -28,7 +28,8 @@ type Books interface {
 	// that Apply never saw. A symbol without a book will not begin whole. "":
 	// every book, and no symbol to come begins whole. ReasonNone: its book is not
 	// concerned, but trades of it may be missing. With ReasonTruncated and
-	// ReasonRecreated offsets may come a second time.
+	// ReasonRecreated offsets may come a second time; else a book that was
+	// restored as of seq or later is passed over.
 	Refuse(symbol string, seq int64, reason proto.Reason)
 	// CatchingUp: while on, no book is live.
 	CatchingUp(on bool)
@@ -37,6 +38,22 @@ type Books interface {
 	SetStale(feed string, reason proto.Reason, on bool)
 	// Tick renews the marks of open views. now is in ns since 1970.
 	Tick(now int64)
+	// Save copies the symbol's book into to.Book, as it is behind the last record
+	// applied, and reports whether there is one. It reuses the memory of to, whose
+	// other fields it leaves alone, and takes as long as copying does: what must
+	// be put in order is left to proto.AppendSymbolState, outside the lock. An
+	// instrument that has ended has a book until it is forgotten.
+	Save(symbol string, to *proto.SymbolState) bool
+	// Restore makes the book that Save copied, in place of none, and judges it as
+	// strictly as records; with an error the symbol has no book. From then on
+	// Refuse passes over what lies at or before s.Offset. It comes between Begin
+	// and the first Apply.
+	Restore(s *proto.SymbolState) error
+	// SaveShared copies what the books have in common, and RestoreShared puts it
+	// back, after Begin and before any Restore. It is that of the offset from
+	// which the log is read on, not of the later ones that books may be of.
+	SaveShared(to *proto.SharedState)
+	RestoreShared(s *proto.SharedState) error
 	// Release comes last under each hold of the lock: what was published under it
 	// may be delivered.
 	Release()

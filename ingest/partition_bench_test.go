@@ -16,6 +16,10 @@ func (deafBooks) CatchingUp(bool)                           {}
 func (deafBooks) SetStale(string, proto.Reason, bool)       {}
 func (deafBooks) Tick(int64)                                {}
 func (deafBooks) Release()                                  {}
+func (deafBooks) Save(string, *proto.SymbolState) bool      { return false }
+func (deafBooks) Restore(*proto.SymbolState) error          { return nil }
+func (deafBooks) SaveShared(*proto.SharedState)             {}
+func (deafBooks) RestoreShared(*proto.SharedState) error    { return nil }
 
 // BenchmarkPartition is the cost of a record between Source and Books: decoding,
 // checking, dispatch and counting, of 1,000 symbols with one level change each.

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"errors"
+	"math"
 
 	"github.com/depthcast/depthcast/proto"
 )
@@ -103,9 +104,9 @@ func (p *Partition) recheck() {
 }
 
 // keysMoved says that records of symbols which live here may go elsewhere from
-// now on, unread. Any goroutine.
+// now on, unread: no restored state knows of it. Any goroutine.
 func (p *Partition) keysMoved() {
-	p.Do(func() { p.lost(max(0, p.next-1), proto.ReasonOffsetGap) })
+	p.Do(func() { p.lost(math.MaxInt64, proto.ReasonOffsetGap) })
 }
 
 // refused gives up a record that the books have not seen.

@@ -80,7 +80,7 @@ func (p *Partition) incomplete(rec *Record) {
 	if s != nil {
 		s.raw = true
 	}
-	p.books.Refuse(string(rec.Key), rec.Offset-1, proto.ReasonNoSnapshot) // rec itself is still to come
+	p.books.Refuse(string(rec.Key), rec.Offset, proto.ReasonNoSnapshot) // rec itself is still to come
 }
 
 // unchain tells the codecs that the book of a symbol is not whole, for a reason

@@ -129,6 +129,11 @@ func (d *diary) Release() {}
 
 func (d *diary) Tick(int64) {}
 
+func (d *diary) Save(string, *proto.SymbolState) bool   { return false }
+func (d *diary) Restore(*proto.SymbolState) error       { return nil }
+func (d *diary) SaveShared(*proto.SharedState)          {}
+func (d *diary) RestoreShared(*proto.SharedState) error { return nil }
+
 // letters is a DeadLetterQueue that keeps everything.
 type letters struct{ got []string }
 

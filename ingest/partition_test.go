@@ -96,7 +96,7 @@ func TestBooksHearOfLossesBeforeASymbolBegins(t *testing.T) {
 		raw := rec(3, "X", "level")
 		raw.ContentType = "text/x-raw-test"
 		r.records(rec(0, "Y", "level"), raw)
-		r.want("apply Y@0", "refuse X@2 no_snapshot", "apply X@3")
+		r.want("apply Y@0", "refuse X@3 no_snapshot", "apply X@3")
 	})
 	t.Run("a raw venue format after an instrument in another", func(t *testing.T) {
 		r := newRig(t, complete)
@@ -105,14 +105,14 @@ func TestBooksHearOfLossesBeforeASymbolBegins(t *testing.T) {
 		again := raw
 		again.Offset = 2
 		r.records(rec(0, "X", "instrument"), raw, again)
-		r.want("apply X@0", "refuse X@0 no_snapshot", "apply X@1", "apply X@2")
+		r.want("apply X@0", "refuse X@1 no_snapshot", "apply X@1", "apply X@2")
 	})
 	t.Run("an instrument after raw records that wait in the codec", func(t *testing.T) {
 		r := newRig(t, complete)
 		raw := rec(0, "X", "buffered")
 		raw.ContentType = "text/x-raw-test"
 		r.records(raw, rec(1, "X", "instrument"))
-		r.want("refuse X@-1 no_snapshot", "apply X@1")
+		r.want("refuse X@0 no_snapshot", "apply X@1")
 	})
 	t.Run("a log not read from offset 0", func(t *testing.T) {
 		r := newRig(t, complete)

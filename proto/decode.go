@@ -35,6 +35,7 @@ type wireField struct {
 const (
 	varintKey  = uint32(protowire.VarintType)
 	fixed64Key = uint32(protowire.Fixed64Type)
+	fixed32Key = uint32(protowire.Fixed32Type)
 	bytesKey   = uint32(protowire.BytesType)
 )
 
@@ -54,6 +55,10 @@ func nextField(b []byte, f *wireField) (rest []byte, err error) {
 		f.bytes, n = protowire.ConsumeBytes(b)
 	case protowire.Fixed64Type:
 		f.value, n = protowire.ConsumeFixed64(b)
+	case protowire.Fixed32Type:
+		var value uint32
+		value, n = protowire.ConsumeFixed32(b)
+		f.value = uint64(value)
 	default:
 		n = protowire.ConsumeFieldValue(protowire.Number(number), protowire.Type(tag&7), b)
 	}
