@@ -167,12 +167,21 @@ func benchmarkRecords(b *testing.B, books int, view string) {
 // BenchmarkRecordOrders: a whole record with one order event on a book of about
 // 20,000 live orders on 328 levels a side.
 func BenchmarkRecordOrders(b *testing.B) {
-	for _, view := range []bool{false, true} {
-		b.Run(fmt.Sprintf("view=%v", view), func(b *testing.B) { benchmarkOrders(b, view) })
+	for _, view := range []struct {
+		name string
+		key  proto.TopicKey
+	}{
+		{name: "none"},
+		{"book-10", proto.TopicKey{Channel: proto.ChannelBook, View: proto.View{Depth: 10}}},
+		{"orders-10", proto.TopicKey{Channel: proto.ChannelOrders, View: proto.View{Depth: 10}}},
+		{"orders-full", proto.TopicKey{Channel: proto.ChannelOrders}},
+	} {
+		b.Run("view="+view.name, func(b *testing.B) { benchmarkOrders(b, view.key) })
 	}
 }
 
-func benchmarkOrders(b *testing.B, view bool) {
+// benchmarkOrders runs with a view of that key, or none where it has no channel.
+func benchmarkOrders(b *testing.B, key proto.TopicKey) {
 	const orders = 20_000
 	e := liveEngine(b)
 	random := rand.New(rand.NewPCG(1, 2))
@@ -200,8 +209,9 @@ func benchmarkOrders(b *testing.B, view bool) {
 		}
 	}
 	must(b, e, &proto.Batch{Symbol: "SIM:A", Events: []proto.Event{fill}})
-	if view {
-		if _, err := e.Open(proto.TopicKey{Symbol: "SIM:A", Channel: proto.ChannelBook, View: proto.View{Depth: 10}}, &silent{}); err != nil {
+	if key.Channel != 0 {
+		key.Symbol = "SIM:A"
+		if _, err := e.Open(key, &silent{}); err != nil {
 			b.Fatal(err)
 		}
 	}

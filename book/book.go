@@ -53,6 +53,7 @@ type book struct {
 
 	bids, asks side
 	views      []*View
+	orderViews int       // of views: those of orders
 	told       condition // what views were last told
 	indicative proto.Indicative
 	times      proto.Times

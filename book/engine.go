@@ -30,7 +30,9 @@ type Engine struct {
 	// Of the batch in hand, lent to its book and views, so that they stay in the
 	// cache: who is told of them keeps nothing.
 	touchedBids, touchedAsks []touch
+	orderTouches             orderTouches
 	delta                    proto.Delta
+	ordersDelta              proto.Orders
 	newTrades                proto.Trades
 	newTicker                proto.Ticker
 	newListing               proto.Instruments

@@ -18,6 +18,9 @@ func (e *Engine) Open(key proto.TopicKey, p Publisher) (*View, error) {
 		v.book.ticker(v.ticker)
 	}
 	v.book.views = append(v.book.views, v)
+	if key.Channel == proto.ChannelOrders {
+		v.book.orderViews++
+	}
 	e.views = append(e.views, v)
 	return v, nil
 }
@@ -49,6 +52,13 @@ func (e *Engine) view(key proto.TopicKey) (*View, error) {
 		v.ticker = &proto.Ticker{}
 		return v, nil
 	case proto.ChannelBook:
+	case proto.ChannelOrders:
+		if b.kind == keptByLevel {
+			return nil, e.noOrders(b)
+		}
+		if key.View.Counts {
+			return nil, fmt.Errorf("book: %s: orders with counts: %w", key.Symbol, proto.ErrBadView)
+		}
 	default:
 		return nil, fmt.Errorf("book: %s: %w", key.Symbol, proto.ErrUnknownChannel)
 	}

@@ -35,6 +35,8 @@ type orders struct {
 	// Of the batch in hand: the rank of the next order to get one.
 	rankSeq   int64
 	rankIndex uint32
+
+	touches *orderTouches // of the batch in hand; nil: nobody asks
 }
 
 func (o *orders) clear() {
@@ -44,6 +46,7 @@ func (o *orders) clear() {
 
 // take returns a slot that holds v.
 func (o *orders) take(v order) uint32 {
+	o.note(order{id: v.id, side: v.side})
 	slot := o.free
 	if slot != 0 {
 		o.free = o.slab[slot].next
@@ -155,6 +158,7 @@ func (b *book) withdraw(slot uint32) {
 	s := b.side(v.side)
 	l := s.get(v.key)
 	s.touch(v.key, l.qty)
+	b.orders.note(*v)
 	b.orders.dequeue(l, v)
 	if l.count == 0 {
 		s.remove(v.key)
@@ -192,6 +196,7 @@ func (b *book) modify(id uint64, price, qty int64, keep bool) *refusal {
 		return errOverflow
 	}
 	s.touch(key, l.qty)
+	b.orders.note(*v)
 	if keep {
 		l.qty += qty - v.qty
 		v.qty = qty
@@ -227,6 +232,7 @@ func (b *book) reduce(e *proto.Event) (order, *refusal) {
 	s := b.side(v.side)
 	l := s.get(v.key)
 	s.touch(v.key, l.qty)
+	b.orders.note(was)
 	l.qty -= e.Qty
 	v.qty -= e.Qty
 	return was, nil
@@ -268,6 +274,7 @@ func (b *book) trim(s *side, most int) {
 		s.touch(w.key, l.qty)
 		for slot := l.head; slot != 0; {
 			next := b.orders.slab[slot].next
+			b.orders.note(b.orders.slab[slot])
 			b.orders.give(slot)
 			slot = next
 		}

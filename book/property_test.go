@@ -82,9 +82,13 @@ type market struct {
 	source  uint64 // newest source sequence sent
 	nextID  uint64
 	clients []*client
-	held    []proto.Event // of an event that continues
-	old     bool          // catching up
-	stale   bool
+	flips   bool // snapshots make the book by order or by level
+
+	orderClients []*orderClient // of a book that is or may be by order
+	refusedViews int
+	held         []proto.Event // of an event that continues
+	old          bool          // catching up
+	stale        bool
 
 	records, events, live, refused, resets, deltas int
 }
@@ -104,6 +108,11 @@ func newMarket(t fataler, choose chooser, byOrder bool) *market {
 	m.send([]proto.Event{{Kind: proto.EventHeartbeat}}, 1, 1, false)
 	for _, v := range marketViews {
 		m.join(v)
+	}
+	for _, v := range orderViews {
+		if byOrder {
+			m.joinOrders(v)
+		}
 	}
 	return m
 }
@@ -134,6 +143,9 @@ func (m *market) step() {
 		m.clients[i].view.Close()
 		m.clients = slices.Delete(m.clients, i, i+1)
 		m.join(marketViews[m.choose(len(marketViews))])
+		if m.byOrder || m.flips {
+			m.rejoinOrders()
+		}
 	}
 }
 
@@ -247,7 +259,20 @@ func (m *market) price(side proto.Side) int64 {
 	return m.middle + 101 + away
 }
 
+// rejoinOrders closes a view of orders, if there are many, and opens another.
+func (m *market) rejoinOrders() {
+	if len(m.orderClients) >= len(orderViews) {
+		i := m.choose(len(m.orderClients))
+		m.orderClients[i].view.Close()
+		m.orderClients = slices.Delete(m.orderClients, i, i+1)
+	}
+	m.joinOrders(orderViews[m.choose(len(orderViews))])
+}
+
 func (m *market) snapshot() proto.Event {
+	if m.flips {
+		m.byOrder = m.choose(2) == 0
+	}
 	e := proto.Event{Kind: proto.EventSnapshot, ByOrder: m.byOrder, MaxLevels: uint32(m.choose(4) * 6)}
 	for _, side := range []proto.Side{proto.Bid, proto.Ask} {
 		var levels []proto.Level
@@ -278,7 +303,11 @@ func (m *market) orderEvent() proto.Event {
 	side := proto.Side(1 + m.choose(2))
 	m.nextID++
 	if len(m.naive.orders) == 0 || m.choose(3) == 0 || m.wide && m.choose(2) == 0 {
-		return proto.Event{Kind: proto.EventAdd, OrderID: m.nextID, Side: side, Price: m.price(side), Qty: 1 + int64(m.choose(5))}
+		id := m.nextID
+		if m.choose(4) == 0 { // one that may have been there before, on either side
+			id = 1 + uint64(m.choose(int(id)))
+		}
+		return proto.Event{Kind: proto.EventAdd, OrderID: id, Side: side, Price: m.price(side), Qty: 1 + int64(m.choose(5))}
 	}
 	o := m.naive.orders[m.choose(len(m.naive.orders))]
 	e := proto.Event{Kind: proto.EventModify + proto.EventKind(m.choose(5)), OrderID: o.id, NewOrderID: m.nextID, Price: m.price(o.side), Qty: 1 + int64(m.choose(5))}
@@ -340,6 +369,7 @@ func (m *market) compare() {
 		}
 		c.compare(bids, asks, shown)
 	}
+	m.compareOrders(shown)
 }
 
 func (m *market) compareQueue(s *side, b *book, want []naiveOrder) {

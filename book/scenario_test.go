@@ -174,6 +174,9 @@ func (s *script) open(name string, arg opts) {
 	if arg.has("listing") {
 		key.Channel = proto.ChannelInstruments
 	}
+	if arg.has("orders") {
+		key.Channel = proto.ChannelOrders
+	}
 	v, err := s.engine.Open(key, &teller{s, name})
 	if err != nil {
 		s.say("%v", err)
@@ -361,6 +364,23 @@ func levelsText(levels []proto.Level) string {
 	return strings.Join(words, " ")
 }
 
+// ordersText writes orders as price:quantity#identifier@seq.index, the end being
+// the rank; -#identifier: gone.
+func ordersText(orders []proto.RankedOrder) string {
+	if len(orders) == 0 {
+		return "-"
+	}
+	var words []string
+	for _, o := range orders {
+		if o.Qty == 0 {
+			words = append(words, fmt.Sprintf("-#%d", o.ID))
+			continue
+		}
+		words = append(words, fmt.Sprintf("%d:%d#%d@%d.%d", o.Price, o.Qty, o.ID, o.RankSeq, o.RankIndex))
+	}
+	return strings.Join(words, " ")
+}
+
 func tradesText(trades []proto.Trade) string {
 	var words []string
 	for _, t := range trades {
@@ -415,8 +435,11 @@ func snapshotText(s *proto.Snapshot) string {
 	if len(s.Trades) > 0 {
 		return text + " trades " + tradesText(s.Trades)
 	}
-	if got := proto.HashLevels(s.Bids, s.Asks); got != s.Hash {
+	if got := proto.HashLevels(s.Bids, s.Asks) + proto.HashOrders(&s.Orders); got != s.Hash {
 		text += " HASH WRONG"
+	}
+	if s.Orders.Len() > 0 {
+		return text + fmt.Sprintf(" bids %s asks %s", ordersText(s.Orders.Bids), ordersText(s.Orders.Asks))
 	}
 	return text + fmt.Sprintf(" bids %s asks %s", levelsText(s.Bids), levelsText(s.Asks))
 }
@@ -428,10 +451,14 @@ type teller struct {
 }
 
 func (p *teller) Delta(d *proto.Delta) {
-	p.s.say("%s: delta %d->%d bids %s asks %s", p.name, d.PrevSeq, d.Seq, levelsText(d.Bids), levelsText(d.Asks))
+	bids, asks := levelsText(d.Bids), levelsText(d.Asks)
+	if d.Orders != nil {
+		bids, asks = ordersText(d.Orders.Bids), ordersText(d.Orders.Asks)
+	}
+	p.s.say("%s: delta %d->%d bids %s asks %s", p.name, d.PrevSeq, d.Seq, bids, asks)
 	var shot proto.Snapshot
 	p.s.views[p.name].Snapshot(&shot)
-	if shot.Hash != d.Hash || proto.HashLevels(shot.Bids, shot.Asks) != d.Hash {
+	if shot.Hash != d.Hash || proto.HashLevels(shot.Bids, shot.Asks)+proto.HashOrders(&shot.Orders) != d.Hash {
 		p.s.say("HASH WRONG")
 	}
 }

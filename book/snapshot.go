@@ -78,10 +78,13 @@ func (b *book) install() *refusal {
 		return nil
 	}
 	differences := b.tracking && b.whole && b.broken == 0
+	touches := b.orders.touches
 	if differences {
+		b.noteOld()
 		p.wasBids, p.wasAsks = b.bids.copyTo(p.wasBids[:0]), b.asks.copyTo(p.wasAsks[:0])
 	}
 	b.empty()
+	b.orders.touches = nil // none of the new ones is noted
 	b.applied++
 	b.whole, b.fresh, b.limit, b.seen = true, false, p.limit, p.known
 	if p.byOrder {
@@ -101,6 +104,7 @@ func (b *book) install() *refusal {
 			return err
 		}
 	}
+	b.orders.touches = touches
 	if differences {
 		b.bids.touchDifferences(p.wasBids)
 		b.asks.touchDifferences(p.wasAsks)

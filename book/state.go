@@ -86,6 +86,7 @@ func (b *book) track(on bool) {
 		return
 	}
 	b.tracking, b.bids.tracking, b.asks.tracking = on, on, on
+	b.trackOrders(on)
 	e := b.engine
 	if on {
 		b.bids.touched, b.asks.touched = e.touchedBids, e.touchedAsks
@@ -101,12 +102,15 @@ func (b *book) tell(c condition, changed bool) {
 	if b.tracking && visible && !reset {
 		b.bids.settle()
 		b.asks.settle()
+		b.orders.settle()
 	}
 	// The views see the new state also when they ask from within a reset.
 	b.told = c
 	for _, v := range b.views {
 		told := false
+		changed, reset := v.seesKind(visible, changed, reset)
 		switch {
+		case v.byLevel:
 		case v.key.Channel == proto.ChannelTrades:
 			told = v.tellTrades()
 		case v.key.Channel == proto.ChannelTicker:
@@ -147,8 +151,7 @@ func (v *View) tellTrades() bool {
 }
 
 func (v *View) status() {
-	b := v.book
-	c := &b.told
+	b, c := v.book, v.told()
 	v.last = b.seq
 	s := &b.engine.status
 	*s = proto.Status{

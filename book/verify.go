@@ -100,7 +100,7 @@ func (b *book) verifyView(v *View) {
 	if v.last > b.seq {
 		b.broke("a view is ahead of it, at seq %d", v.last)
 	}
-	if v.key.Channel != proto.ChannelBook {
+	if v.key.Channel != proto.ChannelBook && v.key.Channel != proto.ChannelOrders || v.byLevel {
 		return
 	}
 	fresh := View{book: b, key: v.key, depth: v.depth}

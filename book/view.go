@@ -25,9 +25,9 @@ type Publisher interface {
 // maxDepth is the deepest view that is not full.
 const maxDepth = 1000
 
-// View is what one publisher follows of a book: the best levels of both sides, the
-// trades, the ticker, or how it is listed. It keeps no levels: only how far its window reached and the hash of
-// what it shows.
+// View is what one publisher follows of a book: the best levels of both sides, or
+// the orders of those, the trades, the ticker, or how it is listed. It keeps no
+// levels: only how far its window reached and the hash of what it shows.
 //
 // Invariant, while the book is shown: hash and edges are those of the book's top.
 type View struct {
@@ -37,8 +37,9 @@ type View struct {
 	depth  int
 	closed bool
 
+	byLevel          bool  // of orders: it was told that the book is by level
 	last             int64 // seq of the entry before
-	hash             uint32
+	hash             uint32 // of what has one
 	bidEdge, askEdge int64 // keys; see side.edge
 
 	ticker *proto.Ticker // ticker channel: as last told
@@ -47,13 +48,17 @@ type View struct {
 // rebuild makes hash and edges anew.
 func (v *View) rebuild() {
 	v.hash = 0
+	v.bidEdge, v.askEdge = v.book.bids.edge(v.depth), v.book.asks.edge(v.depth)
+	if v.key.Channel == proto.ChannelOrders {
+		v.rebuildOrders()
+		return
+	}
 	for _, s := range []*side{&v.book.bids, &v.book.asks} {
 		edge, w := s.edge(v.depth), s.walk(math.MaxInt64)
 		for l := w.next(); l != nil && w.key >= edge; l = w.next() {
 			v.hash += proto.Mix(s.which, w.key^s.mask, l.qty)
 		}
 	}
-	v.bidEdge, v.askEdge = v.book.bids.edge(v.depth), v.book.asks.edge(v.depth)
 }
 
 // delta tells the publisher what the batch changed in the view: the final state
@@ -61,6 +66,10 @@ func (v *View) rebuild() {
 // levels that left or entered it. Nothing if there is none.
 func (v *View) delta() {
 	b, d := v.book, &v.book.engine.delta
+	if v.key.Channel == proto.ChannelOrders {
+		v.ordersDelta()
+		return
+	}
 	if len(b.bids.touched)+len(b.asks.touched) == 0 {
 		return
 	}
@@ -132,12 +141,13 @@ func (v *View) window(s *side, edge *int64, out []proto.Level) []proto.Level {
 // Snapshot fills s with what the view shows, reusing its slices. While the book
 // is recovering it shows no levels.
 func (v *View) Snapshot(s *proto.Snapshot) {
-	b, c := v.book, &v.book.told
+	b, c := v.book, v.told()
 	*s = proto.Snapshot{
 		Symbol: b.symbol, Epoch: b.epoch, Seq: b.seq,
 		State: c.state, Reason: c.reason, Phase: c.phase, Indicative: c.indicative,
 		Locked: c.locked, Crossed: c.crossed, Exponents: b.exponents, Times: b.times,
 		Bids: s.Bids[:0], Asks: s.Asks[:0], Trades: s.Trades[:0],
+		Orders: proto.Orders{Bids: s.Orders.Bids[:0], Asks: s.Orders.Asks[:0]},
 	}
 	if v.key.Channel == proto.ChannelTrades {
 		s.Trades = b.trades.last(s.Trades)
@@ -152,10 +162,15 @@ func (v *View) Snapshot(s *proto.Snapshot) {
 		return
 	}
 	s.Partial = v.beyond(b.known()) || v.beyond(b.seen)
-	if !b.shown() {
+	if c.state == proto.Recovering {
 		return
 	}
 	s.Hash = v.hash
+	if v.key.Channel == proto.ChannelOrders {
+		s.Orders.Bids = v.showOrders(&b.bids, s.Orders.Bids)
+		s.Orders.Asks = v.showOrders(&b.asks, s.Orders.Asks)
+		return
+	}
 	s.Bids = v.show(&b.bids, s.Bids)
 	s.Asks = v.show(&b.asks, s.Asks)
 }
@@ -178,13 +193,10 @@ func (v *View) show(s *side, out []proto.Level) []proto.Level {
 // mark tells the publisher what a keepalive may say now.
 func (v *View) mark() {
 	b := v.book
-	if !b.shown() {
+	if v.told().state == proto.Recovering {
 		return
 	}
-	m := proto.Mark{Seq: b.seq, SymbolTime: b.times.Kafka}
-	if v.key.Channel == proto.ChannelBook {
-		m.Hash = v.hash
-	}
+	m := proto.Mark{Seq: b.seq, Hash: v.hash, SymbolTime: b.times.Kafka}
 	if b.feed != nil {
 		m.FeedTime = b.feed.time
 	}
@@ -197,6 +209,9 @@ func (v *View) Close() {
 		return
 	}
 	v.closed = true
+	if v.key.Channel == proto.ChannelOrders {
+		v.book.orderViews--
+	}
 	e := v.book.engine
 	e.views = slices.DeleteFunc(e.views, func(o *View) bool { return o == v })
 	v.book.views = slices.DeleteFunc(v.book.views, func(o *View) bool { return o == v })
