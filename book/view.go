@@ -37,10 +37,10 @@ type View struct {
 	depth  int
 	closed bool
 
-	byLevel          bool  // of orders: it was told that the book is by level
-	last             int64 // seq of the entry before
+	byLevel          bool   // of orders: it was told that the book is by level
+	last             int64  // seq of the entry before
 	hash             uint32 // of what has one
-	bidEdge, askEdge int64 // keys; see side.edge
+	bidEdge, askEdge int64  // keys; see side.edge
 
 	ticker *proto.Ticker // ticker channel: as last told
 }

@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -60,7 +61,7 @@ func (b *testBooks) OpenView(key proto.TopicKey, t *Topic) error {
 		return proto.ErrNotReady
 	case book == nil:
 		return proto.ErrUnknownSymbol
-	case key.Channel != proto.ChannelBook && key.Channel != proto.ChannelTrades:
+	case key.Channel != proto.ChannelBook && key.Channel != proto.ChannelTrades && key.Channel != proto.ChannelOrders:
 		return proto.ErrUnknownChannel
 	}
 	if _, err := key.View.Group.Under(book.state.Exponents.Price); err != nil {
@@ -88,7 +89,26 @@ func (v *testView) Snapshot(s *proto.Snapshot) {
 	}
 	s.Bids = appendSorted(bids, v.book.bids, -1)
 	s.Asks = appendSorted(asks, v.book.asks, 1)
-	s.Hash = proto.HashLevels(s.Bids, s.Asks)
+	s.Hash = v.book.hashOf(v.topic)
+	if v.topic.key.Channel == proto.ChannelOrders {
+		s.Orders = proto.Orders{Bids: ordersOf(s.Bids), Asks: ordersOf(s.Asks)}
+		s.Bids, s.Asks = nil, nil
+	}
+}
+
+// ordersOf makes an order of every level.
+func ordersOf(levels []proto.Level) []proto.RankedOrder {
+	var orders []proto.RankedOrder
+	for _, l := range levels {
+		orders = append(orders, proto.RankedOrder{ID: uint64(l.Price), Price: l.Price, Qty: l.Qty, RankSeq: l.Qty / 1000, RankIndex: uint32(l.Price % 7)})
+	}
+	return orders
+}
+
+// byID is how orders stand in a delta.
+func byID(orders []proto.RankedOrder) []proto.RankedOrder {
+	slices.SortFunc(orders, func(a, b proto.RankedOrder) int { return cmp.Compare(a.ID, b.ID) })
+	return orders
 }
 
 func appendSorted(dst []proto.Level, side map[int64]int64, sign int64) []proto.Level {
@@ -132,11 +152,30 @@ func (b *testBook) apply(r *rand.Rand, most int) {
 	d := proto.Delta{PrevSeq: prev, Seq: b.state.Seq, Hash: b.hash(), Times: proto.Times{Venue: b.state.Seq, Kafka: b.state.Seq}}
 	d.Bids = appendSorted(nil, touched[0], -1)
 	d.Asks = appendSorted(nil, touched[1], 1)
+	o := d
+	o.Orders = &proto.Orders{Bids: byID(ordersOf(d.Bids)), Asks: byID(ordersOf(d.Asks))}
+	o.Bids, o.Asks = nil, nil
 	for _, v := range b.views {
-		if v.topic.key.Channel == proto.ChannelBook {
+		switch v.topic.key.Channel {
+		case proto.ChannelBook:
 			v.topic.Delta(&d)
+		case proto.ChannelOrders:
+			o.Hash = b.hashOf(v.topic)
+			v.topic.Delta(&o)
 		}
 	}
+}
+
+// hashOf is the hash of what t shows.
+func (b *testBook) hashOf(t *Topic) uint32 {
+	if t.key.Channel == proto.ChannelOrders {
+		return b.ordersHash()
+	}
+	return b.hash()
+}
+
+func (b *testBook) ordersHash() uint32 {
+	return proto.HashOrders(&proto.Orders{Bids: ordersOf(appendSorted(nil, b.bids, -1)), Asks: ordersOf(appendSorted(nil, b.asks, 1))})
 }
 
 func (b *testBook) hash() uint32 {
@@ -209,8 +248,15 @@ func (b *testBook) mark() {
 	b.books.mu.Lock()
 	defer b.books.mu.Unlock()
 	for _, v := range b.views {
-		v.topic.Mark(proto.Mark{Seq: b.state.Seq, Hash: b.hash()})
+		v.topic.Mark(proto.Mark{Seq: b.state.Seq, Hash: b.hashOf(v.topic)})
 	}
+}
+
+// whereOrders returns the seq and hash of the book by order.
+func (b *testBook) whereOrders() (int64, uint32) {
+	b.books.mu.Lock()
+	defer b.books.mu.Unlock()
+	return b.state.Seq, b.ordersHash()
 }
 
 // where returns the seq and hash of the book.

@@ -65,6 +65,11 @@ type (
 		entry
 		delta proto.Delta
 	}
+	ordersEntry struct {
+		entry
+		delta  proto.Delta
+		orders proto.Orders
+	}
 	tradesEntry struct {
 		entry
 		trades proto.Trades
@@ -81,6 +86,7 @@ type (
 const (
 	bodyBytes  = 512
 	levelBytes = 24 + 10 + 36
+	orderBytes = 40 + 20 + 60
 	tradeBytes = 56 + 30 + 160
 )
 
@@ -97,9 +103,9 @@ type snapshot struct {
 	frames [proto.SnapshotReset + 1]frames // by reason; of none: a status with its state
 }
 
-// levels returns what it weighs against a net delta.
+// levels returns what it weighs against a net delta, as Delta.Levels does.
 func (s *snapshot) levels() uint64 {
-	return uint64(len(s.state.Bids) + len(s.state.Asks) + len(s.state.Listings))
+	return uint64(len(s.state.Bids) + len(s.state.Asks) + s.state.Orders.Len() + len(s.state.Listings))
 }
 
 // mark is what a keepalive may say to a cursor that has read all up to position.

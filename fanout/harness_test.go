@@ -298,7 +298,7 @@ func (c *client) ended() {
 func (c *client) subscribe(item *pb.SubscribeItem) *pb.Ack {
 	c.t.Helper()
 	if c.codec == proto.CodecJSON {
-		c.write(ws.OpText, []byte(`{"type":"subscribe","id":1,"items":[{"symbol":"`+item.Symbol+`","channel":"book"}]}`))
+		c.write(ws.OpText, []byte(`{"type":"subscribe","id":1,"items":[{"symbol":"`+item.Symbol+`","channel":"`+proto.ChannelWord(max(proto.ChannelBook, proto.Channel(item.Channel)))+`"}]}`))
 	} else {
 		c.ask(&pb.Request{Id: 1, Body: &pb.Request_Subscribe{Subscribe: &pb.Subscribe{Items: []*pb.SubscribeItem{item}}}})
 	}

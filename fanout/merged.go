@@ -108,8 +108,8 @@ func (s *shard) mergeDeltas(t *Topic, from, to uint64, c proto.Codec) *frame {
 	x.merger.Merge(&x.net)
 	b := c.AppendDelta(x.begin(), t.form(exponents), &x.net)
 	f := newFrame(x.finish(opCode(c), b))
-	if cap(x.net.Bids)+cap(x.net.Asks) > maxIdleBytes/24 {
-		x.net = proto.Delta{}
+	if cap(x.net.Bids)+cap(x.net.Asks) > maxIdleBytes/24 || x.net.Orders.Len() > maxIdleBytes/40 {
+		x.net, x.merger = proto.Delta{}, proto.Merger{}
 	}
 	return f
 }

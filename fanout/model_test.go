@@ -1,6 +1,8 @@
 package fanout
 
 import (
+	"maps"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -21,12 +23,17 @@ type model struct {
 	held       bool // there is a book
 	bids, asks map[int64]int64
 
+	// Of the orders channel, in place of bids and asks.
+	byOrder              bool
+	bidOrders, askOrders map[uint64]proto.RankedOrder
+
 	snapshots, deltas, merged, statuses, keepalives int
 	reasons                                         []pb.SnapshotReason
 }
 
 func newModel(t *testing.T, ack *pb.Ack) *model {
-	return &model{t: t, topic: ack.Topic, epoch: ack.Epoch, state: ack.State, phase: ack.Phase}
+	byOrder := ack.Channel == pb.Channel_CHANNEL_ORDERS
+	return &model{t: t, topic: ack.Topic, epoch: ack.Epoch, state: ack.State, phase: ack.Phase, byOrder: byOrder}
 }
 
 // apply takes one frame. A break in the chain or another hash fails the test: the
@@ -45,25 +52,24 @@ func (m *model) apply(f *pb.Frame) {
 		m.bids, m.asks = make(map[int64]int64), make(map[int64]int64)
 		set(m.bids, s.Bids)
 		set(m.asks, s.Asks)
+		m.bidOrders, m.askOrders = make(map[uint64]proto.RankedOrder), make(map[uint64]proto.RankedOrder)
+		m.setOrders(m.bidOrders, s.BidOrders)
+		m.setOrders(m.askOrders, s.AskOrders)
 		m.check(s.Hash)
 	case *pb.Frame_Delta:
 		d := body.Delta
-		m.deltas++
-		if d.Merged > 1 {
-			m.merged++
+		if m.step(d.PrevSeq, d.Seq, d.Merged) {
+			set(m.bids, d.Bids)
+			set(m.asks, d.Asks)
+			m.check(d.Hash)
 		}
-		switch {
-		case !m.held:
-			m.t.Fatalf("delta %d..%d without a book", d.PrevSeq, d.Seq)
-		case d.Seq <= m.mine:
-			return
-		case d.PrevSeq > m.mine:
-			m.t.Fatalf("broken chain: delta %d..%d at %d", d.PrevSeq, d.Seq, m.mine)
+	case *pb.Frame_Orders:
+		d := body.Orders
+		if m.step(d.PrevSeq, d.Seq, d.Merged) {
+			m.setOrders(m.bidOrders, d.Bids)
+			m.setOrders(m.askOrders, d.Asks)
+			m.check(d.Hash)
 		}
-		set(m.bids, d.Bids)
-		set(m.asks, d.Asks)
-		m.mine = d.Seq
-		m.check(d.Hash)
 	case *pb.Frame_Status:
 		m.statuses++
 		m.state, m.phase = body.Status.State, body.Status.Phase
@@ -74,6 +80,43 @@ func (m *model) apply(f *pb.Frame) {
 		m.keepalives++
 		m.check(body.Keepalive.Hash)
 		m.mine = max(m.mine, body.Keepalive.Seq)
+	}
+}
+
+// step moves the model to the end of a delta; false: it is there already.
+func (m *model) step(prev, seq int64, merged uint32) bool {
+	m.t.Helper()
+	m.deltas++
+	if merged > 1 {
+		m.merged++
+	}
+	switch {
+	case !m.held:
+		m.t.Fatalf("delta %d..%d without a book", prev, seq)
+	case seq <= m.mine:
+		return false
+	case prev > m.mine:
+		m.t.Fatalf("broken chain: delta %d..%d at %d", prev, seq, m.mine)
+	}
+	m.mine = seq
+	return true
+}
+
+func (m *model) setOrders(side map[uint64]proto.RankedOrder, o *pb.RankedOrders) {
+	m.t.Helper()
+	if o != nil && !m.byOrder {
+		m.t.Fatal("orders in a topic of levels")
+	}
+	orders, err := proto.AppendOrders(nil, o)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for _, order := range orders {
+		if order.Qty == 0 {
+			delete(side, order.ID)
+		} else {
+			side[order.ID] = order
+		}
 	}
 }
 
@@ -90,6 +133,11 @@ func set(side map[int64]int64, l *pb.Levels) {
 }
 
 func (m *model) hash() uint32 {
+	if m.byOrder {
+		return proto.HashOrders(&proto.Orders{
+			Bids: slices.Collect(maps.Values(m.bidOrders)), Asks: slices.Collect(maps.Values(m.askOrders)),
+		})
+	}
 	return proto.HashLevels(appendSorted(nil, m.bids, -1), appendSorted(nil, m.asks, 1))
 }
 

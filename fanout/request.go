@@ -159,6 +159,12 @@ func (s *shard) say(c *conn, f *pb.Frame, x proto.Exponents) {
 	s.append(c, s.encoder.finish(opCode(c.codec), b))
 }
 
+// channels are those served.
+var channels = []pb.Channel{
+	pb.Channel_CHANNEL_BOOK, pb.Channel_CHANNEL_TRADES, pb.Channel_CHANNEL_ORDERS, pb.Channel_CHANNEL_TICKER,
+	pb.Channel_CHANNEL_INSTRUMENTS,
+}
+
 // hello greets c with the limits that it has here.
 func (s *shard) hello(c *conn) {
 	cfg := s.config
@@ -171,7 +177,7 @@ func (s *shard) hello(c *conn) {
 		},
 		IntervalsMs:    []uint32{0},
 		Depths:         proto.Depths,
-		Channels:       []pb.Channel{pb.Channel_CHANNEL_BOOK, pb.Channel_CHANNEL_TRADES, pb.Channel_CHANNEL_TICKER, pb.Channel_CHANNEL_INSTRUMENTS},
+		Channels:       channels,
 		ResumeWindowMs: uint32(cfg.ResumeWindow.Milliseconds()),
 		KeepaliveMs:    uint32(cfg.KeepaliveInterval.Milliseconds()),
 		Time:           s.now.UnixNano(),

@@ -399,8 +399,19 @@ func TestRandomFaultsNeverMakeAWrongBook(t *testing.T) {
 			var models []*model
 			for i := range 6 {
 				c := r.dialScripted(proto.Codec(i%2), func(fd int) { sockets.Forget(fd) })
-				models = append(models, newModel(t, c.subscribe(book)))
+				item := book
+				if i >= 4 {
+					item = orders
+				}
+				models = append(models, newModel(t, c.subscribe(item)))
 				clients = append(clients, c)
+			}
+			wrong := func(i int, seq int64, hash uint32) bool {
+				if models[i].byOrder {
+					_, hash = b.whereOrders()
+				}
+				models[i].follow(clients[i], seq)
+				return models[i].hash() != hash
 			}
 			for range 60 {
 				for _, c := range clients {
@@ -423,19 +434,17 @@ func TestRandomFaultsNeverMakeAWrongBook(t *testing.T) {
 					}
 				}
 				seq, hash := b.where()
-				for i, c := range clients {
+				for i := range clients {
 					if random.IntN(3) == 0 {
-						models[i].follow(c, seq)
-						if models[i].hash() != hash {
+						if wrong(i, seq, hash) {
 							t.Fatalf("client %d: the book differs from the server's at %d", i, seq)
 						}
 					}
 				}
 			}
 			seq, hash := b.where()
-			for i, c := range clients {
-				models[i].follow(c, seq)
-				if models[i].hash() != hash {
+			for i := range clients {
+				if wrong(i, seq, hash) {
 					t.Fatalf("client %d: the book differs from the server's", i)
 				}
 			}

@@ -47,6 +47,8 @@ func grant(symbol string, channel pb.Channel, depth uint32, group string, counts
 		key.View = proto.View{Depth: proto.GrantDepth(depth), Group: by, Counts: counts}
 	case !by.None():
 		return key, fmt.Errorf("%w: only the channel book can be grouped", proto.ErrBadView)
+	case key.Channel == proto.ChannelOrders:
+		key.View.Depth = proto.GrantDepth(depth)
 	}
 	return key, nil
 }

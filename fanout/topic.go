@@ -52,8 +52,8 @@ type Topic struct {
 	next      uint64 // position that is being published, or was last
 	taken     uint64 // position of the snapshot
 	bytes     int64  // published since then
-	slab      []proto.Level
-	slabSize  int
+	levels    slab[proto.Level]
+	orders    slab[proto.RankedOrder]
 
 	// Written by the writer, read by shards. Never nil once opened.
 	snapshot atomic.Pointer[snapshot]
@@ -75,13 +75,8 @@ type Topic struct {
 	idleSince time.Time // when readers became 0
 }
 
-const (
-	firstSlab = 8
-	maxSlab   = 256
-)
-
 func newTopic(h *Hub, key proto.TopicKey) (*Topic, error) {
-	t := &Topic{hub: h, key: key, slabSize: firstSlab, feeds: make([]atomic.Pointer[feed], len(h.shards))}
+	t := &Topic{hub: h, key: key, feeds: make([]atomic.Pointer[feed], len(h.shards))}
 	var err error
 	t.ring, err = ring.New[item](ring.Config{
 		MinEntries:   minRingEntries,
@@ -114,14 +109,25 @@ func (t *Topic) takeOver(s *snapshot) {
 // Delta publishes a change of the view. Its PrevSeq becomes the seq of the last
 // delta or reset: a status in between has a seq too, but clients do not step to it.
 func (t *Topic) Delta(d *proto.Delta) {
-	now := t.hub.now()
+	if d.Orders != nil {
+		e := &ordersEntry{delta: *d, orders: proto.Orders{Bids: t.orders.keep(d.Orders.Bids), Asks: t.orders.keep(d.Orders.Asks)}}
+		e.delta.Bids, e.delta.Asks, e.delta.Orders = nil, nil, &e.orders
+		t.change(&e.entry, &e.delta, orderBytes)
+		return
+	}
 	e := &deltaEntry{delta: *d}
-	e.delta.PrevSeq = t.seq
-	e.delta.Bids, e.delta.Asks = t.keep(d.Bids), t.keep(d.Asks)
-	e.delta.Times.Published = now
+	e.delta.Bids, e.delta.Asks = t.levels.keep(d.Bids), t.levels.keep(d.Asks)
+	t.change(&e.entry, &e.delta, levelBytes)
+}
+
+// change publishes d, which is kept with e and counts for so many bytes a level.
+func (t *Topic) change(e *entry, d *proto.Delta, bytes uint32) {
+	now := t.hub.now()
+	d.PrevSeq, d.Times.Published = t.seq, now
 	t.seq, t.hash = d.Seq, d.Hash
-	e.Value.kind, e.Value.delta = kindDelta, &e.delta
-	t.publish(&e.entry, uint32(d.Levels()), bodyBytes+levelBytes*uint32(d.Levels()), now)
+	e.Value.kind, e.Value.delta = kindDelta, d
+	levels := uint32(d.Levels())
+	t.publish(e, levels, bodyBytes+bytes*levels, now)
 }
 
 // Trades publishes the trades of a record.
@@ -207,6 +213,10 @@ func (t *Topic) refresh() {
 	if last := t.snapshot.Load(); last != nil {
 		s.state.Bids = make([]proto.Level, 0, len(last.state.Bids)+1)
 		s.state.Asks = make([]proto.Level, 0, len(last.state.Asks)+1)
+		if n := last.state.Orders.Len(); n > 0 {
+			s.state.Orders.Bids = make([]proto.RankedOrder, 0, len(last.state.Orders.Bids)+n/16)
+			s.state.Orders.Asks = make([]proto.RankedOrder, 0, len(last.state.Orders.Asks)+n/16)
+		}
 	}
 	t.view.Snapshot(&s.state)
 	s.void = s.state.State == proto.Recovering
@@ -228,21 +238,6 @@ func (t *Topic) beforeGiveUp(oldest uint64) {
 	if t.taken+1 < oldest {
 		t.refresh()
 	}
-}
-
-// keep copies levels into the slab, so that most entries need no allocation for
-// them. A slab lives as long as any of its entries.
-func (t *Topic) keep(levels []proto.Level) []proto.Level {
-	if len(levels) == 0 {
-		return nil
-	}
-	if cap(t.slab)-len(t.slab) < len(levels) {
-		t.slab = make([]proto.Level, 0, max(t.slabSize, len(levels)))
-		t.slabSize = min(2*t.slabSize, maxSlab)
-	}
-	begin := len(t.slab)
-	t.slab = append(t.slab, levels...)
-	return t.slab[begin:len(t.slab):len(t.slab)]
 }
 
 // close ends the topic: nobody reads it, nothing is published any more.
