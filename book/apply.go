@@ -144,6 +144,8 @@ func (b *book) orderEvent(e *proto.Event, r *proto.Batch) *refusal {
 		}
 		return err
 	}
+	b.bids.levels.follow()
+	b.asks.levels.follow()
 	switch e.Kind {
 	case proto.EventAdd:
 		return b.add(e.Side, e.OrderID, e.Price, e.Qty)

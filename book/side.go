@@ -36,7 +36,7 @@ type side struct {
 	which    proto.Side
 	most     int
 	tracking bool // touched is being filled
-	levels   sorted
+	levels   levels
 	touched  []touch
 }
 
@@ -49,7 +49,7 @@ func newSide(which proto.Side, most int) side {
 }
 
 // len returns how many levels there are.
-func (s *side) len() int { return len(s.levels.rungs) }
+func (s *side) len() int { return s.levels.len() }
 
 // get returns the level of key, nil where there is none. It is valid until the
 // side changes.
@@ -73,6 +73,7 @@ func (s *side) remove(key int64) { s.levels.remove(key) }
 
 // set gives the level at price a quantity; 0 deletes it, absent or not.
 func (s *side) set(price, qty int64, count uint32) *refusal {
+	s.levels.follow()
 	key := price ^ s.mask
 	l := s.get(key)
 	switch {
@@ -164,32 +165,8 @@ func (s *side) best() (int64, bool) {
 // So the levels from it on upwards are the best depth ones.
 func (s *side) edge(depth int) int64 { return s.levels.edge(depth) }
 
-// walk goes over the levels of a side, best first. It ends when the side changes.
-type walk struct {
-	levels *sorted
-	at     int   // place after the next level
-	key    int64 // of the level that next returned
-}
-
 // walk begins at the best level whose key is at most from.
-func (s *side) walk(from int64) walk {
-	at, found := s.levels.find(from)
-	if found {
-		at++
-	}
-	return walk{levels: &s.levels, at: at}
-}
-
-// next returns the next level, nil after the last. Its key is w.key.
-func (w *walk) next() *level {
-	if w.at == 0 {
-		return nil
-	}
-	w.at--
-	r := &w.levels.rungs[w.at]
-	w.key = r.key
-	return &r.level
-}
+func (s *side) walk(from int64) walk { return s.levels.walk(from) }
 
 // public returns l as others see it, of quantity qty.
 func (s *side) public(key, qty int64, count uint32, counts bool) proto.Level {
@@ -202,4 +179,4 @@ func (s *side) public(key, qty int64, count uint32, counts bool) proto.Level {
 // cut takes the levels below key away, which must be touched.
 func (s *side) cut(key int64) { s.levels.cut(key) }
 
-func (s *side) clear() { s.levels.rungs = s.levels.rungs[:0] }
+func (s *side) clear() { s.levels.clear() }

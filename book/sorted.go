@@ -1,7 +1,5 @@
 package book
 
-import "math"
-
 // rung is a level with its key, where it is kept with it.
 type rung struct {
 	key int64 // see side
@@ -73,12 +71,4 @@ func (s *sorted) best() (int64, bool) {
 		return 0, false
 	}
 	return s.rungs[len(s.rungs)-1].key, true
-}
-
-// edge is side's.
-func (s *sorted) edge(depth int) int64 {
-	if depth == 0 || len(s.rungs) < depth {
-		return math.MinInt64
-	}
-	return s.rungs[len(s.rungs)-depth].key
 }

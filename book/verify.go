@@ -39,8 +39,7 @@ func (b *book) broke(format string, args ...any) {
 
 // verifySide checks the levels of s and returns how many orders stand in its queues.
 func (b *book) verifySide(s *side) int {
-	orders, n := 0, 0
-	var before int64
+	orders, n, before := 0, 0, int64(0)
 	w := s.walk(math.MaxInt64)
 	for l := w.next(); l != nil; l = w.next() {
 		if l.qty <= 0 {
@@ -55,14 +54,8 @@ func (b *book) verifySide(s *side) int {
 		before = w.key
 		n++
 	}
-	w = s.walk(math.MaxInt64)
-	for l := w.next(); l != nil; l = w.next() {
-		if s.get(w.key) != l {
-			b.broke("the level at %d is not found", w.key^s.mask)
-		}
-	}
-	if n != s.len() {
-		b.broke("%d levels are walked of %d", n, s.len())
+	if wrong := s.levels.mirror.check(&s.levels); wrong != "" {
+		b.broke("%s", wrong)
 	}
 	return orders
 }

@@ -15,7 +15,7 @@ func TestVerifyNamesTheBrokenInvariant(t *testing.T) {
 	for sentence, damage := range map[string]func(b *book){
 		"not whole": func(b *book) { b.whole = false },
 		"out of order": func(b *book) {
-			r := b.bids.levels.rungs
+			r := b.bids.levels.far.rungs
 			r[0], r[1] = r[1], r[0]
 		},
 		"has quantity 0":   func(b *book) { b.bids.get(99).qty = 0 },

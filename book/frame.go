@@ -1,0 +1,232 @@
+package book
+
+import (
+	"cmp"
+	"math/bits"
+	"slices"
+)
+
+// Frames are chosen from what is there alone: the unit from how far the levels lie
+// apart, the place from where the best are, the size from how far they spread. A
+// wild price or two change none of these.
+
+// frame is the part of all keys that a ladder covers: every unit-th one from base
+// on, 64 a block.
+type frame struct {
+	base, unit int64
+	blocks     int
+}
+
+const (
+	mostBlocks = 4096 // 64 KiB a side
+	// Frames lie within these bounds, so that no sum within them overflows.
+	mostUnit = 1 << 40
+	mostKey  = 1 << 61
+)
+
+// follow lets the frame follow the levels where that is due. Levels that get
+// returned are not valid any more.
+func (s *levels) follow() {
+	if s.debt > s.patience {
+		s.reconsider()
+	}
+}
+
+// owe counts what came at once, as a snapshot.
+func (s *levels) owe() {
+	if n := len(s.far.rungs); n > fewLevels {
+		s.debt += n
+	}
+}
+
+const leastPatience = 64
+
+func (s *levels) reconsider() {
+	s.debt = 0
+	f, ok := s.wanted()
+	if !ok || f == s.near.frame() {
+		// As good as it gets: ask less and less often.
+		s.patience = min(2*s.patience+leastPatience, 1<<20)
+		return
+	}
+	s.patience = max(leastPatience, s.len()/2)
+	s.reframe(f)
+}
+
+func (l *ladder) frame() frame { return frame{l.base, l.unit, len(l.blocks)} }
+
+// wanted returns the frame that suits the levels; false where none does.
+func (s *levels) wanted() (frame, bool) {
+	if s.len() <= fewLevels {
+		return frame{}, false
+	}
+	var sample [256]int64
+	keys := s.sample(sample[:0])
+	m := len(keys)
+	pivot := keys[m/8] // a few levels may be better and far away
+	if pivot < -mostKey || pivot > mostKey {
+		return frame{}, false
+	}
+	most := 1 << min(bits.Len(uint(s.len()))-1, bits.Len(mostBlocks)-1)
+	unit := commonUnit(keys[m/8 : m*3/4])
+	spread := func(unit int64) int {
+		return int(min(uint64(pivot-keys[m-1])/uint64(unit)/blockTicks, mostBlocks))
+	}
+	if u := s.near.unit; u != 0 && unit%u == 0 && (pivot-s.near.base)%u == 0 && spread(u) < most {
+		unit = u // another would move every level
+	}
+	if unit <= 0 || unit > mostUnit {
+		return frame{}, false
+	}
+	best := pivot
+	for _, key := range keys[:m/8] {
+		if uint64(key-pivot)/uint64(unit) < uint64(most)*blockTicks/4 {
+			best = key
+			break
+		}
+	}
+	return place(best, pivot, unit, min(most, 1<<bits.Len(uint(spread(unit)*5/4+1)))), true
+}
+
+// sample appends up to 256 keys, evenly spaced, best first.
+func (s *levels) sample(keys []int64) []int64 {
+	stride := (s.len() + cap(keys) - 1) / cap(keys)
+	w := s.walk(s.top)
+	for i := 0; w.next() != nil; i++ {
+		if i%stride == 0 {
+			keys = append(keys, w.key)
+		}
+	}
+	return keys
+}
+
+// commonUnit returns the greatest number that divides the distances of keys, but
+// for a quarter of them at most, which may be off the tick. 0: there is none.
+func commonUnit(keys []int64) int64 {
+	var room [256]uint64
+	steps := room[:0]
+	for i := 2; i < len(keys); i++ {
+		steps = append(steps, divisor(uint64(keys[i-2]-keys[i-1]), uint64(keys[i-1]-keys[i])))
+	}
+	slices.Sort(steps) // strays make small ones
+	var unit uint64
+	for _, step := range steps[len(steps)/4:] {
+		unit = divisor(unit, step)
+	}
+	return int64(min(unit, mostUnit+1))
+}
+
+// divisor is the greatest common one.
+func divisor(a, b uint64) uint64 {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// place puts a frame on the grid of pivot so that best has some room above it. It
+// moves by eighths of itself, so that it is the same for prices that are near.
+func place(best, pivot, unit int64, blocks int) frame {
+	step := int64(max(1, blocks/8)) * blockTicks
+	rest := floorMod(pivot, unit)
+	tick := (best - rest - floorMod(best-rest, unit)) / unit
+	end := tick - floorMod(tick, step) + 2*step
+	return frame{base: (end-int64(blocks)*blockTicks)*unit + rest, unit: unit, blocks: blocks}
+}
+
+func floorMod(a, b int64) int64 { return ((a % b) + b) % b }
+
+// reframe gives the ladder another frame. Blocks that both have stay as they are.
+func (s *levels) reframe(f frame) {
+	before := s.mirror.image(s)
+	l := &s.near
+	moved := len(l.blocks) + f.blocks // in blocks; so far: none stays
+	if span := blockTicks * f.unit; l.unit == f.unit && (f.base-l.base)%span == 0 {
+		if d := (f.base - l.base) / span; -int64(moved) < d && d < int64(moved) {
+			moved = int(d)
+		}
+	}
+	first := min(max(0, moved), len(l.blocks))
+	last := max(first, min(len(l.blocks), moved+f.blocks))
+	s.spill(0, first)
+	s.spill(last, len(l.blocks))
+	old := l.blocks
+	if len(old) != f.blocks {
+		l.blocks, l.used = make([]block, f.blocks), make([]uint64, (f.blocks+63)/64)
+	}
+	if first < last {
+		copy(l.blocks[first-moved:], old[first:last])
+		clear(l.blocks[:first-moved])
+		clear(l.blocks[last-moved:])
+	}
+	clear(l.used)
+	for i := range l.blocks {
+		if l.blocks[i].bits != 0 {
+			l.used[i/64] |= 1 << (i % 64)
+		}
+	}
+	l.set(f)
+	s.gather()
+	s.mirror.same(s, before)
+}
+
+// set makes f the ladder's frame.
+func (l *ladder) set(f frame) {
+	l.base, l.unit, l.ticks = f.base, f.unit, uint64(f.blocks)*blockTicks
+	l.twos = bits.TrailingZeros64(uint64(f.unit))
+	odd := uint64(f.unit) >> l.twos
+	l.inverse = odd // right in its last 3 bits; each step doubles them
+	for range 5 {
+		l.inverse *= 2 - odd*l.inverse
+	}
+	if len(l.slab) == 0 {
+		l.slab = make([]level, 1)
+	}
+}
+
+// spill moves the levels of the blocks from first to last to the far ones.
+func (s *levels) spill(first, last int) {
+	l := &s.near
+	n := len(s.far.rungs)
+	for i := first; i < last; i++ {
+		b := &l.blocks[i]
+		if b.bits == 0 {
+			continue
+		}
+		at := int(b.at)
+		for word := b.bits; word != 0; word &= word - 1 {
+			key := l.key(i*blockTicks + bits.TrailingZeros64(word))
+			s.far.rungs = append(s.far.rungs, rung{key, l.slab[at]})
+			at++
+			l.n--
+		}
+		l.drop(i)
+	}
+	if rungs := s.far.rungs; n > 0 && n < len(rungs) && rungs[n-1].key > rungs[n].key {
+		slices.SortFunc(rungs, func(a, b rung) int { return cmp.Compare(a.key, b.key) })
+	}
+}
+
+// gather moves the far levels that lie in the frame to the ladder.
+func (s *levels) gather() {
+	l := &s.near
+	from, _ := s.far.find(l.base)
+	to, _ := s.far.find(l.key(int(l.ticks)))
+	rungs := s.far.rungs
+	kept := from
+	for _, r := range rungs[from:to] {
+		if t := l.tick(r.key); t < l.ticks {
+			*l.put(t) = r.level
+		} else {
+			rungs[kept] = r
+			kept++
+		}
+	}
+	s.far.rungs = rungs[:kept+copy(rungs[kept:], rungs[to:])]
+	if cap(rungs) > 2*len(s.far.rungs)+fewLevels {
+		s.far.rungs = slices.Clone(s.far.rungs)
+	}
+	if l.loose() {
+		l.pack()
+	}
+}
