@@ -215,7 +215,7 @@ func BenchmarkIdleConnection(b *testing.B) {
 	for range b.N {
 		h, _ := benchRig(b, poll.Kernel{})
 		servers, _ := sockets(b, n)
-		before := heap()
+		before := heapInUse()
 		for _, fd := range servers {
 			if err := h.Accept(Accepted{FD: fd, Remote: "127.0.0.1:65535"}); err != nil {
 				b.Fatal(err)
@@ -228,7 +228,7 @@ func BenchmarkIdleConnection(b *testing.B) {
 			}
 			s.turn()
 		})
-		b.ReportMetric(float64(heap()-before)/n, "B/conn")
+		b.ReportMetric(float64(heapInUse()-before)/n, "B/conn")
 		b.ReportMetric(float64(unsafe.Sizeof(conn{})), "B/struct")
 		b.ReportMetric(float64(unsafe.Sizeof(subscription{})), "B/subscription")
 		on(h, func(s *shard) {
@@ -241,7 +241,7 @@ func BenchmarkIdleConnection(b *testing.B) {
 	}
 }
 
-func heap() uint64 {
+func heapInUse() uint64 {
 	var m runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&m)

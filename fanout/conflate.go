@@ -9,20 +9,19 @@ import (
 // net delta up to the head or to the next status entry, or the snapshot where that
 // is less or a reset lies between.
 func (p *plan) net(sub *subscription, next uint64) (uint64, bool) {
-	f := sub.feed
-	t := f.topic
-	head, status := t.ring.Get(f.head)
+	t, limit := sub.feed.topic, sub.limit()
+	head, status := t.ring.Get(limit)
 	switch {
 	case status != ring.OK:
 		return next, true // the writer is a whole ring ahead, as the next Get will say
 	case head.Value.since >= next:
 		sub.rejoin(p.resetReason(sub, head.Value.since))
 		return p.again(sub, next)
-	case p.snapshotIsLess(sub, next):
+	case !p.thinned(sub) && p.snapshotIsLess(sub, next):
 		sub.rejoin(proto.SnapshotLapped)
 		return p.again(sub, next)
 	}
-	to := f.head
+	to := limit
 	for barrier := head.Value.barrier; barrier >= next; {
 		to = barrier - 1
 		e, status := t.ring.Get(to)
@@ -52,6 +51,11 @@ func (p *plan) resetReason(sub *subscription, position uint64) proto.SnapshotRea
 	return proto.SnapshotLapped
 }
 
+// thinned reports whether sub wishes to see less than every change. Its ranges hold
+// many changes of the same levels, so that what they add up to says little of their
+// net delta, which is then shared by all readers of that interval.
+func (p *plan) thinned(sub *subscription) bool { return sub.pace != nil || p.conn.caps != nil }
+
 // snapshotIsLess reports whether the cached snapshot, with what follows it, holds
 // fewer levels than the range from next to the head. One that is behind next never
 // does, as what follows it then includes that range.
@@ -61,10 +65,10 @@ func (p *plan) snapshotIsLess(sub *subscription, next uint64) bool {
 	if snap.void {
 		return false
 	}
-	all, status := f.topic.ring.Levels(next, f.head)
+	all, status := f.topic.ring.Levels(next, sub.limit())
 	if status != ring.OK || all <= snap.levels() {
 		return false
 	}
-	after, status := f.topic.ring.Levels(snap.position+1, f.head)
+	after, status := f.topic.ring.Levels(snap.position+1, sub.limit())
 	return status == ring.OK && snap.levels()+after < all
 }

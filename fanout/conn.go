@@ -48,6 +48,7 @@ type conn struct {
 	held       int             // while blocked: bytes of control and of the transport that hub.pinned counts
 	requests   bucket
 	resyncs    bucket
+	caps       *caps // nil: none
 
 	// Times on the shard's clock.
 	heard    time.Duration // when something came and left no message incomplete, or completed one

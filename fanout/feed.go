@@ -20,13 +20,13 @@ type feed struct {
 	next  *feed
 
 	// Owned by the shard.
-	subs   []*subscription
-	first  int           // where the next round begins: nobody is always last
-	turn   uint64        // of the shard, for which head and runs hold
-	head   uint64        // newest position that this turn delivers
-	runs   [codecs]run   // the last that was built
-	active time.Duration // on the shard's clock: when something was last published or said
-	said   *mark         // in the last keepalive
+	readers               // who is told of every change
+	paces   []*pace       // who is told at intervals
+	turn    uint64        // of the shard, for which head and runs hold
+	head    uint64        // newest position that this turn delivers
+	runs    [codecs]run   // the last that was built
+	active  time.Duration // on the shard's clock: when something was last published or said
+	said    *mark         // in the last keepalive
 }
 
 // run is consecutive frames in the shard's arena, for all who stand at from.
@@ -49,13 +49,14 @@ const (
 type subscription struct {
 	feed *feed
 	conn *conn
+	pace *pace // nil: every change
 
 	next    uint64        // cursor: the ring position to be sent next
 	seq     int64         // trades channel: of the last frame
 	ordinal uint64        // trades channel: of the last trade sent, 0: none yet
 	wait    *behind       // nil unless the node is behind the client
 	dirty   *subscription // next in the connection's list of those that may have something pending
-	place   uint32        // in feed.subs
+	place   uint32        // in its readers
 	last    uint16        // trades channel: how many past trades to begin with
 	state   subState
 	reason  proto.SnapshotReason // of the snapshot, while joining
@@ -95,35 +96,4 @@ func (f *feed) look() {
 	f.turn = f.shard.turns
 	f.head = f.topic.ring.Head()
 	f.runs = [codecs]run{}
-}
-
-// add makes s one of f's subscriptions.
-func (f *feed) add(s *subscription) {
-	s.place = uint32(len(f.subs))
-	f.subs = append(f.subs, s)
-}
-
-// remove takes s out; the last one takes its place.
-func (f *feed) remove(s *subscription) {
-	last := len(f.subs) - 1
-	f.subs[s.place] = f.subs[last]
-	f.subs[s.place].place = s.place
-	f.subs[last] = nil
-	f.subs = f.subs[:last]
-	s.state = gone
-}
-
-// round calls visit for each subscription, beginning elsewhere each time.
-func (f *feed) round(visit func(*subscription)) {
-	n := len(f.subs)
-	if n == 0 {
-		return
-	}
-	f.first = (f.first + n/3 + 1) % n
-	for _, s := range f.subs[f.first:] {
-		visit(s)
-	}
-	for _, s := range f.subs[:f.first] {
-		visit(s)
-	}
 }

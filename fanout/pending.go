@@ -54,7 +54,7 @@ func (p *plan) forget() {
 func (p *plan) collect() {
 	c := p.conn
 	p.collectOwn()
-	if c.state != open {
+	if c.state != open || p.shard.capped(c) {
 		return
 	}
 	if c.scan {
@@ -154,7 +154,7 @@ func (p *plan) follow(sub *subscription) {
 			return
 		}
 	}
-	for next <= f.head && p.ends == DropNone {
+	for next <= sub.limit() && p.ends == DropNone {
 		e, status := f.topic.ring.Get(next)
 		ok := true
 		if status == ring.Lapped {
@@ -191,7 +191,7 @@ func (p *plan) entries(sub *subscription, e *entry, next uint64) (uint64, bool) 
 		sub.rejoin(e.Value.reason)
 		return p.again(sub, next)
 	}
-	slow := (p.conn.conflating || sub.catchUp) && !sub.drop
+	slow := (p.conn.conflating || sub.catchUp || sub.pace != nil) && !sub.drop
 	if slow && e.Value.kind.merges() {
 		return p.net(sub, next)
 	}

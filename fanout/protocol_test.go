@@ -424,7 +424,7 @@ func TestModifyOfTheConnectionAloneIsAnswered(t *testing.T) {
 	c := newRig(t, nil, btc).dial(proto.CodecProto)
 	c.ask(&pb.Request{Id: 12, Body: &pb.Request_Modify{Modify: &pb.Modify{MaxHz: 5}}})
 	ack := c.next().GetAck()
-	if ack == nil || ack.Id != 12 || ack.Topic != 0 || ack.MaxHz != 0 {
+	if ack == nil || ack.Id != 12 || ack.Topic != 0 || ack.MaxHz != 5 {
 		t.Errorf("answered by %v", ack)
 	}
 }

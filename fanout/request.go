@@ -48,14 +48,17 @@ func (s *shard) dispatch(c *conn, req *pb.Request) {
 	s.relieve(c, itemsOf(req))
 	switch body := req.Body.(type) {
 	case *pb.Request_Subscribe:
+		c.setCaps(body.Subscribe.MaxHz, body.Subscribe.MaxBytesPerS)
 		for i, item := range body.Subscribe.Items {
 			s.subscribe(c, answer{id: req.Id, item: uint32(i), ofItem: true}, item)
 		}
 	case *pb.Request_Unsubscribe:
 		s.eachTopic(c, req.Id, body.Unsubscribe.Topics, s.unsubscribe)
 	case *pb.Request_Modify:
-		if len(body.Modify.Items) == 0 { // it is about the connection: no cap is granted
-			s.say(c, &pb.Frame{Body: &pb.Frame_Ack{Ack: &pb.Ack{Id: req.Id}}}, proto.Exponents{})
+		c.setCaps(body.Modify.MaxHz, body.Modify.MaxBytesPerS)
+		if len(body.Modify.Items) == 0 { // it is about the connection alone
+			hz, bytes := c.granted()
+			s.say(c, &pb.Frame{Body: &pb.Frame_Ack{Ack: &pb.Ack{Id: req.Id, MaxHz: hz, MaxBytesPerS: bytes}}}, proto.Exponents{})
 		}
 		for i, item := range body.Modify.Items {
 			s.modify(c, answer{id: req.Id, item: uint32(i), ofItem: true, topic: item.Topic}, item)
@@ -175,7 +178,7 @@ func (s *shard) hello(c *conn) {
 			MaxSubscriptions: uint32(cfg.MaxSubscriptions), MaxItems: uint32(cfg.MaxItems),
 			MaxMessageBytes: uint32(cfg.MaxMessageBytes), MaxRequestsPerS: uint32(cfg.RequestsPerSecond),
 		},
-		IntervalsMs:    []uint32{0},
+		IntervalsMs:    intervalsMS,
 		Depths:         proto.Depths,
 		Channels:       channels,
 		ResumeWindowMs: uint32(cfg.ResumeWindow.Milliseconds()),

@@ -53,7 +53,9 @@ func (s *shard) transmit(c *conn) {
 	n, class := c.transport.Send(p.join())
 	s.stats.sends.Add(1)
 	s.stats.bytes.Add(uint64(n))
-	s.stats.frames.Add(uint64(p.commit(n)))
+	frames := p.commit(n)
+	s.stats.frames.Add(uint64(frames))
+	c.spend(s.since, frames, n)
 	for _, sub := range p.over {
 		s.remove(sub)
 	}

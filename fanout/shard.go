@@ -53,6 +53,7 @@ type shard struct {
 	since    time.Duration // the same, since the hub began; the shard's clock
 	turns    uint64
 	sweepAt  time.Duration
+	sweepDue time.Time // of the next sweep, on the real clock
 	wakeAt   time.Time // the poller's deadline, on the real clock
 	sweeps   uint64
 	obeyed   order
@@ -66,6 +67,8 @@ type shard struct {
 	stalls   stalls  // blocked connections, longest first
 	farewell []*conn // closing connections, by deadline
 	waiting  []*subscription
+	ticks    [len(intervals)]tick
+	pauses   pauses // capped connections that wait
 	plan     plan
 	encoder  encoder
 	arena    []byte // runs of this turn
@@ -135,6 +138,8 @@ func (s *shard) turn() {
 		}
 	}
 	s.takeDirty()
+	s.tick()
+	s.resumeCapped()
 	s.settleAll()
 	s.serveQueue()
 	if s.since >= s.sweepAt {
@@ -148,14 +153,35 @@ func (s *shard) turn() {
 	s.setTimer()
 }
 
-// setTimer asks for the turn of the next sweep. The timer runs on the real clock,
-// also where a test has replaced the shard's.
+// setTimer asks for the turn of the next sweep, tick or end of a pause. The timer
+// runs on the real clock, also where a test has replaced the shard's.
 func (s *shard) setTimer() {
-	if now := time.Now(); !now.Before(s.wakeAt) {
-		s.wakeAt = now.Add(sweepEvery)
-		s.poller.WakeAt(s.wakeAt)
+	now := time.Now()
+	if !now.Before(s.sweepDue) {
+		s.sweepDue = now.Add(sweepEvery)
+	}
+	at := s.sweepDue
+	if tick, any := s.nextTick(); any {
+		at = earlier(at, now.Add(tick.Sub(s.now)))
+	}
+	if len(s.pauses) > 0 {
+		at = earlier(at, now.Add(s.pauses[0].until-s.since))
+	}
+	if !now.Before(s.wakeAt) || at.Before(s.wakeAt.Add(-timerSlack)) {
+		s.wakeAt = at
+		s.poller.WakeAt(at)
 	}
 }
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// timerSlack is by how much a turn may be late rather than set the timer anew.
+const timerSlack = 100 * time.Microsecond
 
 func (s *shard) takeArrivals() {
 	s.mu.Lock()
@@ -219,6 +245,9 @@ func (s *shard) takeDirty() {
 		f.dirty.Store(false) // from here on the writer may list it again
 		f.active = s.since
 		f.round(s.list)
+		for _, p := range f.paces {
+			s.pend(p)
+		}
 		f = next
 	}
 }

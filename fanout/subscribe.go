@@ -62,7 +62,7 @@ func (s *shard) subscribe(c *conn, a answer, item *pb.SubscribeItem) {
 		return
 	}
 	sub := &subscription{conn: c, drop: item.Policy == pb.Policy_POLICY_DROP, last: uint16(min(item.Last, math.MaxUint16))}
-	if !s.begin(sub, a, key, s.config.MaxSubscriptions) {
+	if !s.begin(sub, a, key, grantInterval(item.IntervalMs), s.config.MaxSubscriptions) {
 		return
 	}
 	t := sub.feed.topic
@@ -73,9 +73,9 @@ func (s *shard) subscribe(c *conn, a answer, item *pb.SubscribeItem) {
 	s.say(c, &pb.Frame{Body: &pb.Frame_Ack{Ack: ack}}, t.snapshot.Load().state.Exponents)
 }
 
-// begin gives sub its topic and makes it one of at most most subscriptions of its
-// connection; otherwise it answers why not, and returns false.
-func (s *shard) begin(sub *subscription, a answer, key proto.TopicKey, most int) bool {
+// begin gives sub its topic, at an interval, and makes it one of at most most
+// subscriptions of its connection; otherwise it answers why not, and returns false.
+func (s *shard) begin(sub *subscription, a answer, key proto.TopicKey, step uint8, most int) bool {
 	c := sub.conn
 	switch {
 	case c.state != open:
@@ -101,10 +101,9 @@ func (s *shard) begin(sub *subscription, a answer, key proto.TopicKey, most int)
 		s.refuse(c, a, pb.ErrorCode_ERROR_CODE_ALREADY_SUBSCRIBED, "")
 		return false
 	}
-	sub.feed = f
 	sub.next = f.topic.snapshot.Load().position + 1
 	sub.rejoin(proto.SnapshotInitial)
-	f.add(sub)
+	f.join(sub, step)
 	c.subs = append(c.subs, sub)
 	s.stats.subscriptions.Add(1)
 	s.list(sub)
@@ -119,8 +118,10 @@ func (sub *subscription) ack(a answer) *pb.Ack {
 	if sub.drop {
 		policy = pb.Policy_POLICY_DROP
 	}
+	hz, bytes := sub.conn.granted()
 	return &pb.Ack{
 		Id: a.id, Item: a.item, Topic: t.number, Symbol: t.key.Symbol, Channel: pb.Channel(t.key.Channel),
+		IntervalMs: intervalMS(sub.step()), MaxHz: hz, MaxBytesPerS: bytes,
 		Depth: t.key.View.Depth, Group: t.key.View.Group.Text(state.Exponents.Price), Counts: t.key.View.Counts, Policy: policy,
 		PriceExponent: int32(state.Exponents.Price), QtyExponent: int32(state.Exponents.Qty), Epoch: state.Epoch,
 		State: pb.State(state.State), Reason: pb.Reason(state.Reason), Phase: pb.Phase(state.Phase),
@@ -188,6 +189,10 @@ func (s *shard) modify(c *conn, a answer, item *pb.ModifyItem) {
 	if item.Counts != nil {
 		counts = *item.Counts
 	}
+	step := old.step()
+	if item.IntervalMs != nil {
+		step = grantInterval(*item.IntervalMs)
+	}
 	drop := old.drop
 	if item.Policy != nil {
 		drop = *item.Policy == pb.Policy_POLICY_DROP
@@ -199,11 +204,12 @@ func (s *shard) modify(c *conn, a answer, item *pb.ModifyItem) {
 	}
 	if key == had {
 		old.drop = drop
+		s.setInterval(old, step)
 		s.say(c, &pb.Frame{Body: &pb.Frame_Ack{Ack: old.ack(a)}}, proto.Exponents{})
 		return
 	}
 	sub := &subscription{conn: c, drop: drop, last: old.last}
-	if !s.begin(sub, a, key, s.config.MaxSubscriptions+1) {
+	if !s.begin(sub, a, key, step, s.config.MaxSubscriptions+1) {
 		return
 	}
 	s.remove(old)
@@ -236,9 +242,10 @@ func (s *shard) unsubscribeAll(c *conn) {
 // leave takes sub out of its feed, and the feed out of its topic if it was the last.
 func (s *shard) leave(sub *subscription) {
 	f := sub.feed
-	f.remove(sub)
+	f.part(sub)
+	sub.state = gone
 	s.stats.subscriptions.Add(-1)
-	if len(f.subs) == 0 {
+	if f.empty() {
 		s.end(f)
 	}
 }

@@ -74,7 +74,7 @@ func (s *shard) sweepFeed(f *feed) {
 		return
 	}
 	f.said, f.active = m, s.since
-	f.round(func(sub *subscription) {
+	f.everyone(func(sub *subscription) {
 		sub.keepalive = true
 		s.list(sub)
 	})

@@ -62,6 +62,8 @@ type Topic struct {
 	// Set by the writer with the final status: nothing follows, and whoever asks for
 	// the key gets another topic.
 	ended atomic.Bool
+	// Element i is of intervals[i]; written by whichever shard comes first.
+	fixed [len(intervals)]atomic.Pointer[fixedHead]
 	// Element i is written by shard i (nil: it has no reader of the topic) and read
 	// by the writer.
 	feeds []atomic.Pointer[feed]
