@@ -17,7 +17,7 @@ const (
 	// Gap: frames are missing before it. The book is void: ask for a resync.
 	Gap
 	// Mismatch: after it the book's hash differs from the server's, or the frame
-	// contradicts itself. The book is void: report it.
+	// contradicts itself or is of another channel. The book is void: report it.
 	Mismatch
 )
 
@@ -69,8 +69,8 @@ func NewBook() *Book {
 
 // ApplySnapshot replaces everything. The outcome is Applied or Mismatch.
 func (b *Book) ApplySnapshot(s *proto.Snapshot) Outcome {
-	bids, bidsInOrder := b.bids.replace(s.Bids)
-	asks, asksInOrder := b.asks.replace(s.Asks)
+	bids, bidsInOrder := b.bids.replaceBy(s.Bids, s.Orders.Bids)
+	asks, asksInOrder := b.asks.replaceBy(s.Asks, s.Orders.Asks)
 	b.epoch, b.seq, b.hash = s.Epoch, s.Seq, bids+asks
 	b.state, b.reason, b.phase = s.State, s.Reason, s.Phase
 	b.exponents, b.partial, b.locked, b.crossed = s.Exponents, s.Partial, s.Locked, s.Crossed
@@ -95,7 +95,15 @@ func (b *Book) ApplyDelta(d *proto.Delta) Outcome {
 		return Gap
 	}
 	b.seq = d.Seq
-	b.hash += b.bids.set(d.Bids) + b.asks.set(d.Asks)
+	switch {
+	case b.ByOrder() != (d.Orders != nil):
+		b.Void()
+		return Mismatch
+	case b.ByOrder():
+		b.hash += b.bids.setOrders(d.Orders.Bids) + b.asks.setOrders(d.Orders.Asks)
+	default:
+		b.hash += b.bids.set(d.Bids) + b.asks.set(d.Asks)
+	}
 	return b.check(d.Hash)
 }
 
@@ -135,7 +143,8 @@ func (b *Book) setState(state proto.State, reason proto.Reason, phase proto.Phas
 // stay what they were.
 func (b *Book) Void() {
 	b.whole = false
-	b.bids.levels, b.asks.levels = b.bids.levels[:0], b.asks.levels[:0]
+	b.bids.clear()
+	b.asks.clear()
 	b.locked, b.crossed, b.partial = false, false, false
 }
 

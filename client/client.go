@@ -52,6 +52,7 @@ type Client struct {
 	// Reused by events.
 	snapshot proto.Snapshot
 	delta    proto.Delta
+	orders   proto.Orders
 	trades   proto.Trades
 }
 
@@ -79,9 +80,12 @@ func (c *Client) Subscribe(item Item) (*Subscription, error) {
 		return nil, err
 	}
 	s := &Subscription{item: item}
-	if item.Channel == proto.ChannelBook {
+	switch item.Channel {
+	case proto.ChannelBook:
 		s.book = NewBook()
-	} else {
+	case proto.ChannelOrders:
+		s.book = NewBookByOrder()
+	default:
 		s.tape = &tape{}
 	}
 	c.interrupt(func() { c.added = append(c.added, s) })

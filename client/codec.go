@@ -73,7 +73,7 @@ func timesOf(t *pb.Times) proto.Times {
 
 // setSnapshot fills dst, reusing its slices.
 func setSnapshot(dst *proto.Snapshot, s *pb.Snapshot) (err error) {
-	bids, asks := dst.Bids[:0], dst.Asks[:0]
+	bids, asks, orders := dst.Bids[:0], dst.Asks[:0], dst.Orders
 	*dst = proto.Snapshot{
 		Symbol: s.Symbol, Epoch: s.Epoch, Seq: s.Seq, State: proto.State(s.State), Reason: proto.Reason(s.StateReason),
 		Phase: proto.Phase(s.Phase), Hash: s.Hash, Times: timesOf(s.Ts), Partial: s.Partial, Locked: s.Locked, Crossed: s.Crossed,
@@ -81,8 +81,11 @@ func setSnapshot(dst *proto.Snapshot, s *pb.Snapshot) (err error) {
 	if dst.Exponents, err = exponentsOf(s.PriceExponent, s.QtyExponent); err != nil {
 		return err
 	}
-	dst.Bids, dst.Asks, err = levelsOfSides(bids, asks, s.Bids, s.Asks)
-	return err
+	if dst.Bids, dst.Asks, err = levelsOfSides(bids, asks, s.Bids, s.Asks); err != nil {
+		return err
+	}
+	dst.Orders = orders
+	return ordersOfSides(&dst.Orders, s.BidOrders, s.AskOrders)
 }
 
 // setDelta fills dst, reusing its slices.
@@ -90,6 +93,24 @@ func setDelta(dst *proto.Delta, d *pb.Delta) (err error) {
 	bids, asks := dst.Bids[:0], dst.Asks[:0]
 	*dst = proto.Delta{PrevSeq: d.PrevSeq, Seq: d.Seq, Hash: d.Hash, Merged: d.Merged, Times: timesOf(d.Ts)}
 	dst.Bids, dst.Asks, err = levelsOfSides(bids, asks, d.Bids, d.Asks)
+	return err
+}
+
+// setOrders fills dst with a delta of orders, which are decoded into orders.
+func setOrders(dst *proto.Delta, orders *proto.Orders, d *pb.OrdersDelta) error {
+	*dst = proto.Delta{PrevSeq: d.PrevSeq, Seq: d.Seq, Hash: d.Hash, Merged: d.Merged, Times: timesOf(d.Ts),
+		Bids: dst.Bids[:0], Asks: dst.Asks[:0], Orders: orders}
+	return ordersOfSides(orders, d.Bids, d.Asks)
+}
+
+// ordersOfSides fills dst, reusing its slices.
+func ordersOfSides(dst *proto.Orders, b, a *pb.RankedOrders) (err error) {
+	if dst.Bids, err = proto.AppendOrders(dst.Bids[:0], b); err == nil {
+		dst.Asks, err = proto.AppendOrders(dst.Asks[:0], a)
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
 	return err
 }
 

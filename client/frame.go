@@ -21,6 +21,8 @@ func (c *Client) take(f *pb.Frame) (Event, error) {
 		return c.takeSnapshot(c.subscribed(body.Snapshot.GetTopic()), body.Snapshot, now)
 	case *pb.Frame_Delta:
 		return c.takeDelta(c.subscribed(body.Delta.GetTopic()), body.Delta, now)
+	case *pb.Frame_Orders:
+		return c.takeOrders(c.subscribed(body.Orders.GetTopic()), body.Orders, now)
 	case *pb.Frame_Trades:
 		return c.takeTrades(c.subscribed(body.Trades.GetTopic()), body.Trades)
 	case *pb.Frame_Status:
@@ -163,6 +165,21 @@ func (c *Client) takeDelta(s *Subscription, f *pb.Delta, now time.Time) (Event, 
 	if err := setDelta(&c.delta, f); err != nil {
 		return nil, err
 	}
+	return c.change(s, now)
+}
+
+func (c *Client) takeOrders(s *Subscription, f *pb.OrdersDelta, now time.Time) (Event, error) {
+	if s == nil || s.book == nil {
+		return nil, nil
+	}
+	if err := setOrders(&c.delta, &c.orders, f); err != nil {
+		return nil, err
+	}
+	return c.change(s, now)
+}
+
+// change applies the delta that was just decoded.
+func (c *Client) change(s *Subscription, now time.Time) (Event, error) {
 	switch outcome := s.book.ApplyDelta(&c.delta); outcome {
 	case Applied:
 		return &BookChanged{Sub: s, Book: s.book, Delta: &c.delta}, nil

@@ -12,6 +12,7 @@ import (
 type side struct {
 	is     proto.Side
 	levels []proto.Level
+	queues *queues // of a book by order; nil: by level
 }
 
 // rank orders prices from worst to best.
@@ -77,6 +78,24 @@ func (s *side) replace(levels []proto.Level) (hash uint32, inOrder bool) {
 		hash += proto.Mix(s.is, l.Price, l.Qty)
 	}
 	return hash, true
+}
+
+// replaceBy is replace or, in a book by order, replaceOrders; what is of the other
+// kind is not in order.
+func (s *side) replaceBy(levels []proto.Level, orders []proto.RankedOrder) (hash uint32, inOrder bool) {
+	if s.queues != nil {
+		hash, inOrder = s.replaceOrders(orders)
+		return hash, inOrder && len(levels) == 0
+	}
+	hash, inOrder = s.replace(levels)
+	return hash, inOrder && len(orders) == 0
+}
+
+func (s *side) clear() {
+	s.levels = s.levels[:0]
+	if s.queues != nil {
+		s.queues.clear()
+	}
 }
 
 // all yields the levels, best first.

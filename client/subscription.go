@@ -18,7 +18,7 @@ var ErrBadItem = errors.New("client: bad item")
 type Item struct {
 	Symbol string
 
-	// Channel is the book or the trades; 0: the book.
+	// Channel is the book, the orders or the trades; 0: the book.
 	Channel proto.Channel
 
 	// Depth is the number of levels a side; 0: all.
@@ -46,7 +46,7 @@ func (i *Item) validate() error {
 		return fmt.Errorf("%w: %q is no symbol", ErrBadItem, i.Symbol)
 	case i.Symbol[len(i.Symbol)-1] == '*':
 		return fmt.Errorf("%w: %q: subscribe to symbols one by one, patterns are not supported", ErrBadItem, i.Symbol)
-	case i.Channel != proto.ChannelBook && i.Channel != proto.ChannelTrades:
+	case i.Channel != proto.ChannelBook && i.Channel != proto.ChannelOrders && i.Channel != proto.ChannelTrades:
 		return fmt.Errorf("%w: channel %s is not supported", ErrBadItem, proto.ChannelWord(i.Channel))
 	case i.Interval < 0 || i.Interval%time.Millisecond != 0 || i.Interval.Milliseconds() > math.MaxUint32:
 		return fmt.Errorf("%w: interval %v is not in whole milliseconds", ErrBadItem, i.Interval)
@@ -70,7 +70,7 @@ const (
 // over Events.
 type Subscription struct {
 	item Item
-	book *Book // of the book channel
+	book *Book // of the channels book and orders
 	tape *tape // of the trades channel
 	err  error // why it ended; nil where the user ended it
 
@@ -85,7 +85,7 @@ type Subscription struct {
 // Item returns what was asked for.
 func (s *Subscription) Item() Item { return s.item }
 
-// Book returns the book; nil where the channel is not the book.
+// Book returns the book, by order in the orders channel; nil in that of trades.
 func (s *Subscription) Book() *Book { return s.book }
 
 // Exponents of the prices and quantities of the trades and levels.
