@@ -12,7 +12,9 @@ import (
 //
 //   - A session begins with clear session_start, and with the first other phase
 //     after closed. Then last, open, high, low and previous close are unknown, and
-//     the volume is 0. Settlement and open interest stay.
+//     the volume is 0. Settlement and open interest stay. The first phase that is
+//     seen, or seen after a gap, may be the first of a session: what was known is
+//     given up.
 //   - Of trades count all but those off the book. last and last_qty are those of the
 //     newest. open, high, low and volume come from trades only where the session's
 //     beginning was seen and no trade is missing since.
@@ -20,12 +22,13 @@ import (
 //     last, high and low, but neither open nor volume: a venue's sum and one of
 //     trades would count some twice.
 //   - Trades that are missing (a record refused, executions in a book that is not
-//     whole) take high, low, last and a volume of trades with them. Where anything
-//     may be missing (a gap), all is unknown.
+//     whole) take last, high, low and, unless the venue stated them, open and volume
+//     with them. Where anything may be missing (a gap), all is unknown.
 //   - A trade taken back or put right changes the volume by what it had, and last
 //     and open if it was the one; it leaves an extreme in doubt that it may have
 //     made, until a trade reaches that price again. One that is older than the
-//     trades kept cannot be undone: volume, high and low are unknown then.
+//     trades kept cannot be undone: volume, high and low are unknown then. What the
+//     venue stated of last, open and volume stays until it states otherwise.
 type session proto.Session
 
 func set(v int64) proto.Optional { return proto.Optional{Value: v, Set: true} }
@@ -34,12 +37,15 @@ func set(v int64) proto.Optional { return proto.Optional{Value: v, Set: true} }
 func (s *session) begin(ordinal uint64) {
 	*s = session{
 		Settlement: s.Settlement, OpenInterest: s.OpenInterest,
-		Volume: set(0), Whole: true, First: ordinal,
+		Volume: set(0), Whole: true, First: ordinal, Placed: true,
 	}
 }
 
-// miss gives up what depends on every trade.
+// miss gives up what depends on every trade, and on every word about one.
 func (s *session) miss() {
+	if s.OpenID != 0 {
+		s.Open, s.OpenID = proto.Optional{}, 0
+	}
 	s.Whole, s.HighInDoubt, s.LowInDoubt = false, false, false
 	s.Last, s.LastQty, s.LastID = proto.Optional{}, proto.Optional{}, 0
 	s.High, s.Low = proto.Optional{}, proto.Optional{}
@@ -48,27 +54,30 @@ func (s *session) miss() {
 	}
 }
 
-// forget gives up everything, but for where trading stands.
-func (s *session) forget() { *s = session{Over: s.Over} }
+// forget gives up everything.
+func (s *session) forget() { *s = session{} }
 
 // rescale gives up what is in other exponents than those to come. A session in
 // which nothing has happened yet goes on.
 func (s *session) rescale() {
 	begun := s.Whole && !s.Traded
-	first := s.First
-	s.forget()
+	kept := session{Placed: s.Placed, Over: s.Over}
 	if begun {
-		s.begin(first)
+		kept.Whole, kept.Volume, kept.First = true, set(0), s.First
 	}
+	*s = kept
 }
 
-// enter takes note of a phase, in which ordinal is that of the last trade.
+// enter takes note of a phase; ordinal is that of the last trade.
 func (s *session) enter(p proto.Phase, ordinal uint64) {
 	switch {
 	case p == proto.Closed:
 		s.Over = true
 	case s.Over:
 		s.begin(ordinal)
+	case !s.Placed:
+		s.forget() // it may have begun with this
+		s.Placed = true
 	}
 }
 
@@ -143,29 +152,30 @@ func (s *session) amend(id uint64, was terms, now *proto.Trade) {
 			s.Open, s.OpenID = set(now.Price), id
 		}
 	}
-	switch {
-	case was.found && was.trade.Ordinal <= s.First, !was.found && was.known:
+	sure := was.found && s.Whole // else a word about it may be missing
+	if sure && was.trade.Ordinal <= s.First || !was.found && was.known && s.Whole {
 		return // of an earlier session
-	case !was.found:
-		s.HighInDoubt, s.LowInDoubt = true, true
-		if !s.VolumeStated {
-			s.Volume, s.Whole = proto.Optional{}, false
-		}
-	default:
-		s.HighInDoubt = s.HighInDoubt || was.trade.Price >= s.High.Value
-		s.LowInDoubt = s.LowInDoubt || was.trade.Price <= s.Low.Value
+	}
+	s.HighInDoubt = s.HighInDoubt || !sure || was.trade.Price >= s.High.Value
+	s.LowInDoubt = s.LowInDoubt || !sure || was.trade.Price <= s.Low.Value
+	switch {
+	case sure:
 		s.count(-was.trade.Qty)
+	case !s.VolumeStated:
+		s.Volume, s.Whole = proto.Optional{}, false
 	}
 	if now == nil {
 		return
 	}
 	if s.High.Set && now.Price >= s.High.Value {
-		s.High, s.HighInDoubt = set(now.Price), s.HighInDoubt && !was.found
+		s.HighInDoubt = !sure && (s.HighInDoubt || now.Price > s.High.Value)
+		s.High = set(now.Price)
 	}
 	if s.Low.Set && now.Price <= s.Low.Value {
-		s.Low, s.LowInDoubt = set(now.Price), s.LowInDoubt && !was.found
+		s.LowInDoubt = !sure && (s.LowInDoubt || now.Price < s.Low.Value)
+		s.Low = set(now.Price)
 	}
-	if was.found {
+	if sure {
 		s.count(now.Qty)
 	}
 }

@@ -112,11 +112,12 @@ type Session struct {
 	// LastID and OpenID are the identifiers of the trades that Last and Open come
 	// from; 0: of none that could be named.
 	LastID, OpenID uint64
-	// First is the ordinal of the last trade before the session.
+	// First is the ordinal of the last trade before the session, where Whole.
 	First uint64
 
 	Whole        bool // every trade since the session began was counted
 	Traded       bool // one at least was
+	Placed       bool // a phase was seen in it, or its beginning
 	Over         bool // trading is closed: any other phase begins a session
 	VolumeStated bool // by the venue, which alone counts it from then on
 	// HighInDoubt and LowInDoubt: a trade at that price was taken back, so that it
