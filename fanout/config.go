@@ -89,6 +89,17 @@ type Config struct {
 	// default, which grows to megabytes for a slow reader. Default 0.
 	SendBufferBytes int
 
+	// UnsentBytes sets TCP_NOTSENT_LOWAT: how much the kernel takes for a client
+	// beyond what is on its way. What a slow reader has not been sent stays in the
+	// ring, shared, and becomes a net delta, instead of old frames in the kernel's
+	// memory. Default 128 KiB.
+	UnsentBytes int
+
+	// BatchDelay is the least time between two deliveries of a shard. What is
+	// published within it leaves together, in one send a connection; what comes
+	// after a quiet time does not wait. 0: none. Default 0.
+	BatchDelay time.Duration
+
 	// PinnedBytes bounds what is kept for slow readers, all connections together: the
 	// frames of which a part has left, a shared one counted once, and what waits
 	// beside data while a socket is full. Beyond it the connection that has been
@@ -160,7 +171,8 @@ func (c *Config) validate() error {
 		{"MaxItems", int64(c.MaxItems)}, {"MaxMessageBytes", int64(c.MaxMessageBytes)},
 		{"RequestsPerSecond", int64(c.RequestsPerSecond)}, {"RequestBurst", int64(c.RequestBurst)},
 		{"ResyncInterval", int64(c.ResyncInterval)}, {"MaxBytesPerTurn", int64(c.MaxBytesPerTurn)},
-		{"ControlBytes", int64(c.ControlBytes)}, {"PinnedBytes", c.PinnedBytes}, {"MergedBytes", int64(c.MergedBytes)},
+		{"ControlBytes", int64(c.ControlBytes)}, {"UnsentBytes", int64(c.UnsentBytes)},
+		{"BatchDelay", int64(c.BatchDelay)}, {"PinnedBytes", c.PinnedBytes}, {"MergedBytes", int64(c.MergedBytes)},
 		{"StallTimeout", int64(c.StallTimeout)}, {"MaxLaps", int64(c.MaxLaps)}, {"LapWindow", int64(c.LapWindow)},
 		{"SilenceTimeout", int64(c.SilenceTimeout)}, {"CloseTimeout", int64(c.CloseTimeout)},
 		{"KeepaliveInterval", int64(c.KeepaliveInterval)}, {"BehindWait", int64(c.BehindWait)},
@@ -211,6 +223,7 @@ func (c *Config) setDefaults() {
 	orElse(&c.ResyncInterval, time.Second)
 	orElse(&c.MaxBytesPerTurn, 64<<10)
 	orElse(&c.ControlBytes, max(256<<10, maxAnswerBytes*c.MaxItems))
+	orElse(&c.UnsentBytes, 128<<10)
 	orElse(&c.PinnedBytes, 256<<20)
 	orElse(&c.MergedBytes, 32<<20)
 	orElse(&c.StallTimeout, 10*time.Second)

@@ -292,3 +292,56 @@ func TestEveryIntervalAndCapLeadsToTheSameBook(t *testing.T) {
 		}
 	}
 }
+
+func TestBatchDelayGathersWhatComesWithinIt(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.BatchDelay = 10 * time.Millisecond }, btc)
+	b, random := r.book(btc), seeded(9)
+	c, m := r.paced(0)
+	r.advance(time.Second)
+	b.publish(random, 5)
+	seq, _ := b.where()
+	m.follow(c, seq) // after a quiet time nothing waits
+	r.sync()
+	before := r.hub.Stats()
+	for range 16 {
+		b.publish(random, 5)
+		r.sync()
+	}
+	if sent := r.hub.Stats().Sends - before.Sends; sent != 0 {
+		t.Errorf("%d sends within the delay", sent)
+	}
+	r.advance(10 * time.Millisecond)
+	seq, _ = b.where()
+	m.follow(c, seq)
+	r.sync()
+	after := r.hub.Stats()
+	if after.Sends-before.Sends != 1 || after.Frames-before.Frames != 16 || m.merged != 0 {
+		t.Errorf("%d frames in %d sends, want 16 in 1, each change for itself", after.Frames-before.Frames, after.Sends-before.Sends)
+	}
+}
+
+// The delay's end wakes the shard by itself, on the real clock.
+func TestBatchDelayEndsWithoutAnotherEvent(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.BatchDelay, c.Now = 5*time.Millisecond, time.Now }, btc)
+	b, random := r.book(btc), seeded(10)
+	c, m := r.paced(0)
+	for range 50 {
+		b.publish(random, 5)
+		b.publish(random, 5)
+		seq, _ := b.where()
+		m.follow(c, seq)
+	}
+}
+
+// Ticks wake the shard by themselves, on the real clock.
+func TestIntervalNeedsNoOtherEvent(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Now = time.Now }, btc)
+	b, random := r.book(btc), seeded(11)
+	c, m := r.paced(10)
+	for range 10 {
+		b.publish(random, 5)
+		b.publish(random, 5)
+		seq, _ := b.where()
+		m.follow(c, seq)
+	}
+}

@@ -49,34 +49,35 @@ type shard struct {
 	arrivals []Accepted
 
 	// Owned by the poller's goroutine.
-	now      time.Time     // of this turn or event
-	since    time.Duration // the same, since the hub began; the shard's clock
-	turns    uint64
-	sweepAt  time.Duration
-	sweepDue time.Time // of the next sweep, on the real clock
-	wakeAt   time.Time // the poller's deadline, on the real clock
-	sweeps   uint64
-	obeyed   order
-	conns    []*conn
-	swept    int // conns below it have been looked at in this round
-	feeds    map[proto.TopicKey]*feed
-	queue    []*conn // to be served in the next turn
-	serving  []*conn // the queue's other half
-	unread   []*conn // may have more to read that no event will tell of
-	rereads  []*conn // its other half
-	stalls   stalls  // blocked connections, longest first
-	farewell []*conn // closing connections, by deadline
-	waiting  []*subscription
-	ticks    [len(intervals)]tick
-	pauses   pauses // capped connections that wait
-	plan     plan
-	encoder  encoder
-	arena    []byte // runs of this turn
-	scratch  []byte // one connection's send
-	inbox    []byte // one connection's receive
-	fresh    inbound
-	jitter   *rand.Rand
-	reading  *conn // whose message is being handled
+	now       time.Time     // of this turn or event
+	since     time.Duration // the same, since the hub began; the shard's clock
+	turns     uint64
+	deliverAt time.Duration // not before, see Config.BatchDelay
+	sweepAt   time.Duration
+	sweepDue  time.Time // of the next sweep, on the real clock
+	wakeAt    time.Time // the poller's deadline, on the real clock
+	sweeps    uint64
+	obeyed    order
+	conns     []*conn
+	swept     int // conns below it have been looked at in this round
+	feeds     map[proto.TopicKey]*feed
+	queue     []*conn // to be served in the next turn
+	serving   []*conn // the queue's other half
+	unread    []*conn // may have more to read that no event will tell of
+	rereads   []*conn // its other half
+	stalls    stalls  // blocked connections, longest first
+	farewell  []*conn // closing connections, by deadline
+	waiting   []*subscription
+	ticks     [len(intervals)]tick
+	pauses    pauses // capped connections that wait
+	plan      plan
+	encoder   encoder
+	arena     []byte // runs of this turn
+	scratch   []byte // one connection's send
+	inbox     []byte // one connection's receive
+	fresh     inbound
+	jitter    *rand.Rand
+	reading   *conn // whose message is being handled
 }
 
 const (
@@ -137,7 +138,9 @@ func (s *shard) turn() {
 			s.receive(c)
 		}
 	}
-	s.takeDirty()
+	if s.since >= s.deliverAt {
+		s.takeDirty()
+	}
 	s.tick()
 	s.resumeCapped()
 	s.settleAll()
@@ -163,6 +166,9 @@ func (s *shard) setTimer() {
 	at := s.sweepDue
 	if tick, any := s.nextTick(); any {
 		at = earlier(at, now.Add(tick.Sub(s.now)))
+	}
+	if s.deliverAt > s.since && s.dirty.Load() != nil {
+		at = earlier(at, now.Add(s.deliverAt-s.since))
 	}
 	if len(s.pauses) > 0 {
 		at = earlier(at, now.Add(s.pauses[0].until-s.since))
@@ -239,7 +245,11 @@ func (s *shard) obey() {
 
 // takeDirty lists what has something new pending.
 func (s *shard) takeDirty() {
-	for f := s.dirty.Swap(nil); f != nil; {
+	f := s.dirty.Swap(nil)
+	if f != nil {
+		s.deliverAt = s.since + s.config.BatchDelay
+	}
+	for f != nil {
 		next := f.next
 		f.next = nil
 		f.dirty.Store(false) // from here on the writer may list it again

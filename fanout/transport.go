@@ -80,6 +80,7 @@ func tune(fd int, c *Config) {
 	if c.SendBufferBytes > 0 {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, c.SendBufferBytes)
 	}
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, c.UnsentBytes)
 	// A peer that has vanished acknowledges nothing. The kernel counts a closed
 	// window too, which is ours to judge first.
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(2*c.StallTimeout.Milliseconds()))

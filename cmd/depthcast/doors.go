@@ -38,6 +38,8 @@ type serverFlags struct {
 	StallTimeout   time.Duration `help:"How long a client's socket may take nothing before it is dropped (stalled)." default:"10s"`
 	SilenceTimeout time.Duration `help:"How long a client may say nothing, pongs included, before it is dropped (silent)." default:"60s"`
 	SendBuffer     int           `help:"Bytes of a client's socket buffer in the kernel, which doubles it. 0: the kernel's default." default:"0"`
+	UnsentBytes    int           `help:"Bytes that the kernel takes for a client beyond what is on its way; the rest waits in the ring." default:"131072"`
+	BatchDelay     time.Duration `help:"Least time between two deliveries of an event loop: what comes within it leaves together. 0: none." default:"0s"`
 	PinnedBytes    int64         `help:"Most bytes of half-sent frames of all clients together; beyond it the longest stalled is dropped." default:"268435456"`
 }
 
@@ -58,6 +60,8 @@ func (f *serverFlags) hub(b fanout.Books, fatal chan<- error) fanout.Config {
 		StallTimeout:      f.StallTimeout,
 		SilenceTimeout:    f.SilenceTimeout,
 		SendBufferBytes:   f.SendBuffer,
+		UnsentBytes:       f.UnsentBytes,
+		BatchDelay:        f.BatchDelay,
 		PinnedBytes:       f.PinnedBytes,
 		Server:            "depthcast " + version,
 		Log:               slog.Default(),
