@@ -18,6 +18,9 @@ import (
 //  3. where its first record has the earlier timestamp,
 //  4. in the partition with the lower number.
 //
+// Where partitions are added to a Kafka topic, records of a symbol may begin to
+// come to the first of these while it lives elsewhere: see contested.
+//
 // A claim is final when nothing can outrank it: at once when the first two speak
 // for it fully, otherwise when all partitions have caught up. Later, first come,
 // first served. Only symbols with final claims can be found.
@@ -87,6 +90,18 @@ func (d *Directory) mayClaimLocked(symbol string, c claim) bool {
 	}
 	was, taken := d.claims[symbol]
 	return !taken || was.owner == c.owner || !was.final && c.outranks(was)
+}
+
+// contested tells the owner of symbol that a record of it was refused by p, if
+// Kafka's partitioner puts it into p (hash) and not where it lives. Another Kafka
+// topic's copy of a symbol contests nothing.
+func (d *Directory) contested(symbol string, p *Partition, hash bool) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	c, taken := d.claims[symbol]
+	if taken && hash && !c.hash && c.final && c.owner != p && c.owner.id.KafkaTopic == p.id.KafkaTopic {
+		c.owner.moved.add(symbol)
+	}
 }
 
 // claim makes p the owner of symbol unless another is with better right.

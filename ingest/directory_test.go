@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -40,6 +41,31 @@ func TestRecordOnWrongPartitionHarmsNobody(t *testing.T) {
 	if len(wrong.letters.got) != 2 {
 		t.Errorf("dead letters: %q", wrong.letters.got)
 	}
+}
+
+// A partition was added and some producers know: what they send comes where the
+// symbol does not live, so its book there lacks it, until the next snapshot.
+func TestSymbolWhoseRecordsMoveMakesItsBookRecovering(t *testing.T) {
+	d := newDirectory()
+	was := newRigIn(t, d, PartitionID{"events", 0}, nil)
+	is := newRigIn(t, d, PartitionID{"events", 1}, nil)
+	other := newRigIn(t, d, PartitionID{"copy", 1}, nil) // whose symbols are another's too
+	moved, stays := symbolAt(1), symbolAt(0)
+	for _, r := range []*rig{is, other} {
+		r.give(Fetched{HighWatermark: 0}, nil)
+	}
+	was.records(rec(0, moved, "level"), rec(1, stays, "level"))
+	was.want("apply "+moved+"@0", "apply "+stays+"@1")
+	other.records(rec(0, moved, "level"))
+	heartbeat := Fetched{Next: 2, HighWatermark: 2}
+	was.give(heartbeat, nil)
+	was.want()
+	is.records(rec(0, moved, "level"), rec(1, stays, "level"))
+	is.wantRefused(CodeWrongPartition, 2)
+	was.give(heartbeat, nil)
+	was.want(fmt.Sprintf("refuse %s@%d offset_gap", moved, math.MaxInt64))
+	was.give(heartbeat, nil)
+	was.want()
 }
 
 func TestOwnerDoesNotDependOnReadingOrder(t *testing.T) {

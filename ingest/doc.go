@@ -13,7 +13,9 @@
 //
 //	a record refused by codec, check or book   its symbol's: recovering
 //	a record whose symbol cannot be known      all: recovering (bad_record)
-//	a record of a symbol that lives elsewhere  none is touched (wrong_partition)
+//	a record of a symbol that lives elsewhere  none is touched (wrong_partition), but where
+//	                                           Kafka's partitioner puts it: its: recovering (offset_gap)
+//	a partition added                          reading ends, to begin anew (ErrPartitionAdded)
 //	offsets missing                            all: recovering (offset_gap), unless the
 //	                                           Kafka topic is declared compacted
 //	records gone before they were read         all: recovering (truncated)

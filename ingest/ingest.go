@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -9,6 +10,12 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 )
+
+// ErrPartitionAdded ends Run: a Kafka topic has a partition that was not there
+// when Ingest was opened, so producers put keys elsewhere now, and no book of the
+// Kafka topic can be trusted any more. Open another Ingest, which reads the
+// partition too and finds each symbol where it lives.
+var ErrPartitionAdded = errors.New("ingest: a partition was added")
 
 // Ingest reads all partitions of the configured Kafka topics.
 type Ingest struct {
@@ -84,25 +91,38 @@ func (in *Ingest) Partitions() []*Partition { return in.partitions }
 // that the directory does not know may still come.
 func (in *Ingest) CaughtUp() bool { return in.directory.caughtUp() }
 
-// Run reads until ctx ends, and returns nil then. It is to be called once.
+// Run reads until ctx ends, and returns nil then, or until an ErrPartitionAdded.
+// It is to be called once.
 func (in *Ingest) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, p := range in.partitions {
 		g.Go(func() error { return p.Run(ctx) })
 	}
 	g.Go(func() error { return in.tick(ctx) })
-	g.Go(func() error {
-		names := make([]string, len(in.cfg.KafkaTopics))
-		for i, t := range in.cfg.KafkaTopics {
-			names[i] = t.Name
-		}
-		err := in.cluster.Watch(ctx, WatchConfig{KafkaTopics: names}, in.watched)
-		if ctx.Err() != nil {
-			return nil
-		}
-		return err
-	})
+	g.Go(func() error { return in.watch(ctx) })
 	return g.Wait()
+}
+
+// watch passes on what a watcher finds, until that ends Run.
+func (in *Ingest) watch(ctx context.Context) error {
+	names := make([]string, len(in.cfg.KafkaTopics))
+	for i, t := range in.cfg.KafkaTopics {
+		names[i] = t.Name
+	}
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	err := in.cluster.Watch(ctx, WatchConfig{KafkaTopics: names}, func(e WatchEvent) {
+		if err := in.watched(e); err != nil {
+			end(err)
+		}
+	})
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, ErrPartitionAdded):
+		return cause
+	case ctx.Err() != nil:
+		return nil
+	}
+	return err
 }
 
 func (in *Ingest) tick(ctx context.Context) error {
@@ -127,22 +147,21 @@ func (in *Ingest) describeCluster(ctx context.Context) (string, error) {
 	return info.ClusterID, err
 }
 
-// watched passes on what the watcher found. It runs on the watcher's goroutine.
-func (in *Ingest) watched(e WatchEvent) {
+// watched passes on what the watcher found; an error ends Run. It runs on the
+// watcher's goroutine.
+func (in *Ingest) watched(e WatchEvent) error {
 	switch e.Kind {
 	case WatchOffsets:
 		for _, p := range in.partitions {
 			if p.id == e.Partition {
 				p.seen(e.Offsets)
+				return nil
 			}
 		}
+		return fmt.Errorf("%w: %s", ErrPartitionAdded, e.Partition)
 	case WatchShrunk, WatchRecreated:
 		in.log.Error("the log changed", "what", e.Kind, "kafka_topic", e.Partition.KafkaTopic)
 		in.each(e.Partition.KafkaTopic, (*Partition).recheck)
-	case WatchPartitionAdded:
-		in.log.Error("a partition was added: keys may belong elsewhere now, so every book of the Kafka topic is recovering; restart to read it",
-			"kafka_topic", e.Partition.KafkaTopic, "partition", e.Partition.Partition)
-		in.each(e.Partition.KafkaTopic, (*Partition).keysMoved)
 	case WatchUnreachable, WatchMissing:
 		if in.logLimit.Allow() {
 			in.log.Warn("Kafka does not answer as it should", "what", e.Kind, "since", e.Since, "err", e.Err)
@@ -150,6 +169,7 @@ func (in *Ingest) watched(e WatchEvent) {
 	case WatchReachable:
 		in.log.Info("Kafka answers again", "silent_for", time.Since(e.Since).Round(time.Millisecond))
 	}
+	return nil
 }
 
 // each calls f for the partitions of a Kafka topic.

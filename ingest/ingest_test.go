@@ -2,12 +2,14 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/time/rate"
 
 	"github.com/depthcast/depthcast/proto"
@@ -47,7 +49,9 @@ type started struct {
 	t     *testing.T
 	ctx   context.Context
 	calls chan string
-	stop  func() // returns when it has ended
+
+	wantEnd error  // of Run
+	stop    func() // returns when it has ended
 }
 
 func start(l *lab, cfg Config) *started {
@@ -62,14 +66,17 @@ func start(l *lab, cfg Config) *started {
 	}
 	s.Ingest = in
 	ctx, cancel := context.WithCancel(l.ctx)
+	l.t.Cleanup(cancel)
 	ended := make(chan error, 1)
 	go func() { ended <- in.Run(ctx) }()
 	s.stop = func() {
-		cancel()
-		if err := <-ended; err != nil {
-			l.t.Errorf("Run: %v", err)
+		if s.wantEnd == nil {
+			cancel()
 		}
-		ended <- nil
+		if err := <-ended; !errors.Is(err, s.wantEnd) {
+			l.t.Errorf("Run: %v, want %v", err, s.wantEnd)
+		}
+		ended <- s.wantEnd
 	}
 	l.t.Cleanup(s.stop)
 	return s
@@ -200,23 +207,51 @@ func TestWatcherFindingsReachThePartitions(t *testing.T) {
 	r, other := newRig(t, nil), newRigIn(t, newDirectory(), PartitionID{"more", 0}, nil)
 	in := &Ingest{partitions: []*Partition{r.Partition, other.Partition}, log: quiet, logLimit: rate.NewLimiter(0, 0)}
 	here := PartitionID{KafkaTopic: "events"}
-	in.watched(WatchEvent{Kind: WatchOffsets, Partition: here, Offsets: Offsets{HighWatermark: 7}})
+	if err := in.watched(WatchEvent{Kind: WatchOffsets, Partition: here, Offsets: Offsets{HighWatermark: 7}}); err != nil {
+		t.Error(err)
+	}
 	if a, b := r.Stats().Lag(), other.Stats().Lag(); a != 7 || b != 0 {
 		t.Errorf("lags %d and %d, want 7 and 0", a, b)
 	}
-	in.watched(WatchEvent{Kind: WatchShrunk, Partition: here})
-	in.watched(WatchEvent{Kind: WatchRecreated, Partition: here})
+	for _, k := range []WatchKind{WatchShrunk, WatchRecreated} {
+		if err := in.watched(WatchEvent{Kind: k, Partition: here}); err != nil {
+			t.Error(err)
+		}
+	}
 	if a, b := r.source.rechecks.Load(), other.source.rechecks.Load(); a != 2 || b != 0 {
 		t.Errorf("%d and %d rechecks, want 2 and 0", a, b)
 	}
 	r.want()
-	in.watched(WatchEvent{Kind: WatchPartitionAdded, Partition: PartitionID{"events", 3}})
-	r.want("refuse @9223372036854775807 offset_gap")
+	added := in.watched(WatchEvent{Kind: WatchOffsets, Partition: PartitionID{"events", 3}})
+	wantError(t, added, ErrPartitionAdded, "events/3")
 	other.want()
 	for _, k := range []WatchKind{WatchUnreachable, WatchMissing, WatchReachable} {
-		in.watched(WatchEvent{Kind: k, Since: rigStart})
+		if err := in.watched(WatchEvent{Kind: k, Since: rigStart}); err != nil {
+			t.Error(err)
+		}
 	}
 	r.want()
+}
+
+// Reading ends, so that who runs it opens it again: with the partition.
+func TestKafkaAddedPartitionEndsReadingAndIsReadByTheNext(t *testing.T) {
+	l := newLab(t)
+	events := l.topic(1, nil)
+	l.produce(events, levels("SIM:A", 1))
+	s := start(l, Config{KafkaTopics: []TopicConfig{{Name: events}}})
+	s.await("catching_up false", 1)
+	l.addPartitions(events, 2)
+	s.wantEnd = ErrPartitionAdded
+	s.stop()
+	moved := ""
+	for i := 0; moved == ""; i++ { // a symbol that the partitioner puts into the new one
+		if name := symbolName(i); kgo.StickyKeyPartitioner(nil).ForTopic(events).Partition(&kgo.Record{Key: []byte(name)}, 2) == 1 {
+			moved = name
+		}
+	}
+	l.produce(events, levels(moved, 1))
+	s = start(l, Config{KafkaTopics: []TopicConfig{{Name: events}}})
+	s.await("apply "+moved+"@1/0", 1)
 }
 
 func TestIngestSaysAtOnceWhatIsWrong(t *testing.T) {

@@ -117,6 +117,22 @@ func (l *lab) topicID(name string) [16]byte {
 	return info.Topics[0].ID
 }
 
+// addPartitions makes them count.
+func (l *lab) addPartitions(name string, count int32) {
+	l.t.Helper()
+	req := kmsg.NewPtrCreatePartitionsRequest()
+	rt := kmsg.NewCreatePartitionsRequestTopic()
+	rt.Topic, rt.Count = name, count
+	req.Topics = append(req.Topics, rt)
+	resp, err := req.RequestWith(l.ctx, l.client)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.Topics[0].ErrorCode)
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+}
+
 // deleteRecords truncates partition 0 below offset.
 func (l *lab) deleteRecords(name string, offset int64) {
 	l.t.Helper()

@@ -77,6 +77,8 @@ type Partition struct {
 	log       *slog.Logger
 	stats     *Stats
 
+	moved moved // any goroutine
+
 	mu          sync.Mutex // the lock: guards books and what follows
 	books       Books
 	feeds       feeds
@@ -232,6 +234,7 @@ func (p *Partition) fetched(f *Fetched) {
 		last := n == len(records)
 		p.mu.Lock()
 		p.answered = now
+		p.judgeMoved()
 		for i := range records[:n] {
 			gaps = p.gapsBefore(records[i].Offset, gaps)
 			p.record(&records[i], now)

@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"errors"
-	"math"
 
 	"github.com/depthcast/depthcast/proto"
 )
@@ -101,12 +100,6 @@ func (p *Partition) recheck() {
 	if s, ok := p.source.(interface{ Recheck() }); ok {
 		s.Recheck()
 	}
-}
-
-// keysMoved says that records of symbols which live here may go elsewhere from
-// now on, unread: no restored state knows of it. Any goroutine.
-func (p *Partition) keysMoved() {
-	p.Do(func() { p.lost(math.MaxInt64, proto.ReasonOffsetGap) })
 }
 
 // refused gives up a record that the books have not seen.

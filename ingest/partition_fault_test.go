@@ -228,13 +228,6 @@ func TestWatcherSeesLagThatAStuckSourceHides(t *testing.T) {
 	r.want("stale  behind true")
 }
 
-func TestAddedPartitionMakesEveryBookRecovering(t *testing.T) {
-	r := newRig(t, nil)
-	r.records(rec(0, "X", "level"))
-	r.keysMoved()
-	r.want("apply X@0", "refuse @9223372036854775807 offset_gap")
-}
-
 func TestFeedThatDiedLongAgoIsNotLiveForAMoment(t *testing.T) {
 	r := newRig(t, func(_ *TopicConfig, c *Config) { c.UnreachableAfter = time.Hour })
 	r.give(Fetched{Next: 0, HighWatermark: 2}, nil)

@@ -99,7 +99,7 @@ func (p *Partition) hashed(key []byte) bool {
 }
 
 // wrongPartition refuses a record of a symbol that lives elsewhere, which does
-// not concern the book there. Should the symbol ever come to live here, its book
+// not concern the book there, unless the symbol seems to have moved here. Should the symbol ever come to live here, its book
 // lacks this record.
 func (p *Partition) wrongPartition(rec *Record) *proto.RecordError {
 	name := string(rec.Key)
@@ -107,6 +107,7 @@ func (p *Partition) wrongPartition(rec *Record) *proto.RecordError {
 		s.owned = false
 		p.stats.Symbols.Add(-1)
 	}
+	p.directory.contested(name, p, p.hashed(rec.Key))
 	return refuse(CodeWrongPartition, name, proto.ReasonBadRecord, "the symbol lives in another partition")
 }
 

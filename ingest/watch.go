@@ -12,7 +12,8 @@ import (
 type WatchKind uint8
 
 const (
-	// WatchOffsets: the ends of a partition's log, once a round.
+	// WatchOffsets: the ends of a partition's log, once a round for each partition
+	// that exists then.
 	WatchOffsets WatchKind = iota
 	// WatchShrunk: a partition's high watermark lies below one seen before. When
 	// the Kafka topic was recreated in the middle of a round, this comes first
@@ -21,8 +22,6 @@ const (
 	// WatchRecreated: the Kafka topic has another id (all its partitions), or
 	// the whole cluster has.
 	WatchRecreated
-	// WatchPartitionAdded: a partition that was not there before.
-	WatchPartitionAdded
 	// WatchUnreachable: no answer, every round until WatchReachable.
 	WatchUnreachable
 	// WatchMissing: a Kafka topic does not exist, every round while so.
@@ -31,15 +30,15 @@ const (
 	WatchReachable
 )
 
-var watchKinds = [...]string{"offsets", "shrunk", "recreated", "partition_added", "unreachable", "missing", "reachable"}
+var watchKinds = [...]string{"offsets", "shrunk", "recreated", "unreachable", "missing", "reachable"}
 
 func (k WatchKind) String() string { return watchKinds[k] }
 
 // WatchEvent is one finding. Only the fields that its kind names are set.
 type WatchEvent struct {
 	Kind      WatchKind
-	Partition PartitionID // Offsets, Shrunk, PartitionAdded; KafkaTopic alone: Recreated, Missing
-	Offsets   Offsets     // Offsets, Shrunk, PartitionAdded
+	Partition PartitionID // Offsets, Shrunk; KafkaTopic alone: Recreated, Missing
+	Offsets   Offsets     // Offsets, Shrunk
 	WasHigh   int64       // Shrunk: the high watermark seen before
 	ClusterID string      // Recreated: now
 	TopicID   [16]byte    // Recreated: now
@@ -148,17 +147,13 @@ func (w *watch) compare(clusterID string, t TopicInfo, offsets map[PartitionID]O
 				delete(w.high, id)
 			}
 		}
-		seen = false // all partitions are new, and none was added
 	}
 	for _, p := range t.Partitions {
 		id := PartitionID{t.Name, p}
 		o := offsets[id]
 		was, known := w.high[id]
 		w.high[id] = o.HighWatermark
-		switch {
-		case !known && seen:
-			w.report(WatchEvent{Kind: WatchPartitionAdded, Partition: id, Offsets: o})
-		case known && o.HighWatermark < was:
+		if known && o.HighWatermark < was {
 			w.report(WatchEvent{Kind: WatchShrunk, Partition: id, Offsets: o, WasHigh: was})
 		}
 		w.report(WatchEvent{Kind: WatchOffsets, Partition: id, Offsets: o})

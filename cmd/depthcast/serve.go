@@ -42,12 +42,18 @@ func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	defer cluster.Close()
-	s, err := openServer(ctx, cluster, &c.readFlags, &c.serverFlags)
-	if err != nil {
-		return err
+	for {
+		s, err := openServer(ctx, cluster, &c.readFlags, &c.serverFlags)
+		if err != nil {
+			return err
+		}
+		s.announce(stdout)
+		if err = s.run(ctx); !errors.Is(err, ingest.ErrPartitionAdded) {
+			return err
+		}
+		// Clients were told to come again, and then find each symbol where it lives.
+		slog.Warn("starting anew, to read a partition that was added", "err", err)
 	}
-	s.announce(stdout)
-	return s.run(ctx)
 }
 
 // server is a running depthcast: ingest → book → fanout, and its two listeners.
