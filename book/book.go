@@ -43,7 +43,6 @@ type book struct {
 	drafting   bool              // the engine's draft is what the batch in hand makes of the session
 	kinds      uint32            // of the batch in hand: a bit for each kind of event in it
 	limit      uint32            // levels a side that the source keeps, by its last snapshot; 0: all
-	seen       uint32            // levels a side that the last snapshot showed of a deeper book; 0: all
 	instrument *proto.Instrument // nil: not defined
 	seq        int64             // of the last record applied; -1: none
 	feed       *feed             // that the book's levels come through; nil: not known yet
@@ -53,8 +52,9 @@ type book struct {
 
 	bids, asks side
 	views      []*View
-	orderViews int       // of views: those of orders
-	told       condition // what views were last told
+	orderViews int         // of views: those of orders
+	groupings  []*grouping // that views have
+	told       condition   // what views were last told
 	indicative proto.Indicative
 	times      proto.Times
 	held       held // the batch in hand but for its last record
@@ -284,7 +284,7 @@ func (b *book) empty() {
 	b.bids.clear()
 	b.asks.clear()
 	b.orders.clear()
-	b.kind, b.seen = keptUndecided, 0
+	b.kind, b.bids.floor, b.asks.floor = keptUndecided, allKnown, allKnown
 }
 
 // breaks says that views must be reset before they see more of the book; of
@@ -302,6 +302,6 @@ func (b *book) restart(reason proto.Reason) {
 	b.tradesBroken = proto.SnapshotReset
 	b.trades.restart()
 	b.seq, b.times, b.unlisted = -1, proto.Times{}, true
-	b.exponents, b.instrument, b.limit, b.seen = proto.DefaultExponents, nil, 0, 0
+	b.exponents, b.instrument, b.limit = proto.DefaultExponents, nil, 0
 	b.session, b.phase, b.indicative = session{}, proto.PhaseUnknown, proto.Indicative{}
 }

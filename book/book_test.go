@@ -77,7 +77,10 @@ func TestPricesOfAllSixtyFourBitsKeepTheirOrder(t *testing.T) {
 			e := liveEngine(t)
 			m := &market{fatalf: t.Fatalf, choose: func(int) int { return 0 }, engine: e}
 			must(t, e, &proto.Batch{Symbol: "SIM:A", Seq: 0})
-			m.join(proto.View{Depth: depth})
+			views := []proto.View{{Depth: depth}, {Depth: depth, Group: groupOf(3)}, {Depth: depth, Group: groupOf(1 << 62)}}
+			for _, v := range views {
+				m.join(v)
+			}
 			n := &naive{whole: true, levels: map[naiveKey]proto.Level{}}
 			random := rand.New(rand.NewPCG(3, 4))
 			for seq := int64(1); seq < 300; seq++ {
@@ -90,8 +93,11 @@ func TestPricesOfAllSixtyFourBitsKeepTheirOrder(t *testing.T) {
 				}
 				must(t, e, &proto.Batch{Symbol: "SIM:A", Seq: seq, Events: []proto.Event{ev}})
 				n.event(&ev)
-				v := proto.View{Depth: depth}
-				m.clients[0].compare(n.view(proto.Bid, v), n.view(proto.Ask, v), true)
+				for i, v := range views {
+					bids, bidsFit := n.view(proto.Bid, v)
+					asks, asksFit := n.view(proto.Ask, v)
+					m.clients[i].compare(bids, asks, bidsFit && asksFit)
+				}
 			}
 		}
 	}

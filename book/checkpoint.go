@@ -63,7 +63,7 @@ func (e *Engine) Save(symbol string, to *proto.SymbolState) bool {
 	*s = proto.BookState{
 		Epoch: b.epoch, Seq: b.seq, Chain: b.chain.save(),
 		Kind: proto.BookKind(b.kind), Whole: b.whole, Fresh: b.fresh, Reason: b.reason, Phase: b.phase,
-		Indicative: b.indicative, Exponents: b.exponents, Limit: b.limit, Seen: b.seen, Instrument: b.instrument,
+		Indicative: b.indicative, Exponents: b.exponents, Limit: b.limit, KnownBid: b.bids.known(), KnownAsk: b.asks.known(), Instrument: b.instrument,
 		Times: b.times, Session: proto.Session(b.session),
 		TradeOrdinal: b.trades.ordinal, Trades: b.trades.last(s.Trades[:0]),
 		EndReason: b.endReason, NewSymbol: b.newSymbol, EndedAt: b.endedAt,

@@ -10,11 +10,12 @@ import (
 // what is old, and let a snapshot replace. Beside it, a slow twin applies only net
 // deltas, merged by the last write to each level.
 type client struct {
-	m    *market
-	view *View
-	live bool  // or stale: it shows a book
-	mine int64 // seq
-	book map[naiveKey]proto.Level
+	m       *market
+	view    *View
+	live    bool // or stale: it shows a book
+	partial bool
+	mine    int64 // seq
+	book    map[naiveKey]proto.Level
 
 	entry int64 // seq of the entry before
 	slow  map[naiveKey]proto.Level
@@ -46,6 +47,7 @@ func (c *client) replace() {
 		c.book[naiveKey{proto.Ask, l.Price}] = l
 		c.slow[naiveKey{proto.Ask, l.Price}] = l
 	}
+	c.partial = s.Partial
 	c.mine, c.entry, c.live = s.Seq, s.Seq, s.State != proto.Recovering
 }
 
@@ -100,6 +102,7 @@ func (c *client) Status(s *proto.Status) {
 	if s.Seq < c.entry {
 		c.m.fatalf("a status of seq %d after an entry of seq %d", s.Seq, c.entry)
 	}
+	c.partial = s.Partial
 	c.live, c.entry, c.mine = live, s.Seq, max(c.mine, s.Seq)
 }
 

@@ -25,6 +25,11 @@ type Config struct {
 	// the index); beyond, its book is recovering, overflow. Default 1,048,576.
 	MaxOrders int
 
+	// MaxGroups is how many price increments of a symbol views may have at once; a
+	// view with a further one is not opened. Each holds at most as many levels as
+	// the book. Default 32.
+	MaxGroups int
+
 	// KeptTrades is how many of a symbol's last trades a snapshot of its trades
 	// holds. Default 100.
 	KeptTrades int
@@ -59,6 +64,7 @@ func (c *Config) validate() error {
 		{"MaxFeeds", &c.MaxFeeds, 1024, math.MaxInt32},
 		{"MaxLevels", &c.MaxLevels, 50_000, math.MaxInt32},
 		{"MaxOrders", &c.MaxOrders, 1 << 20, math.MaxInt32 / 2},
+		{"MaxGroups", &c.MaxGroups, 32, math.MaxInt32},
 		{"KeptTrades", &c.KeptTrades, 100, math.MaxUint16},
 		{"KeptEnded", &c.KeptEnded, 1024, math.MaxInt32},
 		{"HeldRecords", &c.HeldRecords, 4096, math.MaxInt32},

@@ -47,6 +47,14 @@
 //   - The source sequence of a refused record counts as seen: a snapshot from before
 //     it would lack it. A source that numbers wildly leaves its book recovering
 //     until its session changes, which is long, but never wrong.
+//   - Groups keep the increment, not its mantissa: after a change of exponents the
+//     view goes on with the same increment, or ends (bad_view) where the new prices
+//     cannot be grouped by it.
+//   - A group whose sum or price does not fit 64 bits is never shown wrong: the views
+//     of that increment are recovering, overflow, until all fit. A group's order
+//     count is 0, not known, as soon as that of one of its levels is.
+//   - partial is said by a status of its own when it changes on a live view; see
+//     partial.go for what is known.
 //   - A book that becomes whole again shows it by Reset alone: the snapshot carries
 //     state and phase. Trades were never interrupted, so a view of trades is told
 //     by a status; it is reset only after catching up, a change of exponents or a

@@ -14,6 +14,7 @@ type naive struct {
 	orders  []naiveOrder
 	levels  map[naiveKey]proto.Level
 	limit   uint32
+	floor   map[proto.Side]int64 // worst price of a snapshot of a deeper book
 	phase   proto.Phase
 	source  uint64 // newest source sequence
 	next    rank   // of the batch in hand
@@ -49,7 +50,7 @@ func (n *naive) copy() *naive {
 }
 
 func (n *naive) empty() {
-	n.orders, n.levels, n.byOrder = nil, map[naiveKey]proto.Level{}, 0
+	n.orders, n.levels, n.byOrder, n.floor = nil, map[naiveKey]proto.Level{}, 0, nil
 }
 
 // apply returns the book after r, and whether r was refused.
@@ -155,7 +156,11 @@ func (n *naive) snapshot(e *proto.Event) bool {
 	n.whole, n.byOrder, n.limit = true, 1, e.MaxLevels
 	if !e.ByOrder {
 		count := len(e.Bids) + len(e.Asks)
-		return n.set(proto.Bid, e.Bids) && n.set(proto.Ask, e.Asks) && len(n.levels) == count
+		if !n.set(proto.Bid, e.Bids) || !n.set(proto.Ask, e.Asks) || len(n.levels) != count {
+			return false
+		}
+		n.setFloor(int(e.KnownLevels))
+		return true
 	}
 	n.byOrder = 2
 	for i, list := range [][]proto.Order{e.BidOrders, e.AskOrders} {
@@ -168,7 +173,18 @@ func (n *naive) snapshot(e *proto.Event) bool {
 			}
 		}
 	}
+	n.setFloor(int(e.KnownLevels))
 	return true
+}
+
+// setFloor notes how far down a snapshot shows a deeper book.
+func (n *naive) setFloor(known int) {
+	n.floor = map[proto.Side]int64{}
+	for _, side := range []proto.Side{proto.Bid, proto.Ask} {
+		if levels := n.side(side); known > 0 && len(levels) >= known {
+			n.floor[side] = levels[len(levels)-1].Price
+		}
+	}
 }
 
 func (n *naive) find(id uint64) int {
@@ -284,18 +300,4 @@ func (n *naive) trim() {
 			n.orders = slices.DeleteFunc(n.orders, func(o naiveOrder) bool { return o.side == side && o.price == l.Price })
 		}
 	}
-}
-
-// view returns what a view shows of one side.
-func (n *naive) view(side proto.Side, v proto.View) []proto.Level {
-	levels := n.side(side)
-	if v.Depth > 0 && len(levels) > int(v.Depth) {
-		levels = levels[:v.Depth]
-	}
-	if !v.Counts {
-		for i := range levels {
-			levels[i].Count = 0
-		}
-	}
-	return levels
 }

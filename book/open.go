@@ -7,11 +7,17 @@ import (
 )
 
 // Open opens the view of key for p, which hears of every change from now on.
-// Errors: proto.ErrUnknownSymbol, ErrNotReady, ErrUnknownChannel, ErrBadView.
+// Errors: proto.ErrUnknownSymbol, ErrNotReady, ErrUnknownChannel, ErrBadView,
+// ErrTooManyGroups.
 func (e *Engine) Open(key proto.TopicKey, p Publisher) (*View, error) {
 	v, err := e.view(key)
 	if err != nil {
 		return nil, err
+	}
+	if v.grouping != nil {
+		if err := v.grouping.open(v.book); err != nil {
+			return nil, err
+		}
 	}
 	v.to, v.last = p, v.book.seq
 	if v.ticker != nil {
@@ -25,7 +31,8 @@ func (e *Engine) Open(key proto.TopicKey, p Publisher) (*View, error) {
 	return v, nil
 }
 
-// Read fills s with the state of key, without a view that stays. Errors as Open.
+// Read fills s with the state of key, without a view that stays. Errors as Open,
+// but ErrTooManyGroups.
 func (e *Engine) Read(key proto.TopicKey, s *proto.Snapshot) error {
 	v, err := e.view(key)
 	if err != nil {
@@ -56,8 +63,8 @@ func (e *Engine) view(key proto.TopicKey) (*View, error) {
 		if b.kind == keptByLevel {
 			return nil, e.noOrders(b)
 		}
-		if key.View.Counts {
-			return nil, fmt.Errorf("book: %s: orders with counts: %w", key.Symbol, proto.ErrBadView)
+		if key.View.Counts || !key.View.Group.None() {
+			return nil, fmt.Errorf("%w: orders with counts or groups", proto.ErrBadView)
 		}
 	default:
 		return nil, fmt.Errorf("book: %s: %w", key.Symbol, proto.ErrUnknownChannel)
@@ -65,11 +72,18 @@ func (e *Engine) view(key proto.TopicKey) (*View, error) {
 	if key.View.Depth > maxDepth {
 		return nil, fmt.Errorf("%w: depth %d, at most %d", proto.ErrBadView, key.View.Depth, maxDepth)
 	}
+	v.bids, v.asks = &b.bids, &b.asks
 	if !key.View.Group.None() {
-		return nil, fmt.Errorf("%w: grouping by price is not served", proto.ErrBadView)
+		g, err := b.grouping(key.View.Group)
+		if err != nil {
+			return nil, err
+		}
+		v.grouping, v.bids, v.asks = g, &g.bids.side, &g.asks.side
 	}
-	if b.shown() {
+	v.judge(b.shown())
+	if v.shown {
 		v.rebuild()
 	}
+	v.partial = v.reaches()
 	return v, nil
 }

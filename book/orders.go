@@ -115,7 +115,7 @@ func (s *side) room(key, qty int64) (*level, *refusal) {
 	if l.qty > math.MaxInt64-qty {
 		return nil, errOverflow
 	}
-	s.touch(key, l.qty)
+	s.touch(key, l.qty, l.count)
 	return l, nil
 }
 
@@ -157,7 +157,7 @@ func (b *book) withdraw(slot uint32) {
 	v := &b.orders.slab[slot]
 	s := b.side(v.side)
 	l := s.get(v.key)
-	s.touch(v.key, l.qty)
+	s.touch(v.key, l.qty, l.count)
 	b.orders.note(*v)
 	b.orders.dequeue(l, v)
 	if l.count == 0 {
@@ -195,7 +195,7 @@ func (b *book) modify(id uint64, price, qty int64, keep bool) *refusal {
 	if l.qty-v.qty > math.MaxInt64-qty {
 		return errOverflow
 	}
-	s.touch(key, l.qty)
+	s.touch(key, l.qty, l.count)
 	b.orders.note(*v)
 	if keep {
 		l.qty += qty - v.qty
@@ -231,7 +231,7 @@ func (b *book) reduce(e *proto.Event) (order, *refusal) {
 	}
 	s := b.side(v.side)
 	l := s.get(v.key)
-	s.touch(v.key, l.qty)
+	s.touch(v.key, l.qty, l.count)
 	b.orders.note(was)
 	l.qty -= e.Qty
 	v.qty -= e.Qty
@@ -271,7 +271,7 @@ func (b *book) trim(s *side, most int) {
 	least := s.edge(most)
 	w := s.walk(least - 1)
 	for l := w.next(); l != nil; l = w.next() {
-		s.touch(w.key, l.qty)
+		s.touch(w.key, l.qty, l.count)
 		for slot := l.head; slot != 0; {
 			next := b.orders.slab[slot].next
 			b.orders.note(b.orders.slab[slot])

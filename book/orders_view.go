@@ -137,24 +137,6 @@ func (e *Engine) noOrders(b *book) error {
 	return fmt.Errorf("book: %s is kept by level: %w", b.symbol, proto.ErrUnknownChannel)
 }
 
-// told is the condition of the book that v was last told of.
-func (v *View) told() condition {
-	c := v.book.told
-	if v.byLevel && c.state != proto.Recovering {
-		c.state, c.reason, c.locked, c.crossed = proto.Recovering, proto.ReasonByLevel, false, false
-	}
-	return c
-}
-
-// seesKind notes whether v, which may be told of the book now, shows orders where
-// there are none, and returns what changes for it by that: whether it must be told
-// of its condition, and whether all that it shows is new.
-func (v *View) seesKind(visible, changed, reset bool) (bool, bool) {
-	was := v.byLevel
-	v.byLevel = visible && v.key.Channel == proto.ChannelOrders && v.book.kind == keptByLevel
-	return changed || was != v.byLevel, reset || was && visible && !v.byLevel
-}
-
 // settle leaves each touched order once, by rising identifier, with its slot.
 func (o *orders) settle() {
 	if o.touches == nil {

@@ -67,6 +67,17 @@ func TestAnyRunOfRecordsKeepsViewsRight(t *testing.T) {
 
 var marketViews = []proto.View{
 	{Depth: 1}, {Depth: 2}, {Depth: 3, Counts: true}, {Depth: 5}, {Depth: 10, Counts: true}, {}, {Counts: true},
+	{Depth: 1, Group: groupOf(7)}, {Depth: 3, Group: groupOf(2), Counts: true}, {Depth: 5, Group: groupOf(7), Counts: true},
+	{Group: groupOf(3), Counts: true}, {Depth: 2, Group: groupOf(1 << 20)}, {Group: groupOf(1<<62 - 3)}, {Depth: 1, Group: groupOf(1<<63 - 1)},
+}
+
+// groupOf is the group of a price mantissa under the default exponents.
+func groupOf(mantissa int64) proto.Group {
+	g, err := proto.ParseGroup(string(proto.AppendDecimal(nil, mantissa, proto.DefaultExponents.Price)))
+	if err != nil {
+		panic(err)
+	}
+	return g
 }
 
 // market feeds one symbol's book and compares it after every record.
@@ -106,8 +117,8 @@ func newMarket(t fataler, choose chooser, byOrder bool) *market {
 	m.naive = &naive{whole: true, levels: map[naiveKey]proto.Level{}}
 	// The first record makes the symbol known.
 	m.send([]proto.Event{{Kind: proto.EventHeartbeat}}, 1, 1, false)
-	for _, v := range marketViews {
-		m.join(v)
+	for range 8 {
+		m.join(marketViews[m.choose(len(marketViews))])
 	}
 	for _, v := range orderViews {
 		if byOrder {
@@ -213,7 +224,11 @@ func (m *market) event() proto.Event {
 	levels := func(side proto.Side, n int, least int64) []proto.Level {
 		var list []proto.Level
 		for range n {
-			list = append(list, proto.Level{Price: m.price(side), Qty: least + int64(m.choose(6)), Count: uint32(m.choose(3))})
+			l := proto.Level{Price: m.price(side), Qty: least + int64(m.choose(6)), Count: uint32(m.choose(3))}
+			if least == 0 && m.choose(300) == 0 {
+				l.Qty, l.Count = 1<<62+int64(m.choose(3)), 1<<32-1-uint32(m.choose(3))
+			}
+			list = append(list, l)
 		}
 		return list
 	}
@@ -273,7 +288,7 @@ func (m *market) snapshot() proto.Event {
 	if m.flips {
 		m.byOrder = m.choose(2) == 0
 	}
-	e := proto.Event{Kind: proto.EventSnapshot, ByOrder: m.byOrder, MaxLevels: uint32(m.choose(4) * 6)}
+	e := proto.Event{Kind: proto.EventSnapshot, ByOrder: m.byOrder, MaxLevels: uint32(m.choose(4) * 6), KnownLevels: uint32(max(0, m.choose(24)-12))}
 	for _, side := range []proto.Side{proto.Bid, proto.Ask} {
 		var levels []proto.Level
 		var orders []proto.Order
@@ -356,11 +371,16 @@ func (m *market) compare() {
 	}
 	var s proto.Snapshot
 	for _, c := range m.clients {
-		bids, asks := n.view(proto.Bid, c.view.key.View), n.view(proto.Ask, c.view.key.View)
+		bids, bidsFit := n.view(proto.Bid, c.view.key.View)
+		asks, asksFit := n.view(proto.Ask, c.view.key.View)
+		shown := shown && bidsFit && asksFit
 		if !shown {
 			bids, asks = nil, nil
 		}
 		c.view.Snapshot(&s)
+		if partial := m.records%4 == 0 && shown && n.partial(c.view.key.View); m.records%4 == 0 && (s.Partial != partial || c.partial != partial) {
+			m.fatalf("seq %d: view %+v says partial: %v, its client %v; want %v", b.seq, c.view.key.View, s.Partial, c.partial, partial)
+		}
 		if !slices.Equal(s.Bids, bids) || !slices.Equal(s.Asks, asks) {
 			m.fatalf("seq %d: view %+v shows\n%v %v\nthe naive book has\n%v %v", b.seq, c.view.key.View, s.Bids, s.Asks, bids, asks)
 		}

@@ -44,7 +44,7 @@ func (b *book) restore(symbol *proto.SymbolState) error {
 	b.restored = symbol.Offset
 	b.chain, b.epoch, b.seq = restoredChain(&s.Chain), s.Epoch, s.Seq
 	b.kind, b.whole, b.fresh, b.reason, b.phase = kept(s.Kind), s.Whole, s.Fresh, s.Reason, s.Phase
-	b.indicative, b.exponents, b.limit, b.seen = s.Indicative, s.Exponents, s.Limit, s.Seen
+	b.indicative, b.exponents, b.limit = s.Indicative, s.Exponents, s.Limit
 	b.instrument, b.times, b.session = s.Instrument, s.Times, session(s.Session)
 	b.ended, b.endReason, b.newSymbol, b.endedAt = s.EndReason != proto.ReasonNone, s.EndReason, s.NewSymbol, s.EndedAt
 	if s.Feed != "" {
@@ -52,6 +52,8 @@ func (b *book) restore(symbol *proto.SymbolState) error {
 			return errTooManyFeeds
 		}
 	}
+	b.bids.setKnown(s.KnownBid)
+	b.asks.setKnown(s.KnownAsk)
 	b.trades.ordinal = s.TradeOrdinal
 	b.trades.kept = append(b.trades.kept, s.Trades[max(0, len(s.Trades)-b.trades.most):]...)
 	for i := range s.Held {

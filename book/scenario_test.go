@@ -64,7 +64,7 @@ type script struct {
 }
 
 func newScript(t *testing.T) *script {
-	e, err := New(Config{KeptTrades: 3, HeldRecords: 3, MaxLevels: 8, MaxOrders: 8, MaxSymbols: 2, MaxFeeds: 3})
+	e, err := New(Config{KeptTrades: 3, HeldRecords: 3, MaxLevels: 8, MaxOrders: 8, MaxSymbols: 2, MaxFeeds: 3, MaxGroups: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -493,6 +493,9 @@ func (p *teller) Status(c *proto.Status) {
 	text += flagsText(c.Locked, c.Crossed, c.Indicative)
 	if c.Final {
 		text += " final"
+	}
+	if c.Partial {
+		text += " partial"
 	}
 	if c.NewSymbol != "" {
 		text += " to " + c.NewSymbol

@@ -16,12 +16,14 @@ type level struct {
 	head, tail uint32
 }
 
-// touch is a level that the batch in hand has changed. before is its quantity
-// when the batch began; after and count are filled in by settle.
+// touch is a level that the batch in hand has changed. before and had are its
+// quantity and order count when the batch began; after and count are filled in by
+// settle.
 type touch struct {
 	key    int64
 	before int64
 	after  int64
+	had    uint32
 	count  uint32
 	nth    uint32 // in order of change: the first of a key is the one that counts
 }
@@ -35,13 +37,14 @@ type side struct {
 	mask     int64 // price = key ^ mask
 	which    proto.Side
 	most     int
-	tracking bool // touched is being filled
+	tracking bool  // touched is being filled
+	floor    int64 // from this key on upwards all levels are known; see partial.go
 	levels   levels
 	touched  []touch
 }
 
 func newSide(which proto.Side, most int) side {
-	s := side{which: which, most: most}
+	s := side{which: which, most: most, floor: allKnown}
 	if which == proto.Ask {
 		s.mask = -1
 	}
@@ -61,7 +64,7 @@ func (s *side) put(key int64) (*level, *refusal) {
 	if s.len() >= s.most {
 		return nil, errTooManyLevels
 	}
-	s.touch(key, 0)
+	s.touch(key, 0, 0)
 	return s.place(key), nil
 }
 
@@ -80,10 +83,10 @@ func (s *side) set(price, qty int64, count uint32) *refusal {
 	case qty < 0:
 		return errBadQty
 	case l != nil && qty == 0:
-		s.touch(key, l.qty)
+		s.touch(key, l.qty, l.count)
 		s.remove(key)
 	case l != nil:
-		s.touch(key, l.qty)
+		s.touch(key, l.qty, l.count)
 		l.qty, l.count = qty, count
 	case qty > 0:
 		l, err := s.put(key)
@@ -95,8 +98,9 @@ func (s *side) set(price, qty int64, count uint32) *refusal {
 	return nil
 }
 
-// touch notes that the level of key is about to change, before being what it has.
-func (s *side) touch(key, before int64) {
+// touch notes that the level of key is about to change, before and had being what
+// it has.
+func (s *side) touch(key, before int64, had uint32) {
 	if !s.tracking {
 		return
 	}
@@ -104,7 +108,7 @@ func (s *side) touch(key, before int64) {
 	if n > 0 && s.touched[n-1].key == key {
 		return
 	}
-	s.touched = append(s.touched, touch{key: key, before: before, nth: uint32(n)})
+	s.touched = append(s.touched, touch{key: key, before: before, had: had, nth: uint32(n)})
 }
 
 // settle leaves each touched level once, best first, with its final state.
@@ -140,14 +144,14 @@ func (s *side) touchDifferences(old []rung) {
 	for len(old) > 0 || now != nil {
 		switch {
 		case now == nil || len(old) > 0 && old[0].key > w.key:
-			s.touch(old[0].key, old[0].qty)
+			s.touch(old[0].key, old[0].qty, old[0].count)
 			old = old[1:]
 		case len(old) == 0 || w.key > old[0].key:
-			s.touch(w.key, 0)
+			s.touch(w.key, 0, 0)
 			now = w.next()
 		default:
 			if old[0].qty != now.qty || old[0].count != now.count {
-				s.touch(old[0].key, old[0].qty)
+				s.touch(old[0].key, old[0].qty, old[0].count)
 			}
 			old, now = old[1:], w.next()
 		}

@@ -86,7 +86,7 @@ func (b *book) install() *refusal {
 	b.empty()
 	b.orders.touches = nil // none of the new ones is noted
 	b.applied++
-	b.whole, b.fresh, b.limit, b.seen = true, false, p.limit, p.known
+	b.whole, b.fresh, b.limit = true, false, p.limit
 	if p.byOrder {
 		b.kind = keptByOrder
 		if err := b.fillOrders(&b.bids, p.bidOrders); err != nil {
@@ -105,6 +105,7 @@ func (b *book) install() *refusal {
 		}
 	}
 	b.orders.touches = touches
+	b.bids.floor, b.asks.floor = b.bids.floorOf(p.known), b.asks.floorOf(p.known)
 	if differences {
 		b.bids.touchDifferences(p.wasBids)
 		b.asks.touchDifferences(p.wasAsks)

@@ -2,6 +2,7 @@ package book
 
 import (
 	"math/bits"
+	"slices"
 
 	"github.com/depthcast/depthcast/proto"
 )
@@ -104,31 +105,85 @@ func (b *book) tell(c condition, changed bool) {
 		b.asks.settle()
 		b.orders.settle()
 	}
+	b.regroup(visible, reset)
 	// The views see the new state also when they ask from within a reset.
 	b.told = c
+	over := false
 	for _, v := range b.views {
-		told := false
-		changed, reset := v.seesKind(visible, changed, reset)
-		switch {
-		case v.byLevel:
-		case v.key.Channel == proto.ChannelTrades:
+		told, changed := false, changed
+		switch v.key.Channel {
+		case proto.ChannelTrades:
 			told = v.tellTrades()
-		case v.key.Channel == proto.ChannelTicker:
+		case proto.ChannelTicker:
 			told = v.tellTicker()
-		case v.key.Channel == proto.ChannelInstruments:
+		case proto.ChannelInstruments:
 			told = v.tellListing()
-		case reset:
-			v.rebuild()
-			v.last = b.seq
-			v.to.Reset(max(b.broken, proto.SnapshotRecovered))
-			told = true
-		case visible:
-			v.delta()
+		default:
+			told, changed = v.tellLevels(visible, reset, changed)
+			over = over || v.over
 		}
 		if changed && !told {
 			v.status()
 		}
 	}
+	if over {
+		b.views = slices.DeleteFunc(b.views, func(v *View) bool {
+			if v.over {
+				v.ungroup()
+			}
+			return v.over
+		})
+	}
+}
+
+// tellLevels publishes what the batch changed in a view of the book, or resets it.
+// told: it was reset; say: there is more to say than that, by a status, which is so
+// already if changed.
+func (v *View) tellLevels(visible, reset, changed bool) (told, say bool) {
+	b, shown, partial := v.book, v.shown, v.partial
+	changed = v.judge(visible) || changed
+	if v.shown && (reset || !shown) {
+		v.rebuild()
+		v.last = b.seq
+		v.to.Reset(max(b.broken, proto.SnapshotRecovered))
+		return true, changed
+	}
+	if v.shown {
+		v.delta()
+	}
+	v.partial = v.reaches()
+	return false, changed || v.partial != partial
+}
+
+// judge decides whether the view is shown, where visible says that its book is,
+// and reports whether the reason why not has changed.
+func (v *View) judge(visible bool) (changed bool) {
+	was, g := v.void, v.grouping
+	v.void = proto.ReasonNone
+	switch {
+	case visible && v.key.Channel == proto.ChannelOrders && v.book.kind == keptByLevel:
+		v.void = proto.ReasonByLevel
+	case g == nil:
+	case g.err != nil:
+		v.void, v.over = proto.ReasonBadView, true
+	case visible && !g.fits():
+		v.void = proto.ReasonOverflow
+	}
+	v.shown = visible && v.void == proto.ReasonNone
+	return v.void != was
+}
+
+// condition is what the view was last told: its book's, unless it has to say less.
+func (v *View) condition() condition {
+	c := v.book.told
+	switch {
+	case c.final || v.void == proto.ReasonNone:
+		return c
+	case c.state != proto.Recovering || v.over:
+		c.state, c.reason, c.locked, c.crossed = proto.Recovering, v.void, false, false
+	}
+	c.final = v.over
+	return c
 }
 
 // tellTrades publishes the trades of the batch, or resets the view; true if it
@@ -151,12 +206,13 @@ func (v *View) tellTrades() bool {
 }
 
 func (v *View) status() {
-	b, c := v.book, v.told()
+	b, c := v.book, v.condition()
 	v.last = b.seq
 	s := &b.engine.status
 	*s = proto.Status{
 		Seq: b.seq, State: c.state, Reason: c.reason, Phase: c.phase, Indicative: c.indicative,
-		Final: c.final, NewSymbol: b.newSymbol, Locked: c.locked, Crossed: c.crossed, Times: b.times,
+		Final: c.final, NewSymbol: b.newSymbol, Locked: c.locked, Crossed: c.crossed,
+		Partial: v.partial, Times: b.times,
 	}
 	v.to.Status(s)
 }

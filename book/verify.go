@@ -5,7 +5,9 @@ package book
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/depthcast/depthcast/proto"
 )
@@ -87,19 +89,42 @@ func (o *order) ahead(p *order) bool {
 }
 
 func (b *book) verifyView(v *View) {
-	if !b.shown() {
+	if !v.shown {
 		return
 	}
 	if v.last > b.seq {
 		b.broke("a view is ahead of it, at seq %d", v.last)
 	}
-	if v.key.Channel != proto.ChannelBook && v.key.Channel != proto.ChannelOrders || v.byLevel {
+	if v.key.Channel != proto.ChannelBook && v.key.Channel != proto.ChannelOrders {
 		return
 	}
-	fresh := View{book: b, key: v.key, depth: v.depth}
+	fresh := View{book: b, bids: v.bids, asks: v.asks, shown: true, grouping: v.grouping, key: v.key, depth: v.depth}
+	if v.grouping != nil {
+		b.verifyGrouping(v.grouping)
+	}
 	fresh.rebuild()
+	if fresh.partial != v.partial {
+		b.broke("a view of depth %d says partial: %v", v.depth, v.partial)
+	}
 	if fresh.hash != v.hash || fresh.bidEdge != v.bidEdge || fresh.askEdge != v.askEdge {
 		b.broke("a view of depth %d has hash %08x and edges %d, %d; its levels say %08x, %d, %d", v.depth,
 			v.hash, v.bidEdge, v.askEdge, fresh.hash, fresh.bidEdge, fresh.askEdge)
+	}
+}
+
+// verifyGrouping checks the groups of g against those made anew.
+func (b *book) verifyGrouping(g *grouping) {
+	fresh, err := b.newGrouping(g.by)
+	if err != nil {
+		b.broke("it is grouped by %s: %v", g.by, err)
+	}
+	fresh.build(b)
+	if fresh.beyond != g.beyond || !maps.Equal(fresh.bids.carry, g.bids.carry) || !maps.Equal(fresh.asks.carry, g.asks.carry) {
+		b.broke("its groups by %s say that they fit, or do not", g.by)
+	}
+	for _, s := range [...][2]*side{{&g.bids.side, &fresh.bids.side}, {&g.asks.side, &fresh.asks.side}} {
+		if !slices.Equal(s[0].copyTo(nil), s[1].copyTo(nil)) {
+			b.broke("its groups by %s differ from those made anew", g.by)
+		}
 	}
 }

@@ -29,31 +29,40 @@ const maxDepth = 1000
 // the orders of those, the trades, the ticker, or how it is listed. It keeps no
 // levels: only how far its window reached and the hash of what it shows.
 //
-// Invariant, while the book is shown: hash and edges are those of the book's top.
+// Invariant, while shown: hash and edges are those of the best levels of its sides.
 type View struct {
-	book   *book
-	key    proto.TopicKey
-	to     Publisher
-	depth  int
-	closed bool
+	book       *book
+	bids, asks *side     // of the book, or of its grouping; nil for trades
+	grouping   *grouping // nil: not grouped
+	to         Publisher
+	depth      int
+	closed     bool
 
-	byLevel          bool   // of orders: it was told that the book is by level
+	// As last told. A view may have to say less than its book: void is why, where the
+	// book is shown and the view is not.
+	shown   bool
+	void    proto.Reason
+	partial bool
+	over    bool // the final status was said
+
 	last             int64  // seq of the entry before
 	hash             uint32 // of what has one
 	bidEdge, askEdge int64  // keys; see side.edge
 
 	ticker *proto.Ticker // ticker channel: as last told
+	key    proto.TopicKey
 }
 
-// rebuild makes hash and edges anew.
+// rebuild makes hash, edges and what hangs on them anew.
 func (v *View) rebuild() {
 	v.hash = 0
-	v.bidEdge, v.askEdge = v.book.bids.edge(v.depth), v.book.asks.edge(v.depth)
+	v.bidEdge, v.askEdge = v.bids.edge(v.depth), v.asks.edge(v.depth)
+	v.partial = v.reaches()
 	if v.key.Channel == proto.ChannelOrders {
 		v.rebuildOrders()
 		return
 	}
-	for _, s := range []*side{&v.book.bids, &v.book.asks} {
+	for _, s := range [...]*side{v.bids, v.asks} {
 		edge, w := s.edge(v.depth), s.walk(math.MaxInt64)
 		for l := w.next(); l != nil && w.key >= edge; l = w.next() {
 			v.hash += proto.Mix(s.which, w.key^s.mask, l.qty)
@@ -70,11 +79,11 @@ func (v *View) delta() {
 		v.ordersDelta()
 		return
 	}
-	if len(b.bids.touched)+len(b.asks.touched) == 0 {
+	if len(v.bids.touched)+len(v.asks.touched) == 0 {
 		return
 	}
-	d.Bids = v.window(&b.bids, &v.bidEdge, d.Bids[:0])
-	d.Asks = v.window(&b.asks, &v.askEdge, d.Asks[:0])
+	d.Bids = v.window(v.bids, &v.bidEdge, d.Bids[:0])
+	d.Asks = v.window(v.asks, &v.askEdge, d.Asks[:0])
 	if len(d.Bids)+len(d.Asks) == 0 {
 		return
 	}
@@ -141,7 +150,7 @@ func (v *View) window(s *side, edge *int64, out []proto.Level) []proto.Level {
 // Snapshot fills s with what the view shows, reusing its slices. While the book
 // is recovering it shows no levels.
 func (v *View) Snapshot(s *proto.Snapshot) {
-	b, c := v.book, v.told()
+	b, c := v.book, v.condition()
 	*s = proto.Snapshot{
 		Symbol: b.symbol, Epoch: b.epoch, Seq: b.seq,
 		State: c.state, Reason: c.reason, Phase: c.phase, Indicative: c.indicative,
@@ -161,8 +170,8 @@ func (v *View) Snapshot(s *proto.Snapshot) {
 		s.Listings = []*proto.Listing{b.listing()}
 		return
 	}
-	s.Partial = v.beyond(b.known()) || v.beyond(b.seen)
-	if c.state == proto.Recovering {
+	s.Partial = v.partial
+	if !v.shown {
 		return
 	}
 	s.Hash = v.hash
@@ -171,14 +180,8 @@ func (v *View) Snapshot(s *proto.Snapshot) {
 		s.Orders.Asks = v.showOrders(&b.asks, s.Orders.Asks)
 		return
 	}
-	s.Bids = v.show(&b.bids, s.Bids)
-	s.Asks = v.show(&b.asks, s.Asks)
-}
-
-// beyond reports whether the view is deeper than known levels a side; 0: all are
-// known.
-func (v *View) beyond(known uint32) bool {
-	return known != 0 && (v.depth == 0 || v.depth > int(known))
+	s.Bids = v.show(v.bids, s.Bids)
+	s.Asks = v.show(v.asks, s.Asks)
 }
 
 // show appends the window of one side, best first.
@@ -193,7 +196,7 @@ func (v *View) show(s *side, out []proto.Level) []proto.Level {
 // mark tells the publisher what a keepalive may say now.
 func (v *View) mark() {
 	b := v.book
-	if v.told().state == proto.Recovering {
+	if v.condition().state == proto.Recovering {
 		return
 	}
 	m := proto.Mark{Seq: b.seq, Hash: v.hash, SymbolTime: b.times.Kafka}
@@ -215,4 +218,5 @@ func (v *View) Close() {
 	e := v.book.engine
 	e.views = slices.DeleteFunc(e.views, func(o *View) bool { return o == v })
 	v.book.views = slices.DeleteFunc(v.book.views, func(o *View) bool { return o == v })
+	v.ungroup()
 }

@@ -24,7 +24,8 @@ type Item struct {
 	// Depth is the number of levels a side; 0: all.
 	Depth uint32
 
-	// Group sums levels over this price increment, a decimal such as "0.5".
+	// Group sums levels over this price increment, a decimal such as "0.5"; empty:
+	// every price by itself.
 	Group string
 
 	// Counts asks for the number of orders of each level.
@@ -50,8 +51,9 @@ func (i *Item) validate() error {
 		return fmt.Errorf("%w: channel %s is not supported", ErrBadItem, proto.ChannelWord(i.Channel))
 	case i.Interval < 0 || i.Interval%time.Millisecond != 0 || i.Interval.Milliseconds() > math.MaxUint32:
 		return fmt.Errorf("%w: interval %v is not in whole milliseconds", ErrBadItem, i.Interval)
-	case len(i.Group) > proto.MaxGroupBytes:
-		return fmt.Errorf("%w: group of %d bytes", ErrBadItem, len(i.Group))
+	}
+	if _, err := proto.ParseGroup(i.Group); err != nil {
+		return fmt.Errorf("%w: %w", ErrBadItem, err)
 	}
 	return nil
 }
@@ -99,8 +101,9 @@ func (s *Subscription) Ended() bool { return s.standing == ended }
 // before, and after Unsubscribe.
 func (s *Subscription) Err() error { return s.err }
 
-// ErrFinal ends the subscriptions to an instrument that has ended.
-var ErrFinal = errors.New("client: the instrument has ended")
+// ErrFinal ends the subscriptions to an instrument that has ended, and those whose
+// view of it cannot be made any more (ReasonBadView).
+var ErrFinal = errors.New("client: the instrument, or this view of it, has ended")
 
 // RefusedError is a server's refusal that asking again cannot change.
 type RefusedError struct {

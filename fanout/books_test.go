@@ -11,11 +11,12 @@ import (
 
 // testBooks is a partition: its lock, its books and the views open on them.
 type testBooks struct {
-	mu      sync.Mutex
-	books   map[string]*testBook
-	ready   bool
-	opens   int
-	openErr error
+	mu       sync.Mutex
+	books    map[string]*testBook
+	ready    bool
+	opens    int
+	openErr  error
+	oneGroup bool // a book may have but one view with a group at once
 }
 
 // testBook is a book of absolute levels with the views that watch it. All views
@@ -66,6 +67,10 @@ func (b *testBooks) OpenView(key proto.TopicKey, t *Topic) error {
 	}
 	if _, err := key.View.Group.Under(book.state.Exponents.Price); err != nil {
 		return err
+	}
+	grouped := func(v *testView) bool { return !v.topic.key.View.Group.None() }
+	if !key.View.Group.None() && b.oneGroup && slices.ContainsFunc(book.views, grouped) {
+		return proto.ErrTooManyGroups
 	}
 	b.opens++
 	v := &testView{book: book, topic: t}

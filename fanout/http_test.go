@@ -36,6 +36,9 @@ func TestBookIsReadOverHTTPByAnyName(t *testing.T) {
 		"SIM:A?depth=-1":           {http.StatusBadRequest, `"code":"bad_request"`},
 		"SIM:A?depth=4294967296":   {http.StatusBadRequest, `"code":"bad_request"`},
 		"SIM:A?depth=1e3":          {http.StatusBadRequest, `"code":"bad_request"`},
+		"SIM:A?group=0.5":          {http.StatusOK, `"symbol":"SIM:A"`},
+		"SIM:A?group=half":         {http.StatusBadRequest, `"code":"bad_view"`},
+		"SIM:A?group=0":            {http.StatusBadRequest, `"code":"bad_view"`},
 		"NONE":                     {http.StatusNotFound, `"code":"unknown_symbol"`},
 		"LATER":                    {http.StatusServiceUnavailable, `"code":"not_ready"`},
 	} {

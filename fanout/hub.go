@@ -155,6 +155,15 @@ func (h *Hub) checkEmptied() {
 // acquire returns the topic of key for one more shard, opening it if need be,
 // which takes the partition's lock. Each success is followed by one release.
 func (h *Hub) acquire(key proto.TopicKey) (*Topic, error) {
+	t, err := h.opened(key)
+	if errors.Is(err, proto.ErrTooManyGroups) && h.evict(func(t *Topic) bool { return t.key.Symbol == key.Symbol && !t.key.View.Group.None() }) {
+		t, err = h.opened(key)
+	}
+	return t, err
+}
+
+// opened is one attempt of acquire.
+func (h *Hub) opened(key proto.TopicKey) (*Topic, error) {
 	t, err := h.reserve(key)
 	if err == errOverloaded && h.evict(func(*Topic) bool { return true }) || err == errPatterns && h.evict(func(t *Topic) bool { return isPattern(t.key) }) {
 		t, err = h.reserve(key)

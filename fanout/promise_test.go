@@ -352,6 +352,30 @@ func TestTopicThatOnlyLingersGivesWay(t *testing.T) {
 	}
 }
 
+// TestGroupThatOnlyLingersGivesWay: to another of its symbol, where a symbol has as
+// many as it may.
+func TestGroupThatOnlyLingersGivesWay(t *testing.T) {
+	r := newRig(t, nil, "A", "B")
+	r.books.oneGroup = true
+	c := r.dial(proto.CodecProto)
+	first := c.subscribe(&pb.SubscribeItem{Symbol: "A", Group: "0.5"})
+	other := c.subscribe(&pb.SubscribeItem{Symbol: "B", Group: "0.5"})
+	whole := c.subscribe(&pb.SubscribeItem{Symbol: "A"})
+	c.ask(subscribeTo(1, &pb.SubscribeItem{Symbol: "A", Group: "5"}))
+	if e := c.refused(pb.ErrorCode_ERROR_CODE_OVERLOADED); e.Retry != pb.Retry_RETRY_AFTER {
+		t.Errorf("%v", e)
+	}
+	c.ask(&pb.Request{Body: &pb.Request_Unsubscribe{Unsubscribe: &pb.Unsubscribe{Topics: []uint32{whole.Topic, other.Topic, first.Topic}}}})
+	for ended := 0; ended < 3; {
+		if c.next().GetAck().GetEnded() {
+			ended++
+		}
+	}
+	if third := c.subscribe(&pb.SubscribeItem{Symbol: "A", Group: "5"}); third.Group != "5.00" || r.hub.Stats().Topics != 3 {
+		t.Errorf("%v, %d topics open", third, r.hub.Stats().Topics)
+	}
+}
+
 func TestEveryDropReasonAndErrorCodeHasItsRow(t *testing.T) {
 	labels := make(map[string]bool)
 	codes := make(map[uint16]bool)

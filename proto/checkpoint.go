@@ -55,7 +55,8 @@ type BookState struct {
 	Phase                Phase
 	Indicative           Indicative
 	Exponents            Exponents
-	Limit, Seen          uint32
+	Limit                uint32
+	KnownBid, KnownAsk   Optional    // worst prices that the last snapshot of a deeper book showed
 	Instrument           *Instrument // nil: not defined
 	Feed                 string      // that its levels come through; "": not known
 	FeedTime             int64

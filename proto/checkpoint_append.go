@@ -102,7 +102,7 @@ func appendBookFacts(dst []byte, b *BookState) []byte {
 	dst = appendUint(dst, 11, zigzag(int64(b.Exponents.Price)))
 	dst = appendUint(dst, 12, zigzag(int64(b.Exponents.Qty)))
 	dst = appendUint(dst, 13, uint64(b.Limit))
-	dst = appendUint(dst, 14, uint64(b.Seen))
+	dst = appendOptional(dst, 14, zigzag(b.KnownBid.Value), b.KnownBid.Set)
 	if b.Instrument != nil {
 		dst = appendNested(dst, 15, sizeInstrument(b.Instrument))
 		dst = appendInstrument(dst, b.Instrument)
@@ -132,7 +132,8 @@ func appendBookFacts(dst []byte, b *BookState) []byte {
 		dst = appendFixed64(appendUint(dst, 1, zigzag(h.Seq)), 2, uint64(h.KafkaTime))
 		dst = append(appendNested(appendString(dst, 3, feed), 4, len(events)), events...)
 	}
-	return appendUint(dst, 26, b.Need)
+	dst = appendUint(dst, 26, b.Need)
+	return appendOptional(dst, 27, zigzag(b.KnownAsk.Value), b.KnownAsk.Set)
 }
 
 // appendStateTimes keeps both venue times, also where they are the same.

@@ -50,7 +50,7 @@ func (d *bookStateDecoder) field(f *wireField) (known bool, err error) {
 	case 13<<3 | varintKey:
 		s.Limit = uint32(f.value)
 	case 14<<3 | varintKey:
-		s.Seen = uint32(f.value)
+		s.KnownBid = Optional{Value: unzigzag(f.value), Set: true}
 	default:
 		if f.key < 20<<3 {
 			return d.fact(f)
@@ -113,6 +113,8 @@ func (d *bookStateDecoder) content(f *wireField) (known bool, err error) {
 		err = d.held(f.bytes)
 	case 26<<3 | varintKey:
 		s.Need = f.value
+	case 27<<3 | varintKey:
+		s.KnownAsk = Optional{Value: unzigzag(f.value), Set: true}
 	case 30<<3 | bytesKey:
 		s.Bids, err = d.events.levels(s.Bids, &d.events.filled[0], f.bytes)
 	case 31<<3 | bytesKey:

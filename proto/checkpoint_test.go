@@ -43,7 +43,7 @@ func drawBookState(t *rapid.T, b *BookState) {
 		Whole: rapid.Bool().Draw(t, "whole"), Fresh: rapid.Bool().Draw(t, "fresh"),
 		Reason: Reason(rapid.Uint8Range(0, 18).Draw(t, "reason")), Phase: Phase(rapid.Uint8Range(0, 5).Draw(t, "phase")),
 		Indicative: drawIndicative(t), Exponents: Exponents{anyExponent.Draw(t, "pe"), anyExponent.Draw(t, "qe")},
-		Limit: rapid.Uint32().Draw(t, "limit"), Seen: rapid.Uint32().Draw(t, "seen"),
+		Limit: rapid.Uint32().Draw(t, "limit"), KnownBid: drawOptional(anyPrice)(t), KnownAsk: drawOptional(anyPrice)(t),
 		Feed: anyName.Draw(t, "feed"), FeedTime: anyTime.Draw(t, "feed_time"), Times: drawTimes(t),
 		TradeOrdinal: anyUint64.Draw(t, "trade_ordinal"), NewSymbol: rapid.OneOf(rapid.Just(""), anySymbol).Draw(t, "new_symbol"),
 		EndReason: rapid.SampledFrom([]Reason{ReasonNone, ReasonDelisted, ReasonRenamed, ReasonExpired}).Draw(t, "end"),

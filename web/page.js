@@ -17,13 +17,13 @@ function subscribe() {
   const symbol = $("symbol").value;
   if (!symbol) return;
   const items = [
-    { symbol, channel: "book", depth: Number($("depth").value), resume: book.resume() },
+    { symbol, channel: "book", depth: Number($("depth").value), group: $("group").value, resume: book.resume() },
     { symbol, channel: "trades", last: TAPE },
   ];
   request({ type: "subscribe", items });
 }
 
-// Another symbol or depth: the old topics end, and nothing of them is shown again.
+// Another symbol, depth or group: the old topics end, and nothing of them is shown again.
 function choose() {
   const topics = [view.book, view.trades].filter(Boolean);
   if (topics.length) request({ type: "unsubscribe", topics });
@@ -47,6 +47,7 @@ function outcome(result, f) {
 
 function status(f) {
   view.state = f.state; view.reason = f.reason ?? ""; view.phase = f.phase ?? "";
+  view.partial = f.partial ?? false;
   if (f.state === "recovering") book.whole = false;
 }
 
@@ -126,7 +127,7 @@ function draw() {
   $("ladder").classList.toggle("dim", view.state !== "live");
   $("state").textContent = view.state; $("state").className = `badge ${view.state}`;
   $("phase").textContent = view.phase; $("phase").hidden = !view.phase;
-  $("why").textContent = view.reason.replaceAll("_", " ");
+  $("why").textContent = view.reason.replaceAll("_", " ") || (view.partial ? "partial" : "");
   $("seq").textContent = book.whole ? String(book.seq) : "–";
   $("hash").textContent = book.whole ? book.hash.toString(16).padStart(8, "0") : "–";
   $("checked").textContent = view.checked;
@@ -149,7 +150,7 @@ async function start() {
     try { if (await symbols()) break; } catch { /* the server is not up yet: asked again below */ }
     await new Promise((r) => setTimeout(r, 500));
   }
-  $("symbol").onchange = $("depth").onchange = choose;
+  $("symbol").onchange = $("depth").onchange = $("group").onchange = choose;
   setInterval(() => { $("rate").textContent = view.updates; view.updates = 0; }, 1000);
   connect();
   draw();

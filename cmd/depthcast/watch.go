@@ -24,6 +24,7 @@ type watchCmd struct {
 	URL     string   `help:"Stream of the server; wss:// for TLS." default:"ws://localhost:8080/v1/stream"`
 	Codec   string   `help:"Codec of the frames: proto or json." enum:"proto,json" default:"proto"`
 	Depth   uint32   `help:"Levels a side; 0: all." default:"10"`
+	Group   string   `help:"Sum levels over this price increment, such as 0.5." placeholder:"INCREMENT"`
 	Counts  bool     `help:"Show the number of orders of each level."`
 	Trades  bool     `help:"Show trades too."`
 	Once    bool     `help:"Print the first whole book of each symbol and exit."`
@@ -97,7 +98,7 @@ func (c *watchCmd) subscribe(cl *client.Client, w *watcher) error {
 		s := &watched{symbol: symbol}
 		var err error
 		s.book, err = cl.Subscribe(client.Item{
-			Symbol: symbol, Depth: c.Depth, Counts: c.Counts,
+			Symbol: symbol, Depth: c.Depth, Group: c.Group, Counts: c.Counts,
 		})
 		if err == nil && c.Trades && !c.Once {
 			s.tape, err = cl.Subscribe(client.Item{Symbol: symbol, Channel: proto.ChannelTrades, Last: shownTrades})

@@ -61,6 +61,9 @@ func (p *linePrinter) update(s *watched, event client.Event, _ []*watched) error
 	if reason != "" {
 		state += " (" + reason + ")"
 	}
+	if b.Partial() {
+		state += " partial"
+	}
 	_, err := fmt.Fprintf(p.out, "%s %s %s seq %d bid %s ask %s\n", s.symbol, state, phase, b.Seq(), best(b, proto.Bid), best(b, proto.Ask))
 	return err
 }
@@ -118,15 +121,16 @@ func newJSONPrinter(out io.Writer) *jsonPrinter { return &jsonPrinter{json.NewEn
 
 // bookLine has the member names of a snapshot frame.
 type bookLine struct {
-	Symbol string   `json:"symbol"`
-	State  string   `json:"state"`
-	Reason string   `json:"state_reason,omitempty"`
-	Phase  string   `json:"phase"`
-	Epoch  string   `json:"epoch"`
-	Seq    int64    `json:"seq,string"`
-	Hash   string   `json:"hash"`
-	Bids   [][2]any `json:"bids"`
-	Asks   [][2]any `json:"asks"`
+	Symbol  string   `json:"symbol"`
+	State   string   `json:"state"`
+	Reason  string   `json:"state_reason,omitempty"`
+	Phase   string   `json:"phase"`
+	Epoch   string   `json:"epoch"`
+	Seq     int64    `json:"seq,string"`
+	Hash    string   `json:"hash"`
+	Partial bool     `json:"partial,omitempty"`
+	Bids    [][2]any `json:"bids"`
+	Asks    [][2]any `json:"asks"`
 }
 
 // tradesLine has the member names of a trades frame.
@@ -192,7 +196,7 @@ func bookLineOf(s *watched) bookLine {
 	state, reason, phase := stateOf(b)
 	return bookLine{
 		Symbol: s.symbol, State: state, Reason: reason, Phase: phase, Seq: b.Seq(),
-		Epoch: fmt.Sprintf("%016x", b.Epoch()), Hash: fmt.Sprintf("%08x", b.Hash()),
+		Epoch: fmt.Sprintf("%016x", b.Epoch()), Hash: fmt.Sprintf("%08x", b.Hash()), Partial: b.Partial(),
 		Bids: pairs(b, proto.Bid), Asks: pairs(b, proto.Ask),
 	}
 }

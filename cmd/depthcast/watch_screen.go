@@ -100,7 +100,7 @@ func spread(b *client.Book) string {
 		text += ", locked"
 	}
 	if b.Partial() {
-		text += ", source has no more levels"
+		text += ", partial"
 	}
 	return text
 }

@@ -339,8 +339,9 @@ type BookState struct {
 	QtyExponent int32 `protobuf:"zigzag32,12,opt,name=qty_exponent,json=qtyExponent,proto3" json:"qty_exponent,omitempty"`
 	// Levels a side that the source keeps; 0: all.
 	Limit uint32 `protobuf:"varint,13,opt,name=limit,proto3" json:"limit,omitempty"`
-	// Levels a side that its last snapshot showed of a deeper book; 0: all.
-	Seen uint32 `protobuf:"varint,14,opt,name=seen,proto3" json:"seen,omitempty"`
+	// Price mantissa of the worst bid that its last snapshot showed of a deeper book,
+	// from which on upwards all are known; absent: all.
+	KnownBid *int64 `protobuf:"zigzag64,14,opt,name=known_bid,json=knownBid,proto3,oneof" json:"known_bid,omitempty"`
 	// Definition; absent: none.
 	Instrument *Instrument `protobuf:"bytes,15,opt,name=instrument,proto3" json:"instrument,omitempty"`
 	// Name of the feed that its levels come through; empty: not known.
@@ -365,6 +366,8 @@ type BookState struct {
 	Held []*HeldRecord `protobuf:"bytes,25,rep,name=held,proto3" json:"held,omitempty"`
 	// A snapshot in the held event that is behind this source sequence is too old.
 	Need uint64 `protobuf:"varint,26,opt,name=need,proto3" json:"need,omitempty"`
+	// Price mantissa of the worst ask that its last snapshot showed, as known_bid.
+	KnownAsk *int64 `protobuf:"zigzag64,27,opt,name=known_ask,json=knownAsk,proto3,oneof" json:"known_ask,omitempty"`
 	// Levels of a book by level, best first.
 	Bids *Levels `protobuf:"bytes,30,opt,name=bids,proto3" json:"bids,omitempty"`
 	// Levels of a book by level, best first.
@@ -500,9 +503,9 @@ func (x *BookState) GetLimit() uint32 {
 	return 0
 }
 
-func (x *BookState) GetSeen() uint32 {
-	if x != nil {
-		return x.Seen
+func (x *BookState) GetKnownBid() int64 {
+	if x != nil && x.KnownBid != nil {
+		return *x.KnownBid
 	}
 	return 0
 }
@@ -587,6 +590,13 @@ func (x *BookState) GetHeld() []*HeldRecord {
 func (x *BookState) GetNeed() uint64 {
 	if x != nil {
 		return x.Need
+	}
+	return 0
+}
+
+func (x *BookState) GetKnownAsk() int64 {
+	if x != nil && x.KnownAsk != nil {
+		return *x.KnownAsk
 	}
 	return 0
 }
@@ -1333,7 +1343,8 @@ const file_checkpoint_proto_rawDesc = "" +
 	"\n" +
 	"CodecState\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\tR\x06format\x12\x14\n" +
-	"\x05state\x18\x02 \x01(\fR\x05state\"\xc2\t\n" +
+	"\x05state\x18\x02 \x01(\fR\x05state\"\x8e\n" +
+	"\n" +
 	"\tBookState\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x06R\x05epoch\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x12R\x03seq\x12.\n" +
@@ -1348,8 +1359,8 @@ const file_checkpoint_proto_rawDesc = "" +
 	" \x01(\x03H\x01R\rindicativeQty\x88\x01\x01\x12%\n" +
 	"\x0eprice_exponent\x18\v \x01(\x11R\rpriceExponent\x12!\n" +
 	"\fqty_exponent\x18\f \x01(\x11R\vqtyExponent\x12\x14\n" +
-	"\x05limit\x18\r \x01(\rR\x05limit\x12\x12\n" +
-	"\x04seen\x18\x0e \x01(\rR\x04seen\x128\n" +
+	"\x05limit\x18\r \x01(\rR\x05limit\x12 \n" +
+	"\tknown_bid\x18\x0e \x01(\x12H\x02R\bknownBid\x88\x01\x01\x128\n" +
 	"\n" +
 	"instrument\x18\x0f \x01(\v2\x18.depthcast.v1.InstrumentR\n" +
 	"instrument\x12\x12\n" +
@@ -1365,7 +1376,8 @@ const file_checkpoint_proto_rawDesc = "" +
 	"new_symbol\x18\x17 \x01(\tR\tnewSymbol\x12\x19\n" +
 	"\bended_at\x18\x18 \x01(\x12R\aendedAt\x12,\n" +
 	"\x04held\x18\x19 \x03(\v2\x18.depthcast.v1.HeldRecordR\x04held\x12\x12\n" +
-	"\x04need\x18\x1a \x01(\x04R\x04need\x12(\n" +
+	"\x04need\x18\x1a \x01(\x04R\x04need\x12 \n" +
+	"\tknown_ask\x18\x1b \x01(\x12H\x03R\bknownAsk\x88\x01\x01\x12(\n" +
 	"\x04bids\x18\x1e \x01(\v2\x14.depthcast.v1.LevelsR\x04bids\x12(\n" +
 	"\x04asks\x18\x1f \x01(\v2\x14.depthcast.v1.LevelsR\x04asks\x129\n" +
 	"\n" +
@@ -1374,7 +1386,11 @@ const file_checkpoint_proto_rawDesc = "" +
 	"ask_orders\x18! \x01(\v2\x1a.depthcast.v1.RankedOrdersR\taskOrders\x12\x12\n" +
 	"\x04hash\x18\" \x01(\aR\x04hashB\x13\n" +
 	"\x11_indicative_priceB\x11\n" +
-	"\x0f_indicative_qty\"\xf7\x01\n" +
+	"\x0f_indicative_qtyB\f\n" +
+	"\n" +
+	"_known_bidB\f\n" +
+	"\n" +
+	"_known_ask\"\xf7\x01\n" +
 	"\n" +
 	"ChainState\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x12R\x06offset\x12\x14\n" +
