@@ -96,7 +96,7 @@ func brokerGoesAway(t *testing.T, o *outage) {
 	for _, w := range all {
 		w.until("stale", victim, func(n *notes) bool { return n.stand() == "stale kafka_unreachable" })
 	}
-	if got := server.book(victim); got.State != proto.Stale || len(got.Bids) != 2 || g.wrong(victim, got.Seq, got.Hash) != "" {
+	if got := server.book(victim); got.State != proto.Stale || len(got.Bids) != 2 || g.wrong(victim, false, got.Seq, got.Hash) != "" {
 		t.Errorf("the stale book is %+v", got)
 	}
 	late := g.follow(server, proto.CodecProto, victim) // the stale book is shown to those who come, too

@@ -24,6 +24,7 @@ type ledger struct {
 	kafka      *kgo.Client
 	partitions int32
 	ends       []int64 // offset of the next record, by partition
+	unit       int64   // price mantissas of a group, for witnesses of grouped books; 0: there are none
 
 	mu    sync.Mutex
 	books map[string]*page
@@ -46,6 +47,8 @@ type entry struct {
 	seq  int64
 	hash uint32
 	lost bool
+
+	grouped uint32 // hash of the book by groups
 }
 
 func newLedger(l *lab, partitions int32) *ledger {
@@ -92,10 +95,29 @@ func (g *ledger) page(symbol string) *page {
 	return p
 }
 
-// hash is the state hash of what the page holds.
-func (p *page) hash() uint32 {
-	var sum uint32
+// note writes down what the page holds from seq on.
+func (g *ledger) note(p *page, seq int64, lost bool) {
+	e := entry{seq: seq, hash: p.hash(1), lost: lost}
+	if g.unit != 0 {
+		e.grouped = p.hash(g.unit)
+	}
+	p.lines = append(p.lines, e)
+}
+
+// hash is the state hash of what the page holds, summed over multiples of unit:
+// a bid at the one at or below it, an ask at the one at or above.
+func (p *page) hash(unit int64) uint32 {
+	groups := map[level]int64{}
 	for at, qty := range p.levels {
+		above := (at.price%unit + unit) % unit
+		at.price -= above
+		if at.side == proto.Ask && above > 0 {
+			at.price += unit
+		}
+		groups[at] += qty
+	}
+	var sum uint32
+	for at, qty := range groups {
 		one := []proto.Level{{Price: at.price, Qty: qty}}
 		if at.side == proto.Bid {
 			sum += proto.HashLevels(one, nil)
@@ -117,7 +139,7 @@ func (g *ledger) change(symbol string, side proto.Side, price, qty int64) int64 
 	p := g.page(symbol)
 	seq := g.ends[g.home(symbol)]
 	p.levels[level{side, price}] += qty
-	p.lines = append(p.lines, entry{seq, p.hash(), p.lost()})
+	g.note(p, seq, p.lost())
 	g.mu.Unlock()
 	g.batch(&proto.Batch{Symbol: symbol, Events: []proto.Event{
 		{Kind: proto.EventAdd, OrderID: uint64(1000 + seq), Side: side, Price: price, Qty: qty},
@@ -135,7 +157,7 @@ func (g *ledger) changes(symbol string, n int) int64 {
 	for i := range records {
 		price := int64(201 + i%10)
 		p.levels[level{proto.Ask, price}]++
-		p.lines = append(p.lines, entry{g.ends[home], p.hash(), p.lost()})
+		g.note(p, g.ends[home], p.lost())
 		records[i] = protoRecord(symbol, &proto.Batch{Symbol: symbol, Feed: "F", Events: []proto.Event{
 			{Kind: proto.EventAdd, OrderID: uint64(1000 + g.ends[home]), Side: proto.Ask, Price: price, Qty: 1}}})
 		records[i].Partition = home
@@ -157,7 +179,7 @@ func (g *ledger) whole(symbol string, qty int64) int64 {
 	p := g.page(symbol)
 	seq := g.ends[g.home(symbol)]
 	p.levels = map[level]int64{{proto.Bid, 100}: qty, {proto.Ask, 200}: qty}
-	p.lines = append(p.lines, entry{seq: seq, hash: p.hash()})
+	g.note(p, seq, false)
 	g.mu.Unlock()
 	g.batch(&proto.Batch{Symbol: symbol, Events: []proto.Event{{
 		Kind: proto.EventSnapshot, ByOrder: true,
@@ -210,8 +232,9 @@ func (g *ledger) spoil(partition int32, r *kgo.Record, symbols ...string) int64 
 	return g.write(partition, r)
 }
 
-// wrong says what is wrong with a book that is shown as whole; "": nothing.
-func (g *ledger) wrong(symbol string, seq int64, hash uint32) string {
+// wrong says what is wrong with a book that is shown as whole, by groups or not;
+// "": nothing.
+func (g *ledger) wrong(symbol string, grouped bool, seq int64, hash uint32) string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	lines := g.page(symbol).lines
@@ -220,6 +243,9 @@ func (g *ledger) wrong(symbol string, seq int64, hash uint32) string {
 		return fmt.Sprintf("shows a book at seq %d, before there was one", seq)
 	}
 	at := lines[next-1]
+	if grouped {
+		at.hash = at.grouped
+	}
 	switch {
 	case at.lost:
 		return fmt.Sprintf("shows a book at seq %d, where nobody can know it", seq)
@@ -345,7 +371,7 @@ func (g *ledger) sweep(symbol string, round, n int) int64 {
 		events[i] = proto.Event{Kind: proto.EventAdd, OrderID: uint64(1_000_000 + round*n + i), Side: proto.Ask, Price: price, Qty: qty}
 		p.levels[level{proto.Ask, price}] += qty
 	}
-	p.lines = append(p.lines, entry{seq, p.hash(), p.lost()})
+	g.note(p, seq, p.lost())
 	g.mu.Unlock()
 	g.batch(&proto.Batch{Symbol: symbol, Events: events})
 	return seq

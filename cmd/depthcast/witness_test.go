@@ -61,10 +61,17 @@ func (g *ledger) follow(r *running, codec proto.Codec, symbols ...string) *witne
 // witness is follow with a client of the test's choice.
 func (g *ledger) witness(r *running, c *client.Client, symbols ...string) *witness {
 	r.t.Helper()
+	return g.witnessOf(r, c, client.Item{Policy: pb.Policy_POLICY_DROP}, symbols...)
+}
+
+// witnessOf is witness of other views than whole books.
+func (g *ledger) witnessOf(r *running, c *client.Client, item client.Item, symbols ...string) *witness {
+	r.t.Helper()
 	w := &witness{t: r.t, server: r, ledger: g, client: c, notes: map[string]*notes{}}
 	for _, s := range symbols {
 		w.notes[s] = &notes{seq: -1, firstLive: -1}
-		subscribe(r.t, w.client, client.Item{Symbol: s, Policy: pb.Policy_POLICY_DROP})
+		item.Symbol = s
+		subscribe(r.t, w.client, item)
 	}
 	ctx, cancel := context.WithCancel(g.lab.ctx)
 	ended := make(chan struct{})
@@ -151,7 +158,7 @@ func (w *witness) look(sub *client.Subscription) {
 		return
 	}
 	bids, asks := slices.Collect(b.Levels(proto.Bid)), slices.Collect(b.Levels(proto.Ask))
-	if wrong := w.ledger.wrong(symbol, b.Seq(), proto.HashLevels(bids, asks)); wrong != "" {
+	if wrong := w.ledger.wrong(symbol, sub.Item().Group != "", b.Seq(), proto.HashLevels(bids, asks)); wrong != "" {
 		w.t.Errorf("%s %s %s", symbol, standing, wrong)
 	}
 }
