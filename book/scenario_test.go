@@ -61,6 +61,7 @@ type script struct {
 	views  map[string]*View
 	out    strings.Builder
 	record *proto.Batch // being read
+	log    []logged     // what the engine was told
 }
 
 func newScript(t *testing.T) *script {
@@ -97,6 +98,7 @@ func (s *script) apply() {
 	}
 	r := s.record
 	s.record = nil
+	s.log = append(s.log, logged{batch: new(clone(r))})
 	outcome, err := s.engine.Apply(r)
 	if err != nil {
 		fault := err.(*proto.RecordError)
@@ -114,6 +116,7 @@ func (s *script) apply() {
 
 func (s *script) run(w []string) {
 	arg := options(w[1:])
+	s.log = append(s.log, loggedCommand(w, arg)...)
 	switch w[0] {
 	case "begin":
 		s.engine.Begin(uint64(arg.int("epoch")), arg.has("complete"))

@@ -165,8 +165,8 @@ func (s *Session) numbers() [9]*Optional {
 	}
 }
 
-func (s *Session) flags() [6]*bool {
-	return [...]*bool{&s.Whole, &s.Traded, &s.Over, &s.VolumeStated, &s.HighInDoubt, &s.LowInDoubt}
+func (s *Session) flags() [7]*bool {
+	return [...]*bool{&s.Whole, &s.Traded, &s.Over, &s.VolumeStated, &s.HighInDoubt, &s.LowInDoubt, &s.Placed}
 }
 
 func appendSession(dst []byte, s *Session) []byte {

@@ -200,7 +200,7 @@ func decodeSession(b []byte, s *Session) error {
 			s.OpenID = f.value
 		case i == 12:
 			s.First = f.value
-		case i <= 18:
+		case i <= 12+len(flags):
 			*flags[i-13] = f.value != 0
 		default:
 			return false, nil

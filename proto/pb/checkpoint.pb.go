@@ -793,7 +793,9 @@ type SessionState struct {
 	// A trade at the highest price was taken back.
 	HighInDoubt bool `protobuf:"varint,17,opt,name=high_in_doubt,json=highInDoubt,proto3" json:"high_in_doubt,omitempty"`
 	// A trade at the lowest price was taken back.
-	LowInDoubt    bool `protobuf:"varint,18,opt,name=low_in_doubt,json=lowInDoubt,proto3" json:"low_in_doubt,omitempty"`
+	LowInDoubt bool `protobuf:"varint,18,opt,name=low_in_doubt,json=lowInDoubt,proto3" json:"low_in_doubt,omitempty"`
+	// A phase was seen in it, or its beginning.
+	Placed        bool `protobuf:"varint,19,opt,name=placed,proto3" json:"placed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -950,6 +952,13 @@ func (x *SessionState) GetHighInDoubt() bool {
 func (x *SessionState) GetLowInDoubt() bool {
 	if x != nil {
 		return x.LowInDoubt
+	}
+	return false
+}
+
+func (x *SessionState) GetPlaced() bool {
+	if x != nil {
+		return x.Placed
 	}
 	return false
 }
@@ -1403,7 +1412,7 @@ const file_checkpoint_proto_rawDesc = "" +
 	"\x06source\x18\x06 \x01(\x04R\x06source\x12\x16\n" +
 	"\x06former\x18\a \x01(\tR\x06former\x12#\n" +
 	"\rformer_source\x18\b \x01(\x04R\fformerSource\x12\x14\n" +
-	"\x05venue\x18\t \x01(\x10R\x05venue\"\x8c\x05\n" +
+	"\x05venue\x18\t \x01(\x10R\x05venue\"\xa4\x05\n" +
 	"\fSessionState\x12\x17\n" +
 	"\x04last\x18\x01 \x01(\x12H\x00R\x04last\x88\x01\x01\x12\x1e\n" +
 	"\blast_qty\x18\x02 \x01(\x12H\x01R\alastQty\x88\x01\x01\x12\x17\n" +
@@ -1426,7 +1435,8 @@ const file_checkpoint_proto_rawDesc = "" +
 	"\rvolume_stated\x18\x10 \x01(\bR\fvolumeStated\x12\"\n" +
 	"\rhigh_in_doubt\x18\x11 \x01(\bR\vhighInDoubt\x12 \n" +
 	"\flow_in_doubt\x18\x12 \x01(\bR\n" +
-	"lowInDoubtB\a\n" +
+	"lowInDoubt\x12\x16\n" +
+	"\x06placed\x18\x13 \x01(\bR\x06placedB\a\n" +
 	"\x05_lastB\v\n" +
 	"\t_last_qtyB\a\n" +
 	"\x05_openB\a\n" +
