@@ -12,10 +12,9 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
-	"golang.org/x/sync/errgroup"
 	protobuf "google.golang.org/protobuf/proto"
 
-	"github.com/depthcast/depthcast/fanout/poll"
+	"github.com/depthcast/depthcast/bench/swarm"
 	"github.com/depthcast/depthcast/proto"
 	"github.com/depthcast/depthcast/proto/pb"
 )
@@ -26,81 +25,82 @@ const (
 	connectWithin    = 20 * time.Second
 	subscribedWithin = 60 * time.Second
 
-	// dialing is how many connect at the same time.
-	dialing = 32
-
-	// perSource is how many connections have the same source address: fewer than
-	// the kernel has ephemeral ports.
-	perSource = 16_000
+	// rampPerS is how many connections a second are opened where nothing depends on
+	// it: no more than a server accepts.
+	rampPerS = 4000
 )
 
-// target is what a swarm connects to.
+// join makes a swarm and waits until all its connections have what they want.
+func join(ctx context.Context, name string, plan swarm.Plan) (*swarm.Swarm, error) {
+	plan.RampPerS = rampPerS
+	s, err := swarm.New(plan)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if err := s.Begin(swarm.StepRamp); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, errors.Join(err, s.Close()))
+	}
+	select {
+	case <-s.Joined():
+		// What was refused or ended meanwhile would make a figure of something else.
+		if f := s.Take().Figures; len(f.Ended)+len(f.Refused) > 0 {
+			err = fmt.Errorf("ended %v, refused %v", f.Ended, f.Refused)
+		}
+	case err = <-s.Failed():
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-time.After(subscribedWithin):
+		g := s.Take().Gauges
+		err = fmt.Errorf("%d of %d connections have their snapshot after %v", g.Joined, g.Want, subscribedWithin)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, errors.Join(err, s.Close()))
+	}
+	return s, nil
+}
+
+// loopbacks are enough source addresses for n connections to one server.
+func loopbacks(n int) []string {
+	var all []string
+	for i := range (n + perSource - 1) / perSource {
+		all = append(all, fmt.Sprintf("127.0.0.%d", 1+i%254))
+	}
+	return all
+}
+
+// target is a server of depthcast's and one of its symbols.
 type target struct {
 	address string
-	raw     bool // frames come as soon as it is connected: no handshake, no subscription
 	symbol  string
 	tls     *tls.Config // nil: plain TCP
 }
 
-// connect opens all links of the swarm, and returns when each is subscribed.
-func (s *swarm) connect(ctx context.Context, t target) error {
-	g, dialCtx := errgroup.WithContext(ctx)
-	g.SetLimit(dialing)
-	for i := range int(s.want) {
-		g.Go(func() error { return s.dial(dialCtx, t, i) })
+// plan is that of n connections which subscribe to the symbol.
+func (t *target) plan(n int) swarm.Plan {
+	scheme := "ws://"
+	if t.tls != nil {
+		scheme = "wss://"
 	}
-	if err := g.Wait(); err != nil {
-		return fmt.Errorf("%s: %w", s.name, err)
-	}
-	if t.raw {
-		return nil
-	}
-	select {
-	case <-s.subscribed:
-		return nil
-	case err := <-s.failed:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(subscribedWithin):
-		return fmt.Errorf("%s: %d of %d connections have their snapshot after %v", s.name, s.live.Load(), s.want, subscribedWithin)
-	}
+	return swarm.Plan{URLs: []string{scheme + t.address}, Insecure: true, Symbols: []string{t.symbol}, Depth: 10, Conns: n,
+		Sources: loopbacks(n), PerSource: perSource}
 }
 
-// source spreads connections over loopback addresses.
-func source(address string, i int) net.Addr {
-	host, _, _ := net.SplitHostPort(address) // a bad one fails in Dial
-	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() || ip.To4() == nil {
-		return nil
-	}
-	return &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+i/perSource))}
-}
+// Kinds of frames, by the first byte of their payload: the tag of Frame.body's
+// field in stream.proto, length-delimited.
+const (
+	kindError    = 3<<3 | 2
+	kindSnapshot = 4<<3 | 2
+	kindDelta    = 5<<3 | 2
+)
 
-func (s *swarm) dial(ctx context.Context, t target, i int) error {
-	ctx, cancel := context.WithTimeout(ctx, connectWithin)
-	defer cancel()
-	dialer := net.Dialer{LocalAddr: source(t.address, i)}
-	if t.raw {
-		conn, err := dialer.DialContext(ctx, "tcp", t.address)
-		if err != nil {
-			return err
-		}
-		return s.take(conn, nil)
-	}
-	conn, early, err := t.upgrade(ctx, dialer.DialContext)
-	if err != nil {
-		return err
-	}
-	request, err := t.request()
-	if err == nil {
-		_, err = conn.Write(request)
-	}
-	if err != nil {
-		_ = conn.Close() // the fault before it is what counts
-		return err
-	}
-	return s.take(conn, early)
-}
+// maxFrameBytes is more than any frame of a server has.
+const maxFrameBytes = 64 << 20
+
+// Ways for a sample not to come about.
+var (
+	errRefused = errors.New("bench: the server answered with an error frame")
+	errFrame   = errors.New("bench: not a frame of this server")
+)
 
 // upgrade connects, and returns what the server has sent beyond the handshake.
 func (t *target) upgrade(ctx context.Context, dial func(context.Context, string, string) (net.Conn, error)) (net.Conn, []byte, error) {
@@ -140,36 +140,6 @@ func (t *target) request() ([]byte, error) {
 		return nil, err
 	}
 	return ws.CompileFrame(ws.MaskFrame(ws.NewBinaryFrame(message)))
-}
-
-// take gives a connection to the swarm's event loop, or, with TLS, to a goroutine.
-func (s *swarm) take(conn net.Conn, early []byte) error {
-	if secure, ok := conn.(*tls.Conn); ok {
-		l := &link{swarm: s, fd: -1, send: func(b []byte) error { _, err := secure.Write(b); return err }}
-		s.mu.Lock()
-		s.links = append(s.links, l)
-		s.mu.Unlock()
-		go l.read(secure, early)
-		return nil
-	}
-	fd, err := poll.Detach(conn)
-	if err != nil {
-		return err
-	}
-	return s.add(fd, early)
-}
-
-// read is the link's loop where it has a goroutine of its own.
-func (l *link) read(conn net.Conn, early []byte) {
-	err := l.walk(early)
-	buf := make([]byte, 4<<10)
-	for err == nil {
-		var n int
-		if n, err = conn.Read(buf); err == nil {
-			err = l.walk(buf[:n])
-		}
-	}
-	l.swarm.fail(err)
 }
 
 // sample returns one delta frame as the server sends it to a subscriber; publish

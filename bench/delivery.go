@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"github.com/depthcast/depthcast/bench/observe"
+	"github.com/depthcast/depthcast/bench/swarm"
 	"io"
 	"os"
 	"path/filepath"
@@ -37,8 +39,8 @@ type deliveryCmd struct {
 // contender is a server with its connections and its figures.
 type contender struct {
 	*server
-	swarm *swarm
-	meter meter
+	swarm *swarm.Swarm
+	meter observe.Meter
 	// By k, in the order of windows.
 	cpu, rate map[int][]float64
 	// Likewise, of a server that tells (counts): objects allocated and system calls
@@ -80,7 +82,7 @@ func (c *deliveryCmd) Run(ctx context.Context) error {
 	// Ends the servers, whatever happens.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := pinSelf(c.ClientCPU); err != nil {
+	if err := observe.PinSelf(c.ClientCPU); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "bench")
@@ -101,7 +103,7 @@ func (c *deliveryCmd) Run(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
-	report.Softirqd = contenders[0].meter.softirqd != 0
+	report.Softirqd = contenders[0].meter.Softirqd != 0
 	c.conclude(&report, contenders)
 	if c.JSON {
 		err = printJSON(os.Stdout, report)
@@ -135,7 +137,7 @@ func (c *deliveryCmd) start(ctx context.Context, dir string) ([]*contender, erro
 		if err != nil {
 			return nil, err
 		}
-		loop, err := c.join(ctx, s, target{address: s.address, raw: true})
+		loop, err := c.join(ctx, s, swarm.Plan{URLs: []string{"ws://" + s.address}, Dialect: swarm.Frames, Conns: c.Conns})
 		if err != nil {
 			return nil, err
 		}
@@ -166,7 +168,7 @@ func (c *deliveryCmd) startDepthcast(ctx context.Context, name, program string, 
 	if len(frame) != c.FrameBytes {
 		return nil, nil, fmt.Errorf("bench: %s sends frames of %d bytes, not %d", name, len(frame), c.FrameBytes)
 	}
-	joined, err := c.join(ctx, s, t)
+	joined, err := c.join(ctx, s, t.plan(c.Conns))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -177,16 +179,14 @@ func (c *deliveryCmd) startDepthcast(ctx context.Context, name, program string, 
 // benchSymbol is the one that `depthcast fanout-bench` has.
 const benchSymbol = "SIM:BENCH"
 
-func (c *deliveryCmd) join(ctx context.Context, s *server, t target) (*contender, error) {
-	swarm, err := newSwarm(s.name, c.Conns)
+func (c *deliveryCmd) join(ctx context.Context, s *server, plan swarm.Plan) (*contender, error) {
+	plan.Count = true
+	swarm, err := join(ctx, s.name, plan)
 	if err != nil {
 		return nil, err
 	}
-	if err := swarm.connect(ctx, t); err != nil {
-		return nil, err
-	}
 	return &contender{
-		server: s, swarm: swarm, meter: meter{server: s.cmd.Process.Pid, softirqd: softirqd(c.ServerCPU)},
+		server: s, swarm: swarm, meter: observe.Meter{Server: s.cmd.Process.Pid, Softirqd: observe.Softirqd(c.ServerCPU)},
 		cpu: map[int][]float64{}, rate: map[int][]float64{}, allocs: map[int][]float64{}, calls: map[int][]float64{},
 	}, nil
 }
@@ -211,17 +211,17 @@ func (s *contender) window(c *deliveryCmd, k int, keep bool) error {
 	if err != nil {
 		return err
 	}
-	before, err := s.meter.read()
+	before, err := s.meter.Read()
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	rounds, err := s.swarm.run(k, c.Window, s.publish)
+	rounds, err := s.swarm.Window(k, c.Window, s.publish)
 	if err != nil {
 		return err
 	}
 	took := time.Since(began)
-	after, err := s.meter.read()
+	after, err := s.meter.Read()
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/depthcast/depthcast/bench/observe"
+	"github.com/depthcast/depthcast/bench/swarm"
 	"io"
 	"os"
 	"strings"
@@ -87,34 +89,28 @@ func (c *memoryCmd) Run(ctx context.Context) error {
 func (c *memoryCmd) measure(ctx context.Context, s *subject) (*memoryReport, error) {
 	r := &memoryReport{Setting: settingNow(), Conns: c.Conns, TLS: c.TLS, GOGC: c.gogc(), Idle: c.Idle.String()}
 	// The first connection opens the topic and touches the code.
-	first, err := newSwarm("the first connection", 1)
+	first, err := join(ctx, "the first connection", s.to.plan(1))
 	if err != nil {
-		return nil, err
-	}
-	if err := first.connect(ctx, s.to); err != nil {
 		return nil, err
 	}
 	if err := wait(ctx, c.Settle, first); err != nil {
 		return nil, err
 	}
 	heap := s.metrics(ctx)
-	if r.Before, err = residentBytes(s.pid); err != nil {
+	if r.Before, err = observe.Resident(s.pid); err != nil {
 		return nil, err
 	}
-	swarm, err := newSwarm("depthcast serve", c.Conns)
+	all, err := join(ctx, "depthcast serve", s.to.plan(c.Conns))
 	if err != nil {
 		return nil, err
 	}
-	if err := swarm.connect(ctx, s.to); err != nil {
+	if r.Joined, err = observe.Resident(s.pid); err != nil {
 		return nil, err
 	}
-	if r.Joined, err = residentBytes(s.pid); err != nil {
+	if err := wait(ctx, c.Idle, all); err != nil {
 		return nil, err
 	}
-	if err := wait(ctx, c.Idle, swarm); err != nil {
-		return nil, err
-	}
-	if r.After, err = residentBytes(s.pid); err != nil {
+	if r.After, err = observe.Resident(s.pid); err != nil {
 		return nil, err
 	}
 	for name, value := range s.metrics(ctx) {
@@ -131,16 +127,19 @@ func (c *memoryCmd) measure(ctx context.Context, s *subject) (*memoryReport, err
 	return r, nil
 }
 
-// wait lets time pass, unless a connection fails meanwhile.
-func wait(ctx context.Context, d time.Duration, s *swarm) error {
+// wait lets time pass, unless a connection ends meanwhile.
+func wait(ctx context.Context, d time.Duration, s *swarm.Swarm) error {
 	select {
 	case <-time.After(d):
-		return nil
-	case err := <-s.failed:
+	case err := <-s.Failed():
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	if f := s.Take().Figures; len(f.Ended)+int(f.Faults) > 0 {
+		return fmt.Errorf("bench: connections ended: %v; faults: %d", f.Ended, f.Faults)
+	}
+	return nil
 }
 
 func (c *memoryCmd) gogc() string {

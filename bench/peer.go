@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"github.com/depthcast/depthcast/bench/observe"
 	"io"
 	"net"
 	"os"
@@ -45,7 +46,7 @@ func startServer(ctx context.Context, name string, cpu int, env []string, comman
 		return nil, err
 	}
 	s.out = bufio.NewReader(out)
-	if err := pinnedTo(cpu, s.cmd.Start); err != nil {
+	if err := observe.PinnedTo(cpu, s.cmd.Start); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	line, err := s.out.ReadString('\n')

@@ -31,7 +31,8 @@ type sub struct {
 	since  int64 // ns; when it was asked for; 0: nothing waits for its snapshot
 	full   *full // nil: light
 
-	resuming bool // it was asked for with a resume
+	resuming bool  // it was asked for with a resume
+	begun    int64 // ns; when it became live: what was published before is not late, but caught up with
 }
 
 // verdict on a frame.

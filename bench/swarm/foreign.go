@@ -80,7 +80,7 @@ func (l *link) plain(payload []byte) error {
 		return err
 	}
 	w.figures.Deltas++
-	l.delivered(&w.head)
+	l.delivered(&w.head, 0)
 	return nil
 }
 

@@ -57,9 +57,12 @@ type Plan struct {
 	ResumeRate  float64 // connections broken a second
 	ResumeGapMS int     // how long each of these stays away
 	Seed        uint64
+
+	ranks []float64 // running sums of the symbols' weights; nil until they are needed
 }
 
-func (p *Plan) validate() error {
+// Validate fills in the defaults and refuses what cannot work.
+func (p *Plan) Validate() error {
 	if p.PerConn == 0 {
 		p.PerConn = 1
 	}
@@ -88,8 +91,8 @@ func (p *Plan) codec() proto.Codec {
 	return proto.CodecProto
 }
 
-// slow reports whether connection i reads slowly: evenly spread over all.
-func (p *Plan) slow(i int) bool {
+// ReadsSlowly reports whether connection i reads slowly: evenly spread over all.
+func (p *Plan) ReadsSlowly(i int) bool {
 	return math.Floor(float64(i+1)*p.Slow) > math.Floor(float64(i)*p.Slow)
 }
 
@@ -108,9 +111,11 @@ func (p *Plan) SymbolsOf(i int) []int32 {
 		return chosen
 	}
 	r := rand.New(rand.NewPCG(p.Seed, uint64(i)))
-	ranks := p.ranks()
+	if len(p.ranks) != n {
+		p.ranks = p.weigh()
+	}
 	for len(chosen) < p.PerConn {
-		at, _ := slices.BinarySearch(ranks, r.Float64()*ranks[n-1])
+		at, _ := slices.BinarySearch(p.ranks, r.Float64()*p.ranks[n-1])
 		symbol := int32(min(at, n-1))
 		for slices.Contains(chosen, symbol) { // the next that is not taken
 			symbol = (symbol + 1) % int32(n)
@@ -120,8 +125,8 @@ func (p *Plan) SymbolsOf(i int) []int32 {
 	return chosen
 }
 
-// ranks are the running sums of the symbols' weights.
-func (p *Plan) ranks() []float64 {
+// weigh returns the running sums of the symbols' weights.
+func (p *Plan) weigh() []float64 {
 	sums := make([]float64, len(p.Symbols))
 	total := 0.0
 	for i := range sums {

@@ -235,7 +235,7 @@ func (l *link) granted(a *pb.Ack) error {
 		if !s.resuming || a.Epoch != s.epoch {
 			return fmt.Errorf("%w: resumed, which was not asked for", errMessage)
 		}
-		s.stage = live
+		s.stage, s.begun = live, l.swarm.now
 		l.swarm.figures.Resumed++
 		l.settle(s)
 	case s.resuming:

@@ -51,9 +51,12 @@ func (l *link) state(h *head, op ws.OpCode, payload []byte, size int) error {
 		}
 	}
 	if h.kind == kindDelta {
-		l.delivered(h)
-	} else if h.kind == kindSnapshot && waited {
-		l.settle(s)
+		l.delivered(h, s.begun)
+	} else if h.kind == kindSnapshot {
+		s.begun = w.now
+		if waited {
+			l.settle(s)
+		}
 	}
 	return nil
 }
@@ -89,14 +92,18 @@ func (l *link) rebuild(s *sub, h *head, payload []byte) (Kind, string) {
 	return what, text
 }
 
-// delivered counts a delta and its age.
-func (l *link) delivered(h *head) {
+// delivered counts a delta, and its age if it was published since the subscription
+// is live.
+func (l *link) delivered(h *head, since int64) {
 	w := l.swarm
 	if l.slow && w.slowly {
 		w.figures.Slow += h.updates()
 		return
 	}
 	w.figures.Updates += h.updates()
+	if h.published < since {
+		return
+	}
 	if h.published != 0 {
 		w.figures.Published.Record(w.now - h.published)
 	}

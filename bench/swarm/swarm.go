@@ -59,7 +59,7 @@ const receiveBytes = 256 << 10
 
 // New makes a swarm that does nothing yet.
 func New(plan Plan) (*Swarm, error) {
-	if err := plan.validate(); err != nil {
+	if err := plan.Validate(); err != nil {
 		return nil, err
 	}
 	targets, err := plan.targets()
@@ -89,7 +89,7 @@ func New(plan Plan) (*Swarm, error) {
 }
 
 func (w *Swarm) newLink(index int) *link {
-	l := &link{swarm: w, index: index, fd: -1, slow: w.plan.slow(index)}
+	l := &link{swarm: w, index: index, fd: -1, slow: w.plan.ReadsSlowly(index)}
 	if w.plan.Dialect != Depthcast {
 		return l
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/depthcast/depthcast/bench/swarm/swarmtest"
 	"github.com/depthcast/depthcast/proto"
 	"github.com/depthcast/depthcast/proto/pb"
 )
@@ -22,10 +23,10 @@ func bothCodecs(t *testing.T, f func(t *testing.T, codec func(*Plan))) {
 
 func TestRightServerHasNoFault(t *testing.T) {
 	bothCodecs(t, func(t *testing.T, codec func(*Plan)) {
-		s := newStub(t, nil)
+		s := swarmtest.New(t, nil)
 		w := rig(t, s, codec)
 		for range 20 {
-			s.step()
+			s.Step()
 		}
 		const deltas = 20 * 6 * 2
 		sum, faults := until(t, w, "the last delta", func(f *Figures) bool { return f.Deltas == deltas })
@@ -76,20 +77,20 @@ func TestWrongServerIsFoundOutWithEvidence(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			bothCodecs(t, func(t *testing.T, codec func(*Plan)) {
-				s := newStub(t, nil)
+				s := swarmtest.New(t, nil)
 				w := rig(t, s, func(p *Plan) {
 					tt.plan(p)
 					if codec != nil {
 						codec(p)
 					}
 				})
-				s.step()
+				s.Step()
 				until(t, w, "a delta", func(f *Figures) bool { return f.Deltas >= 12 })
-				s.mu.Lock()
-				s.spoil = tt.spoil()
-				s.mu.Unlock()
-				s.step()
-				s.step()
+				s.Mu.Lock()
+				s.Spoil = tt.spoil()
+				s.Mu.Unlock()
+				s.Step()
+				s.Step()
 				_, faults := until(t, w, "a fault", func(f *Figures) bool { return f.Faults > 0 })
 				f := faults[0]
 				if f.Kind != tt.want || f.Full != tt.full {
@@ -130,14 +131,14 @@ func skipOne() func(conn int, d *proto.Delta) bool {
 }
 
 func TestDeltaOfARecoveringBookIsAFault(t *testing.T) {
-	s := newStub(t, nil)
+	s := swarmtest.New(t, nil)
 	w := rig(t, s, nil)
-	s.each(func(c *stubConn) {
-		for topic := range c.topics {
-			c.write(c.codec.AppendStatus(nil, proto.TopicForm{Topic: topic}, &proto.Status{Seq: s.seq, State: proto.Recovering}))
+	s.Each(func(c *swarmtest.Conn) {
+		for topic := range c.Topics {
+			c.Write(c.Codec.AppendStatus(nil, proto.TopicForm{Topic: topic}, &proto.Status{Seq: s.Seq, State: proto.Recovering}))
 		}
 	})
-	s.step()
+	s.Step()
 	_, faults := until(t, w, "a fault", func(f *Figures) bool { return f.Faults > 0 })
 	if faults[0].Kind != BrokenChain {
 		t.Errorf("%v", faults[0])
@@ -146,10 +147,10 @@ func TestDeltaOfARecoveringBookIsAFault(t *testing.T) {
 
 func TestKeepaliveWithAnotherHashIsAFault(t *testing.T) {
 	for _, verify := range []int{0, 1} {
-		s := newStub(t, nil)
+		s := swarmtest.New(t, nil)
 		w := rig(t, s, func(p *Plan) { p.Verify = verify })
-		s.each(func(c *stubConn) {
-			c.write(c.codec.AppendKeepalive(nil, proto.TopicForm{Topic: 1}, &proto.Keepalive{Seq: s.seq + 9, Hash: s.hash() + 1}))
+		s.Each(func(c *swarmtest.Conn) {
+			c.Write(c.Codec.AppendKeepalive(nil, proto.TopicForm{Topic: 1}, &proto.Keepalive{Seq: s.Seq + 9, Hash: s.Hash() + 1}))
 		})
 		_, faults := until(t, w, "a fault", func(f *Figures) bool { return f.Faults > 0 })
 		if faults[0].Kind != WrongHash {
@@ -159,9 +160,9 @@ func TestKeepaliveWithAnotherHashIsAFault(t *testing.T) {
 }
 
 func TestGarbageIsAFault(t *testing.T) {
-	s := newStub(t, nil)
+	s := swarmtest.New(t, nil)
 	w := rig(t, s, nil)
-	s.each(func(c *stubConn) { c.write([]byte{0xff, 0xff}) })
+	s.Each(func(c *swarmtest.Conn) { c.Write([]byte{0xff, 0xff}) })
 	_, faults := until(t, w, "a fault", func(f *Figures) bool { return f.Faults > 0 })
 	if faults[0].Kind != BadMessage {
 		t.Errorf("%v", faults[0])
@@ -169,24 +170,24 @@ func TestGarbageIsAFault(t *testing.T) {
 }
 
 func TestBrokenConnectionsComeBackAndResume(t *testing.T) {
-	s := newStub(t, nil)
+	s := swarmtest.New(t, nil)
 	w := rig(t, s, func(p *Plan) { p.ResumeRate, p.ResumeGapMS = 1000, 1 })
-	s.step()
+	s.Step()
 	begin(t, w, StepResume)
 	until(t, w, "resumes", func(f *Figures) bool { return f.Resumed >= 20 && f.Resume.Count() >= 10 })
 	begin(t, w, StepSteady)
-	s.step()
+	s.Step()
 	if _, faults := until(t, w, "a delta", func(f *Figures) bool { return f.Deltas > 0 }); len(faults) > 0 {
 		t.Errorf("%v", faults)
 	}
 }
 
 func TestConnectionsThatTheServerEndsAreCountedAndComeBack(t *testing.T) {
-	s := newStub(t, nil)
+	s := swarmtest.New(t, nil)
 	w := rig(t, s, nil)
-	s.each(func(c *stubConn) {
-		c.frame(&pb.Frame{Body: &pb.Frame_Drain{Drain: &pb.Drain{ReconnectAfterMs: 1}}})
-		_ = c.net.Close()
+	s.Each(func(c *swarmtest.Conn) {
+		c.Frame(&pb.Frame{Body: &pb.Frame_Drain{Drain: &pb.Drain{ReconnectAfterMs: 1}}})
+		_ = c.Net.Close()
 	})
 	joined(t, w)
 	sum, faults := until(t, w, "the end", func(f *Figures) bool { return len(f.Ended) > 0 && f.Resumed+f.Snapshotted >= 12 })
@@ -200,11 +201,11 @@ func TestConnectionsThatTheServerEndsAreCountedAndComeBack(t *testing.T) {
 }
 
 func TestChurnLeavesAndJoins(t *testing.T) {
-	s := newStub(t, nil)
+	s := swarmtest.New(t, nil)
 	w := rig(t, s, func(p *Plan) { p.ChurnSubs, p.ChurnConns = 2000, 200 })
 	begin(t, w, StepChurn)
 	_, faults := until(t, w, "churn", func(f *Figures) bool {
-		s.step()
+		s.Step()
 		return f.Unsubs > 30 && f.Subscribe.Count() > 30 && f.Opened > 10 && f.Deltas > 100
 	})
 	if len(faults) > 0 {
@@ -213,7 +214,7 @@ func TestChurnLeavesAndJoins(t *testing.T) {
 }
 
 func TestStormConnectsEverybodyAnew(t *testing.T) {
-	s := newStub(t, nil)
+	s := swarmtest.New(t, nil)
 	w := rig(t, s, nil)
 	w.Take()
 	begin(t, w, StepStorm)
@@ -225,7 +226,7 @@ func TestStormConnectsEverybodyAnew(t *testing.T) {
 
 func TestFrozenReadersReadNothingAndSlowOnesLittle(t *testing.T) {
 	for _, rate := range []int{0, 1 << 20} {
-		s := newStub(t, nil)
+		s := swarmtest.New(t, nil)
 		w := rig(t, s, func(p *Plan) { p.Slow, p.SlowBytes = 0.5, rate })
 		if g := w.Take().Gauges; g.Open != 3 {
 			t.Fatalf("%+v: the slow ones came too early", g)
@@ -233,7 +234,7 @@ func TestFrozenReadersReadNothingAndSlowOnesLittle(t *testing.T) {
 		begin(t, w, StepSlow)
 		joined(t, w)
 		w.Take()
-		s.step()
+		s.Step()
 		sum, faults := until(t, w, "deltas", func(f *Figures) bool {
 			return f.Updates == 3*2 && (rate == 0 || f.Slow == 3*2)
 		})
@@ -244,10 +245,10 @@ func TestFrozenReadersReadNothingAndSlowOnesLittle(t *testing.T) {
 }
 
 func TestSwarmSpeaksTLS(t *testing.T) {
-	s := newStub(t, certificate(t))
+	s := swarmtest.New(t, certificate(t))
 	w := rig(t, s, nil)
 	for range 50 {
-		s.step()
+		s.Step()
 	}
 	if _, faults := until(t, w, "deltas", func(f *Figures) bool { return f.Deltas == 50*12 }); len(faults) > 0 {
 		t.Errorf("%v", faults)
@@ -269,12 +270,12 @@ func certificate(t *testing.T) *tls.Config {
 }
 
 func TestRefusedSymbolEndsTheRun(t *testing.T) {
-	s := newStub(t, nil)
+	s := swarmtest.New(t, nil)
 	w := rig(t, s, nil)
-	s.each(func(c *stubConn) {
+	s.Each(func(c *swarmtest.Conn) {
 		for i := range 2 {
 			item := uint32(i)
-			c.frame(&pb.Frame{Body: &pb.Frame_Error{Error: &pb.Error{Id: 1, Item: &item, Code: pb.ErrorCode_ERROR_CODE_UNKNOWN_SYMBOL, Retry: pb.Retry_RETRY_NEVER}}})
+			c.Frame(&pb.Frame{Body: &pb.Frame_Error{Error: &pb.Error{Id: 1, Item: &item, Code: pb.ErrorCode_ERROR_CODE_UNKNOWN_SYMBOL, Retry: pb.Retry_RETRY_NEVER}}})
 		}
 	})
 	sum, _ := until(t, w, "the refusal", func(f *Figures) bool { return f.Refused["unknown_symbol"] == 12 })

@@ -1,0 +1,284 @@
+package load
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/depthcast/depthcast/bench/observe"
+	"github.com/depthcast/depthcast/bench/swarm"
+	"github.com/depthcast/depthcast/bench/swarm/swarmtest"
+	"github.com/depthcast/depthcast/proto"
+)
+
+// The test's own program is a worker when it is asked to be.
+func TestMain(m *testing.M) {
+	if os.Getenv("LOAD_TEST_WORKER") == "1" {
+		if err := Work(context.Background(), os.Stdin, os.Stdout); err != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// config is a small run against s, whose book changes all the time.
+func config(t *testing.T, s *swarmtest.Server, profile Profile) Config {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("LOAD_TEST_WORKER", "1")
+	return Config{
+		Profile: profile, Duration: 300 * time.Millisecond, JoinWithin: 20 * time.Second, Processes: 3, Command: []string{self},
+		EvidenceDir: t.TempDir(), Limits: Limits{MaxEnded: -1}, Server: observe.Server{PIDs: []int{os.Getpid()}},
+		Plan: swarm.Plan{URLs: []string{s.URL()}, Symbols: []string{"0", "1", "2"}, PerConn: 2, Conns: 30, Verify: 5, Depth: 10},
+	}
+}
+
+// market changes the book until the test ends.
+func market(t *testing.T, s *swarmtest.Server) *offer {
+	t.Helper()
+	o := &offer{stop: make(chan struct{}), done: make(chan struct{}), failed: make(chan error)}
+	go func() {
+		defer close(o.done)
+		for tick := time.NewTicker(5 * time.Millisecond); ; {
+			select {
+			case <-tick.C:
+				s.Step()
+				o.steps.Add(1)
+			case <-o.stop:
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() { close(o.stop); <-o.done })
+	return o
+}
+
+// offer is the market as the feed of a run.
+type offer struct {
+	steps      atomic.Uint64
+	stop, done chan struct{}
+	failed     chan error
+}
+
+func (o *offer) Offered() []uint64    { n := o.steps.Load(); return []uint64{n, n, n} }
+func (o *offer) Failed() <-chan error { return o.failed }
+
+func run(t *testing.T, c Config) *Report {
+	t.Helper()
+	r, err := Run(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestEveryProfileRunsAndIsChecked(t *testing.T) {
+	for _, tt := range []struct {
+		profile Profile
+		change  func(*Config)
+		phases  int
+		proof   func(*swarm.Figures) bool // of the measured phases together
+	}{
+		{Steady, nil, 2, func(f *swarm.Figures) bool { return f.Chained > 0 && f.Rebuilt > 0 && f.Published.Count() > 0 }},
+		{Burst, nil, 2, func(f *swarm.Figures) bool { return f.Chained > 0 }},
+		{Churn, func(c *Config) { c.Plan.ChurnSubs, c.Plan.ChurnConns = 500, 100 }, 2, func(f *swarm.Figures) bool { return f.Unsubs > 0 && f.Opened > 0 }},
+		{Storm, func(c *Config) { c.Repeat = 2 }, 4, func(f *swarm.Figures) bool { return f.Join.Count() == 60 }},
+		{Slow, func(c *Config) { c.Plan.Slow, c.Plan.SlowBytes = 0.3, 1<<20 }, 4, func(f *swarm.Figures) bool { return f.Slow > 0 && f.Updates > f.Slow }},
+		{Idle, nil, 2, func(f *swarm.Figures) bool { return f.Messages > 0 }},
+		{Resume, func(c *Config) { c.Plan.ResumeRate, c.Plan.ResumeGapMS = 500, 1 }, 2, func(f *swarm.Figures) bool { return f.Resumed+f.Snapshotted > 0 }},
+	} {
+		t.Run(string(tt.profile), func(t *testing.T) {
+			s := swarmtest.New(t, nil)
+			c := config(t, s, tt.profile)
+			c.Feed = market(t, s)
+			if tt.change != nil {
+				tt.change(&c)
+			}
+			r := run(t, c)
+			if failed := r.Failed(); len(failed) > 0 {
+				t.Errorf("%v %v", failed, r.Faults)
+			}
+			var sum swarm.Figures
+			for i := range r.Phases {
+				if r.Phases[i].Measured {
+					sum.Add(&r.Phases[i].Figures)
+				}
+			}
+			if r.Processes != 3 || len(r.Phases) != tt.phases || !tt.proof(&sum) {
+				t.Errorf("%d processes, %d phases, %+v", r.Processes, len(r.Phases), sum)
+			}
+			last := &r.Phases[len(r.Phases)-1]
+			if last.Usage.Resident == 0 || last.Offered == 0 || last.Delivered <= 0 {
+				t.Errorf("%+v", last)
+			}
+		})
+	}
+}
+
+func TestRunOnAWrongServerFailsAndLeavesEvidence(t *testing.T) {
+	for name, spoil := range map[string]func(conn int, d *proto.Delta) bool{
+		"wrong hash":   func(_ int, d *proto.Delta) bool { d.Hash ^= 1; return true },
+		"broken chain": func(_ int, d *proto.Delta) bool { d.PrevSeq += 2; return true },
+		"skipped":      func(conn int, d *proto.Delta) bool { return conn != 3 || d.Seq%5 != 0 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := swarmtest.New(t, nil)
+			s.Spoil = spoil
+			c := config(t, s, Steady)
+			market(t, s)
+			r := run(t, c)
+			failed := r.Failed()
+			if len(failed) == 0 || failed[0].What != "faults" {
+				t.Fatalf("passed: %v", r.Verdict)
+			}
+			if len(r.FaultFiles) == 0 {
+				t.Fatal("no evidence")
+			}
+			b, err := os.ReadFile(r.FaultFiles[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			var f swarm.Fault
+			if err := json.Unmarshal(b, &f); err != nil || len(f.Frames) == 0 || f.Kind == "" || f.Frames[len(f.Frames)-1].Hex == "" {
+				t.Errorf("%v: %s", err, b)
+			}
+			var text bytes.Buffer
+			r.Print(&text)
+			if !strings.Contains(text.String(), "FAULT "+string(f.Kind)) || !strings.Contains(text.String(), r.FaultFiles[0]) {
+				t.Errorf("%s", text.String())
+			}
+		})
+	}
+}
+
+func TestConnectionsAreDividedOverProcesses(t *testing.T) {
+	for _, tt := range []struct{ conns, atLeast, perProcess, want int }{
+		{10, 1, 100, 1}, {100, 1, 100, 1}, {101, 1, 100, 2}, {100_000, 1, 19_800, 6}, {2, 8, 100, 2}, {10, 3, 100, 3},
+	} {
+		plan := swarm.Plan{Conns: tt.conns, RampPerS: 100, ChurnSubs: 10}
+		got := parts(plan, tt.atLeast, tt.perProcess)
+		if len(got) != tt.want {
+			t.Errorf("%+v: %d processes", tt, len(got))
+		}
+		next, ramp := 0, 0.0
+		for _, p := range got {
+			if p.First != next || p.Conns > tt.perProcess || p.Conns < 1 {
+				t.Errorf("%+v: %+v", tt, p)
+			}
+			next, ramp = next+p.Conns, ramp+p.RampPerS
+		}
+		if next != tt.conns || ramp < 99.9 || ramp > 100.1 {
+			t.Errorf("%+v: %d connections, ramp %v", tt, next, ramp)
+		}
+	}
+}
+
+func TestLimitsDecide(t *testing.T) {
+	r := &Report{Phases: []PhaseReport{
+		{Name: "ramp-up", MessagesPerS: 1},
+		{Name: "steady", Measured: true, MessagesPerS: 1000, CPUPerMessage: 5, BytesPerConn: 900, Delivered: 0.97, Gauges: swarm.Gauges{Open: 5}},
+	}}
+	for ms := range int64(100) {
+		r.Phases[1].Figures.Published.Record((ms + 1) * 1e6)
+		r.Phases[1].Figures.Venue.Record((ms + 1) * 1e6)
+	}
+	r.Phases[1].Figures.Join.Record(5e9)
+	for _, tt := range []struct {
+		name string
+		l    Limits
+		ok   bool
+	}{
+		{"none", Limits{}, true},
+		{"p50 kept", Limits{MaxP50: 60 * time.Millisecond}, true},
+		{"p50", Limits{MaxP50: 40 * time.Millisecond}, false},
+		{"p99 kept", Limits{MaxP99: 110 * time.Millisecond}, true},
+		{"p99", Limits{MaxP99: 90 * time.Millisecond}, false},
+		{"p99.9", Limits{MaxP999: 90 * time.Millisecond}, false},
+		{"max", Limits{MaxLatency: 99 * time.Millisecond}, false},
+		{"venue", Limits{MaxVenueP99: 90 * time.Millisecond}, false},
+		{"join", Limits{MaxJoin: 4 * time.Second}, false},
+		{"CPU", Limits{MaxCPUPerMessage: 4.9}, false},
+		{"CPU kept", Limits{MaxCPUPerMessage: 5}, true},
+		{"memory", Limits{MaxBytesPerConn: 800}, false},
+		{"delivered", Limits{MinDelivered: 0.98}, false},
+		{"delivered enough", Limits{MinDelivered: 0.96}, true},
+		{"rate", Limits{MinRate: 1001}, false},
+	} {
+		r.Verdict = tt.l.judge(r)
+		if failed := r.Failed(); (len(failed) == 0) != tt.ok {
+			t.Errorf("%s: %v", tt.name, r.Verdict)
+		}
+	}
+	ended := &Report{Phases: []PhaseReport{{Figures: swarm.Figures{Ended: map[string]uint64{"lapped": 2}}}}}
+	for most, ok := range map[int]bool{0: false, 1: false, 2: true, -1: true} {
+		ended.Verdict = (&Limits{MaxEnded: most}).judge(ended)
+		if (len(ended.Failed()) == 0) != ok {
+			t.Errorf("at most %d ended: %v", most, ended.Verdict)
+		}
+	}
+	unchecked := &Report{Plan: swarm.Plan{Verify: 10}}
+	if unchecked.Verdict = (&Limits{}).judge(unchecked); len(unchecked.Failed()) == 0 {
+		t.Error("a run that compared nothing has passed")
+	}
+}
+
+func TestImpossibleRunsAreRefused(t *testing.T) {
+	s := swarmtest.New(t, nil)
+	for name, change := range map[string]func(*Config){
+		"burst without a feed":     func(c *Config) { c.Profile = Burst },
+		"nobody slow":              func(c *Config) { c.Profile = Slow },
+		"CPU limit without a view": func(c *Config) { c.Server, c.Limits.MaxCPUPerMessage = observe.Server{}, 1 },
+		"delivery without a feed":  func(c *Config) { c.Limits.MinDelivered = 1 },
+		"idle without a view":      func(c *Config) { c.Profile, c.Server = Idle, observe.Server{} },
+		"no churn":                 func(c *Config) { c.Profile = Churn },
+		"no breaks":                func(c *Config) { c.Profile = Resume },
+		"no time":                  func(c *Config) { c.Duration = 0 },
+		"no connections":           func(c *Config) { c.Plan.Conns = 0 },
+		"too many subscriptions":   func(c *Config) { c.Plan.PerConn = 4 },
+	} {
+		c := config(t, s, Steady)
+		change(&c)
+		if _, err := Run(context.Background(), c); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestReportIsWrittenInEveryForm(t *testing.T) {
+	s := swarmtest.New(t, nil)
+	c := config(t, s, Steady)
+	c.Duration = 1200 * time.Millisecond // so that the series has a point
+	market(t, s)
+	r := run(t, c)
+	var b bytes.Buffer
+	if err := r.WriteCSV(&b); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(&b).ReadAll()
+	if err != nil || len(rows) != 3 || len(rows[0]) != len(rows[2]) || rows[2][1] != "steady" {
+		t.Errorf("%v %q", err, rows)
+	}
+	b.Reset()
+	if err := r.WriteHTML(&b); err != nil || !strings.Contains(b.String(), "Latency by percentile") || !strings.Contains(b.String(), "steady: published") {
+		t.Errorf("%v: %d bytes", err, b.Len())
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back Report
+	if err := json.Unmarshal(text, &back); err != nil || len(back.Series) == 0 ||
+		back.Phases[1].Figures.Published.At(99) != r.Phases[1].Figures.Published.At(99) {
+		t.Errorf("%v: %d points", err, len(back.Series))
+	}
+}

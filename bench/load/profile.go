@@ -1,0 +1,121 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/depthcast/depthcast/bench/observe"
+	"github.com/depthcast/depthcast/bench/swarm"
+)
+
+// ErrConfig marks a configuration that cannot work.
+var ErrConfig = errors.New("load: bad configuration")
+
+// Profile names a load.
+type Profile string
+
+const (
+	Steady Profile = "steady" // all read, all the time
+	Burst  Profile = "burst"  // likewise, while the feed produces in bursts
+	Churn  Profile = "churn"  // subscriptions and connections leave and join
+	Storm  Profile = "storm"  // all connect at once, again and again
+	Slow   Profile = "slow"   // some read slowly or not at all; first without, then with them
+	Idle   Profile = "idle"   // connections that only stay
+	Resume Profile = "resume" // connections break, come back and resume
+)
+
+// Config is one run.
+type Config struct {
+	Profile    Profile
+	Plan       swarm.Plan    // of all connections together
+	Duration   time.Duration // of the phase that is measured
+	Repeat     int           // storm: how many
+	JoinWithin time.Duration // for all to have their snapshots. Default 2 min
+
+	Processes  int      // at least so many workers; more where the limit on open files asks for it
+	PerProcess int      // most connections of a worker. Default: PerProcess()
+	Command    []string // that starts a worker: Work on its standard input and output
+
+	Server observe.Server
+	Feed   Feed // nil: somebody else produces
+	Limits Limits
+
+	EvidenceDir string            // where faults are written; empty: nowhere
+	Progress    func(line string) // is told every second; nil: nobody
+}
+
+// Feed is what is produced during a run.
+type Feed interface {
+	// Offered returns the records produced so far, by symbol of the plan: each is
+	// one update for each subscriber of the symbol.
+	Offered() []uint64
+	// Failed tells of the end of producing, which ends the run.
+	Failed() <-chan error
+}
+
+func (c *Config) validate() error {
+	if c.JoinWithin == 0 {
+		c.JoinWithin = 2 * time.Minute
+	}
+	if c.PerProcess == 0 {
+		c.PerProcess = PerProcess()
+	}
+	if c.Repeat == 0 {
+		c.Repeat = 1
+	}
+	switch {
+	case c.Duration <= 0 || c.JoinWithin < 0 || c.PerProcess < 1 || c.Repeat < 1:
+		return fmt.Errorf("%w: a duration or number that is not positive", ErrConfig)
+	case len(c.Command) == 0:
+		return fmt.Errorf("%w: no command for workers", ErrConfig)
+	case c.Profile == Burst && c.Feed == nil:
+		return fmt.Errorf("%w: a burst needs --feed, which makes it", ErrConfig)
+	case c.Profile == Slow && c.Plan.Slow == 0, c.Profile != Slow && c.Plan.Slow != 0:
+		return fmt.Errorf("%w: slow readers belong to the profile slow", ErrConfig)
+	case c.Profile == Churn && c.Plan.ChurnSubs+c.Plan.ChurnConns == 0:
+		return fmt.Errorf("%w: churn of nothing", ErrConfig)
+	case c.Profile == Resume && c.Plan.ResumeRate == 0:
+		return fmt.Errorf("%w: no connection is to break", ErrConfig)
+	case c.Profile == Idle && !c.Server.Known():
+		return fmt.Errorf("%w: what is idle can only be seen at the server: --pid or --metrics", ErrConfig)
+	}
+	if err := c.Plan.Validate(); err != nil {
+		return err
+	}
+	return c.Limits.possible(c)
+}
+
+// phase is a part of a run.
+type phase struct {
+	name     string
+	step     swarm.Step
+	join     bool          // it ends when all have their snapshots, else after length
+	length   time.Duration // 0 with join: at once
+	measured bool          // its figures are held against the limits
+}
+
+// phases of a profile.
+func (c *Config) phases() []phase {
+	ramp := phase{name: "ramp-up", step: swarm.StepRamp, join: true}
+	switch c.Profile {
+	case Churn:
+		return []phase{ramp, {name: "churn", step: swarm.StepChurn, length: c.Duration, measured: true}}
+	case Resume:
+		return []phase{ramp, {name: "resume", step: swarm.StepResume, length: c.Duration, measured: true}}
+	case Storm:
+		all := []phase{{name: "storm 1", step: swarm.StepRamp, join: true, measured: true}}
+		for i := range c.Repeat - 1 {
+			all = append(all,
+				phase{name: fmt.Sprintf("after storm %d", i+1), step: swarm.StepSteady, length: c.Duration},
+				phase{name: fmt.Sprintf("storm %d", i+2), step: swarm.StepStorm, join: true, measured: true})
+		}
+		return append(all, phase{name: "afterwards", step: swarm.StepSteady, length: c.Duration, measured: true})
+	case Slow:
+		return []phase{ramp,
+			{name: "without slow readers", step: swarm.StepSteady, length: c.Duration},
+			{name: "slow readers join", step: swarm.StepSlow, join: true},
+			{name: "with slow readers", step: swarm.StepSteady, length: c.Duration, measured: true}}
+	}
+	return []phase{ramp, {name: string(c.Profile), step: swarm.StepSteady, length: c.Duration, measured: true}}
+}
