@@ -52,8 +52,8 @@ func (r *Report) codec() string {
 func (p *PhaseReport) print(w io.Writer) {
 	f := &p.Figures
 	fmt.Fprintf(w, "\n%s, %.1f s: %d open, %d of %d with their snapshots\n", p.Name, p.Seconds, p.Gauges.Open, p.Gauges.Joined, p.Gauges.Want)
-	fmt.Fprintf(w, "  received   %.0f messages/s, %.2f MB/s; %d deltas (%d updates), %d snapshots, %d keepalives\n",
-		p.MessagesPerS, p.BytesPerS/1e6, f.Deltas, f.Updates, f.Snapshots, f.Keepalives)
+	fmt.Fprintf(w, "  received   %.0f messages/s, %.2f MB/s; %d deltas (%d updates, %d to catch up), %d snapshots, %d keepalives\n",
+		p.MessagesPerS, p.BytesPerS/1e6, f.Deltas, f.Updates, f.CaughtUp, f.Snapshots, f.Keepalives)
 	if p.Offered > 0 {
 		fmt.Fprintf(w, "  delivered  %.2f %% of %.0f updates offered\n", 100*p.Delivered, p.Offered)
 	}

@@ -93,6 +93,7 @@ type Figures struct {
 	Messages   uint64 // deltas, snapshots, keepalives and all others
 	Deltas     uint64
 	Updates    uint64 // entries of the server's rings that the deltas stand for: merged ones count as what they merge
+	CaughtUp   uint64 // updates that were published before the subscription began: they follow its snapshot
 	Snapshots  uint64
 	Keepalives uint64
 	Statuses   uint64
@@ -124,7 +125,7 @@ type Figures struct {
 // Add adds what was counted at another time or elsewhere.
 func (f *Figures) Add(o *Figures) {
 	for _, c := range []struct{ to, from *uint64 }{
-		{&f.Bytes, &o.Bytes}, {&f.Messages, &o.Messages}, {&f.Deltas, &o.Deltas}, {&f.Updates, &o.Updates},
+		{&f.Bytes, &o.Bytes}, {&f.Messages, &o.Messages}, {&f.Deltas, &o.Deltas}, {&f.Updates, &o.Updates}, {&f.CaughtUp, &o.CaughtUp},
 		{&f.Snapshots, &o.Snapshots}, {&f.Keepalives, &o.Keepalives}, {&f.Statuses, &o.Statuses},
 		{&f.Ignored, &o.Ignored}, {&f.Slow, &o.Slow}, {&f.Chained, &o.Chained}, {&f.Rebuilt, &o.Rebuilt},
 		{&f.Agreed, &o.Agreed}, {&f.Faults, &o.Faults}, {&f.Resyncs, &o.Resyncs}, {&f.Opened, &o.Opened},

@@ -100,10 +100,11 @@ func (l *link) delivered(h *head, since int64) {
 		w.figures.Slow += h.updates()
 		return
 	}
-	w.figures.Updates += h.updates()
 	if h.published < since {
+		w.figures.CaughtUp += h.updates()
 		return
 	}
+	w.figures.Updates += h.updates()
 	if h.published != 0 {
 		w.figures.Published.Record(w.now - h.published)
 	}

@@ -56,6 +56,8 @@ var confined = []struct {
 	{"github.com/twmb/franz-go", []string{"ingest", "ingest/feed", "bench/feed"}, []string{"cmd/depthcast"}},
 	{"github.com/mailru/easygo", []string{"fanout/poll"}, nil},
 	{"github.com/gobwas/ws", []string{"fanout", "client", "bench/..."}, []string{"cmd/depthcast"}},
+	{"github.com/HdrHistogram", []string{"bench/..."}, nil},
+	{"github.com/go-echarts", []string{"bench/..."}, nil},
 	{"github.com/alecthomas/kong", []string{"cmd/depthcast", "bench/..."}, nil},
 }
 
