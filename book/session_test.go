@@ -170,6 +170,28 @@ func (v *venue) step() {
 		}
 	}
 	v.compare()
+	if v.draw(20) == 0 {
+		v.restart()
+		v.compare()
+	}
+}
+
+// restart goes on with a new engine, by way of a checkpoint.
+func (v *venue) restart() {
+	saved, again := proto.SymbolState{Symbol: "SIM:A", Offset: v.seq - 1}, proto.SymbolState{}
+	old := v.engine
+	old.Save("SIM:A", &saved)
+	v.engine = newVenue(v.t, old.config.KeptTrades, nil).engine
+	err := proto.DecodeSymbolState(proto.AppendSymbolState(nil, &saved), &again)
+	if err == nil {
+		err = v.engine.Restore(&again)
+	}
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	if was, is := old.books["SIM:A"].session, v.engine.books["SIM:A"].session; was != is {
+		v.t.Fatalf("a restart turns\n%+v into\n%+v", was, is)
+	}
 }
 
 func (v *venue) compare() {
