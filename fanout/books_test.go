@@ -11,11 +11,15 @@ import (
 
 // testBooks is a partition: its lock, its books and the views open on them.
 type testBooks struct {
-	mu       sync.Mutex
-	books    map[string]*testBook
-	ready    bool
-	opens    int
-	openErr  error
+	mu      sync.Mutex
+	books   map[string]*testBook
+	ready   bool
+	opens   int
+	openErr error
+
+	listings []*proto.Listing // that patterns begin with, whatever they match
+	boards   []*Board
+	closed   int  // boards
 	oneGroup bool // a book may have but one view with a group at once
 }
 
@@ -56,13 +60,22 @@ func (b *testBooks) OpenView(key proto.TopicKey, t *Topic) error {
 	if b.openErr != nil {
 		return b.openErr
 	}
+	if isPattern(key) {
+		board := NewBoard(t)
+		for _, l := range b.listings {
+			board.Listed(l, proto.Times{}, nil)
+		}
+		b.boards = append(b.boards, board)
+		board.Open(func() { b.closed++ })
+		return nil
+	}
 	book := b.books[key.Symbol]
 	switch {
 	case book == nil && !b.ready:
 		return proto.ErrNotReady
 	case book == nil:
 		return proto.ErrUnknownSymbol
-	case key.Channel != proto.ChannelBook && key.Channel != proto.ChannelTrades && key.Channel != proto.ChannelOrders:
+	case key.Channel != proto.ChannelBook && key.Channel != proto.ChannelTrades && key.Channel != proto.ChannelOrders && !sums(key.Channel):
 		return proto.ErrUnknownChannel
 	}
 	if _, err := key.View.Group.Under(book.state.Exponents.Price); err != nil {
@@ -90,6 +103,9 @@ func (v *testView) Snapshot(s *proto.Snapshot) {
 	*s = v.book.state
 	if v.topic.key.Channel == proto.ChannelTrades {
 		s.Trades = slices.Clone(v.book.trades)
+		return
+	}
+	if sums(v.topic.key.Channel) {
 		return
 	}
 	s.Bids = appendSorted(bids, v.book.bids, -1)

@@ -147,9 +147,6 @@ func (s *shard) entryFrame(t *Topic, e *entry, c proto.Codec) *frame {
 // snapshotFrame returns the frame of snap for one reason. Of a trades topic it is
 // the history of all the trades that snap holds.
 func (s *shard) snapshotFrame(t *Topic, snap *snapshot, reason proto.SnapshotReason, c proto.Codec) *frame {
-	if sums(t.key.Channel) {
-		return s.summaryFrame(t, snap, reason, c)
-	}
 	slot := &snap.frames[reason][c]
 	if f := slot.Load(); f != nil {
 		return f

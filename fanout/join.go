@@ -24,8 +24,12 @@ func (p *plan) snapshot(sub *subscription) (next uint64, ok bool) {
 	if t.key.Channel == proto.ChannelTrades {
 		return p.trades(sub, snap, next)
 	}
-	sub.catchUp = sub.catchUp || sums(t.key.Channel)
-	frame := p.shard.snapshotFrame(t, snap, sub.reason, p.conn.codec)
+	var frame *frame
+	if sums(t.key.Channel) {
+		frame, next = p.summary(sub, snap, next)
+	} else {
+		frame = p.shard.snapshotFrame(t, snap, sub.reason, p.conn.codec)
+	}
 	p.shard.stats.snapshots.Add(1)
 	return next, p.add(part{bytes: frame.bytes, frame: frame, sub: sub, next: next, frames: 1, joins: true})
 }

@@ -86,6 +86,22 @@ func (s *shard) summaryFrame(t *Topic, snap *snapshot, reason proto.SnapshotReas
 	return slot.Load()
 }
 
+// summary returns what sub, which is joining, is to be shown, and the cursor after
+// it; next is that after snap. What came after snap follows as one.
+//
+// Of a ticker the newest says all that snap says, anew, so that nobody is shown an
+// older one first; after a reset the snapshot must go before.
+func (p *plan) summary(sub *subscription, snap *snapshot, next uint64) (*frame, uint64) {
+	t, limit := sub.feed.topic, sub.limit()
+	sub.catchUp = true
+	if sub.reason <= proto.SnapshotLapped && limit >= next {
+		if e, status := t.ring.Get(limit); status == ring.OK && e.Value.kind == kindTicker {
+			return p.shard.entryFrame(t, e, p.conn.codec), limit + 1
+		}
+	}
+	return p.shard.summaryFrame(t, snap, sub.reason, p.conn.codec), next
+}
+
 // pageListings is how many listings one frame holds at most.
 const pageListings = 256
 
