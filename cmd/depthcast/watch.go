@@ -26,6 +26,7 @@ type watchCmd struct {
 	Depth   uint32   `help:"Levels a side; 0: all." default:"10"`
 	Group   string   `help:"Sum levels over this price increment, such as 0.5." placeholder:"INCREMENT"`
 	Counts  bool     `help:"Show the number of orders of each level."`
+	Orders  bool     `help:"Show the orders of each level, the one served first in front. Only books kept by order have them."`
 	Trades  bool     `help:"Show trades too."`
 	Once    bool     `help:"Print the first whole book of each symbol and exit."`
 	JSON    bool     `name:"json" help:"Print one JSON line per update."`
@@ -96,10 +97,12 @@ func (c *watchCmd) printer(out io.Writer) printer {
 func (c *watchCmd) subscribe(cl *client.Client, w *watcher) error {
 	for _, symbol := range slices.Compact(slices.Sorted(slices.Values(c.Symbols))) {
 		s := &watched{symbol: symbol}
+		item := client.Item{Symbol: symbol, Depth: c.Depth, Group: c.Group, Counts: c.Counts}
+		if c.Orders {
+			item.Channel, item.Counts = proto.ChannelOrders, false // which the orders tell
+		}
 		var err error
-		s.book, err = cl.Subscribe(client.Item{
-			Symbol: symbol, Depth: c.Depth, Group: c.Group, Counts: c.Counts,
-		})
+		s.book, err = cl.Subscribe(item)
 		if err == nil && c.Trades && !c.Once {
 			s.tape, err = cl.Subscribe(client.Item{Symbol: symbol, Channel: proto.ChannelTrades, Last: shownTrades})
 		}

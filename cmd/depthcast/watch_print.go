@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/depthcast/depthcast/client"
@@ -131,6 +132,9 @@ type bookLine struct {
 	Partial bool     `json:"partial,omitempty"`
 	Bids    [][2]any `json:"bids"`
 	Asks    [][2]any `json:"asks"`
+
+	BidOrders [][5]any `json:"bid_orders,omitempty"`
+	AskOrders [][5]any `json:"ask_orders,omitempty"`
 }
 
 // tradesLine has the member names of a trades frame.
@@ -198,7 +202,19 @@ func bookLineOf(s *watched) bookLine {
 		Symbol: s.symbol, State: state, Reason: reason, Phase: phase, Seq: b.Seq(),
 		Epoch: fmt.Sprintf("%016x", b.Epoch()), Hash: fmt.Sprintf("%08x", b.Hash()), Partial: b.Partial(),
 		Bids: pairs(b, proto.Bid), Asks: pairs(b, proto.Ask),
+		BidOrders: ranked(b, proto.Bid), AskOrders: ranked(b, proto.Ask),
 	}
+}
+
+// ranked are the orders of a side as in a snapshot frame; none in a book by level.
+func ranked(b *client.Book, side proto.Side) (all [][5]any) {
+	for o := range b.Orders(side) {
+		all = append(all, [5]any{
+			strconv.FormatUint(o.ID, 10), decimal(o.Price, b.Exponents().Price), decimal(o.Qty, b.Exponents().Qty),
+			strconv.FormatInt(o.RankSeq, 10), o.RankIndex,
+		})
+	}
+	return all
 }
 
 // pairs are the levels of a side, best first, as [price, quantity].

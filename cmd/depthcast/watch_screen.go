@@ -54,9 +54,9 @@ func ladder(s *watched, disconnected paint) []line {
 	}
 	bids, asks := slices.Collect(b.Levels(proto.Bid)), slices.Collect(b.Levels(proto.Ask))
 	slices.Reverse(asks)
-	lines = append(lines, rungs(b, asks, red)...)
+	lines = append(lines, rungs(b, proto.Ask, asks, red)...)
 	lines = append(lines, line{spread(b), dim})
-	lines = append(lines, rungs(b, bids, green)...)
+	lines = append(lines, rungs(b, proto.Bid, bids, green)...)
 	if b.State() != proto.Live {
 		for i := range lines[1:] {
 			lines[i+1].paint = disconnected
@@ -71,17 +71,37 @@ func ladder(s *watched, disconnected paint) []line {
 	return lines
 }
 
-// rungs draws levels with their columns aligned.
-func rungs(b *client.Book, levels []proto.Level, p paint) []line {
+// rungs draws levels of a side with their columns aligned.
+func rungs(b *client.Book, side proto.Side, levels []proto.Level, p paint) []line {
 	lines := make([]line, 0, len(levels))
 	for _, l := range levels {
 		text := fmt.Sprintf("%16s %18s", decimal(l.Price, b.Exponents().Price), decimal(l.Qty, b.Exponents().Qty))
 		if l.Count > 0 {
 			text += fmt.Sprintf(" %5d", l.Count)
 		}
+		text += queueText(b.Queue(side, l.Price), b.Exponents().Qty)
 		lines = append(lines, line{text, p})
 	}
 	return lines
+}
+
+// shownOrders is how many orders of a level are drawn.
+const shownOrders = 10
+
+// queueText writes the quantities of a queue, the one served first in front.
+func queueText(queue []proto.RankedOrder, exponent int8) string {
+	var text strings.Builder
+	for i := range queue {
+		if i == 0 {
+			text.WriteString(" ")
+		}
+		if i == shownOrders {
+			fmt.Fprintf(&text, " and %d more", len(queue)-i)
+			break
+		}
+		text.WriteString(" " + decimal(queue[i].Qty, exponent))
+	}
+	return text.String()
 }
 
 // spread draws the line between the sides.

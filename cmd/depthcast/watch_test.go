@@ -67,6 +67,37 @@ func TestLadderSaysWhatABookIs(t *testing.T) {
 	}
 }
 
+func TestWatchedOrdersAreDrawnAsTheyAreServed(t *testing.T) {
+	c, err := client.New(client.Config{URL: "ws://localhost"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd, w := watchCmd{Symbols: []string{"SIM:A"}, Orders: true, Counts: true}, &watcher{}
+	if err := cmd.subscribe(c, w); err != nil {
+		t.Fatal(err)
+	}
+	s := &proto.Snapshot{Symbol: "SIM:A", Epoch: 1, Seq: 42, State: proto.Live, Phase: proto.Continuous, Exponents: proto.Exponents{Price: -2},
+		Orders: proto.Orders{Bids: []proto.RankedOrder{{ID: 7, Price: 150, Qty: 25, RankSeq: 3, RankIndex: 1}, {ID: 5, Price: 150, Qty: 4, RankSeq: 9}}}}
+	for i := range int64(shownOrders + 2) {
+		s.Orders.Asks = append(s.Orders.Asks, proto.RankedOrder{ID: uint64(100 + i), Price: 151, Qty: 1, RankSeq: i})
+	}
+	s.Hash = proto.HashOrders(&s.Orders)
+	if got := w.all[0].book.Book().ApplySnapshot(s); got != client.Applied {
+		t.Fatal(got)
+	}
+	want := "SIM:A LIVE continuous seq 42\n1.51 12 12 1 1 1 1 1 1 1 1 1 1 and 2 more\n0.01 spread\n1.50 29 2 25 4\n"
+	if got := text(ladder(w.all[0], dim)); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+	var out bytes.Buffer
+	if err := newJSONPrinter(&out).update(w.all[0], nil, w.all); err != nil {
+		t.Fatal(err)
+	}
+	if want := `"bids":[["1.50","29"]],"asks":[["1.51","12"]],"bid_orders":[["7","1.50","25","3",1],["5","1.50","4","9",0]],"ask_orders":[`; !strings.Contains(out.String(), want) {
+		t.Errorf("%s\nhas no %s", out.String(), want)
+	}
+}
+
 func TestScreenCutsWhatDoesNotFit(t *testing.T) {
 	one := []line{{"a heading", green}, {strings.Repeat("x", 200), plain}}
 	for _, tt := range []struct {
