@@ -86,7 +86,7 @@ func sameRows(t *testing.T, table string, page, code []string) {
 }
 
 // reservedFrames are frames that the page only names.
-var reservedFrames = []string{"OrdersDelta", "Ticker", "Instruments", "Candles"}
+var reservedFrames = []string{"Ticker", "Instruments", "Candles"}
 
 func TestProtocolPageNamesEveryField(t *testing.T) {
 	tables := tablesIn(t, protocolPage)
@@ -295,6 +295,19 @@ func TestProtocolPageHasTheRightHashes(t *testing.T) {
 	for _, row := range tables["mix"] {
 		mix := proto.Mix(proto.Side(mantissa(t, row[0])), mantissa(t, row[1]), mantissa(t, row[2]))
 		if got := fmt.Sprintf("%08x", mix); got != row[3] {
+			t.Errorf("mix of %v: %s", row, got)
+		}
+	}
+	if len(tables["mix orders"]) < 5 {
+		t.Fatalf("%d rows of orders", len(tables["mix orders"]))
+	}
+	for _, row := range tables["mix orders"] {
+		id, err := strconv.ParseUint(row[1], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := proto.RankedOrder{ID: id, Price: mantissa(t, row[2]), Qty: mantissa(t, row[3]), RankSeq: mantissa(t, row[4]), RankIndex: uint32(mantissa(t, row[5]))}
+		if got := fmt.Sprintf("%08x", proto.MixOrder(proto.Side(mantissa(t, row[0])), &o)); got != row[6] {
 			t.Errorf("mix of %v: %s", row, got)
 		}
 	}

@@ -149,15 +149,20 @@ func (r *exampleRun) fatalf(format string, args ...any) {
 	r.t.Fatalf("%s:%d: %s", protocolPage, r.block.line, fmt.Sprintf(format, args...))
 }
 
-// exampleRecord is a record of the examples' only symbol. Its events happen at
+// exampleRecord is a record of one of the examples' symbols. Its events happen at
 // seconds after the beginning of 2026.
 type exampleRecord struct {
 	seconds   int64
 	sourceSeq uint64
 	events    []proto.Event
+	symbol    string // empty: exampleSymbol
 }
 
-const exampleSymbol = "SIM:BTC-USD"
+// The symbols of the examples, by level and by order.
+const (
+	exampleSymbol = "SIM:BTC-USD"
+	exampleStock  = "SIM:ACME"
+)
 
 // exampleSteps are the changes that examples speak of; each record is one offset.
 func exampleSteps() map[string][]exampleRecord {
@@ -174,21 +179,30 @@ func exampleSteps() map[string][]exampleRecord {
 	trade := func(id uint64, qty int64) proto.Event {
 		return proto.Event{Kind: proto.EventTrade, Trade: proto.Trade{ID: id, Price: 6160202, Qty: qty, Aggressor: proto.AggressorBuy}}
 	}
+	queues := proto.Event{Kind: proto.EventSnapshot,
+		BidOrders: []proto.Order{{ID: 101, Price: 10000, Qty: 200}, {ID: 104, Price: 10000, Qty: 50}, {ID: 102, Price: 9990, Qty: 300}},
+		AskOrders: []proto.Order{{ID: 103, Price: 10010, Qty: 100}, {ID: 105, Price: 10020, Qty: 70}}}
 	return map[string][]exampleRecord{
 		"beginning": {
-			{0, 1, []proto.Event{define}},
-			{0, 2, []proto.Event{whole, phase(proto.Continuous), trade(501, 10_000_000)}},
+			{seconds: 0, sourceSeq: 1, events: []proto.Event{define}},
+			{seconds: 0, sourceSeq: 2, events: []proto.Event{whole, phase(proto.Continuous), trade(501, 10_000_000)}},
 		},
-		"change":   {{1, 3, []proto.Event{set([]proto.Level{{Price: 6160201, Qty: 150000000}}, []proto.Level{{Price: 6160250, Qty: 25000000}})}}},
-		"halt":     {{2, 4, []proto.Event{phase(proto.Halted)}}},
-		"gap":      {{3, 6, []proto.Event{set([]proto.Level{{Price: 6160199, Qty: 1}}, nil)}}},
-		"recovery": {{4, 7, []proto.Event{whole, phase(proto.Continuous)}}},
+		"change":   {{seconds: 1, sourceSeq: 3, events: []proto.Event{set([]proto.Level{{Price: 6160201, Qty: 150000000}}, []proto.Level{{Price: 6160250, Qty: 25000000}})}}},
+		"halt":     {{seconds: 2, sourceSeq: 4, events: []proto.Event{phase(proto.Halted)}}},
+		"gap":      {{seconds: 3, sourceSeq: 6, events: []proto.Event{set([]proto.Level{{Price: 6160199, Qty: 1}}, nil)}}},
+		"recovery": {{seconds: 4, sourceSeq: 7, events: []proto.Event{whole, phase(proto.Continuous)}}},
 		"two-changes": {
-			{5, 8, []proto.Event{set([]proto.Level{{Price: 6160200}}, nil)}},
-			{6, 9, []proto.Event{set(nil, []proto.Level{{Price: 6160202, Qty: 200000000}})}},
+			{seconds: 5, sourceSeq: 8, events: []proto.Event{set([]proto.Level{{Price: 6160200}}, nil)}},
+			{seconds: 6, sourceSeq: 9, events: []proto.Event{set(nil, []proto.Level{{Price: 6160202, Qty: 200000000}})}},
 		},
-		"trade":     {{7, 10, []proto.Event{trade(502, 20_000_000)}}},
-		"delisting": {{8, 11, []proto.Event{{Kind: proto.EventInstrumentEnd, EndReason: proto.ReasonDelisted}}}},
+		"trade":  {{seconds: 7, sourceSeq: 10, events: []proto.Event{trade(502, 20_000_000)}}},
+		"orders": {{seconds: 8, sourceSeq: 1, symbol: exampleStock, events: []proto.Event{queues, phase(proto.Continuous)}}},
+		"order-changes": {{seconds: 9, sourceSeq: 2, symbol: exampleStock, events: []proto.Event{
+			{Kind: proto.EventExecute, OrderID: 101, Qty: 120},
+			{Kind: proto.EventModify, OrderID: 104, Price: 10005, Qty: 50},
+			{Kind: proto.EventDelete, OrderID: 103},
+		}}},
+		"delisting": {{seconds: 8, sourceSeq: 11, events: []proto.Event{{Kind: proto.EventInstrumentEnd, EndReason: proto.ReasonDelisted}}}},
 		"stop":      {},
 	}
 }
@@ -213,11 +227,15 @@ func (r *exampleRun) produce(records []exampleRecord) {
 	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, rec := range records {
 		at := begin.Add(time.Duration(rec.seconds) * time.Second).UnixNano()
+		symbol, exponents := exampleSymbol, proto.Exponents{Price: -2, Qty: -8}
+		if rec.symbol != "" {
+			symbol, exponents = rec.symbol, proto.Exponents{Price: -2}
+		}
 		value := proto.AppendEvents(nil, &proto.Batch{
-			Symbol: exampleSymbol, Feed: "SIM", VenueTime: at, FirstSourceSeq: rec.sourceSeq, LastSourceSeq: rec.sourceSeq,
-			Exponents: proto.Exponents{Price: -2, Qty: -8}, HasExponents: true, Events: rec.events,
+			Symbol: symbol, Feed: "SIM", VenueTime: at, FirstSourceSeq: rec.sourceSeq, LastSourceSeq: rec.sourceSeq,
+			Exponents: exponents, HasExponents: true, Events: rec.events,
 		})
-		r.lab.writeRaw(r.producer, ingest.Record{Key: []byte(exampleSymbol), ContentType: ingest.ContentType("proto"), Value: value,
+		r.lab.writeRaw(r.producer, ingest.Record{Key: []byte(symbol), ContentType: ingest.ContentType("proto"), Value: value,
 			Time: at + time.Millisecond.Nanoseconds()})
 	}
 }
