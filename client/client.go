@@ -85,6 +85,10 @@ func (c *Client) Subscribe(item Item) (*Subscription, error) {
 		s.book = NewBook()
 	case proto.ChannelOrders:
 		s.book = NewBookByOrder()
+	case proto.ChannelTicker:
+		s.quote = &quote{}
+	case proto.ChannelInstruments:
+		s.listings = &listings{}
 	default:
 		s.tape = &tape{}
 	}

@@ -55,7 +55,8 @@ type BookChanged struct {
 
 // BookLost: frames were missing before one (Gap), or the book's hash differed
 // after it (Mismatch). The book is void, and a snapshot was asked for. It comes
-// again, with Attempt counting, when a snapshot does not come in time.
+// again, with Attempt counting, when a snapshot does not come in time. Of the
+// instruments channel it is the list that has a gap.
 type BookLost struct {
 	Sub     *Subscription
 	Cause   Outcome
@@ -71,6 +72,20 @@ type BookLost struct {
 type Traded struct {
 	Sub    *Subscription
 	Trades *proto.Trades
+}
+
+// TickerChanged: there is a ticker, or another one. It replaces the one before.
+type TickerChanged struct {
+	Sub    *Subscription
+	Ticker *proto.Ticker
+}
+
+// Listed: how instruments are listed. Each listing replaces what was known of its
+// symbol; with Snapshot all that was known, together with the events that follow
+// up to the one without More. Listings may be kept.
+type Listed struct {
+	Sub         *Subscription
+	Instruments *proto.Instruments
 }
 
 // StatusChanged: state or phase of the symbol changed. After a final one the
@@ -101,6 +116,8 @@ func (*BookSet) event()       {}
 func (*BookChanged) event()   {}
 func (*BookLost) event()      {}
 func (*Traded) event()        {}
+func (*TickerChanged) event() {}
+func (*Listed) event()        {}
 func (*StatusChanged) event() {}
 func (*Alive) event()         {}
 func (*Draining) event()      {}

@@ -25,6 +25,10 @@ func (c *Client) take(f *pb.Frame) (Event, error) {
 		return c.takeOrders(c.subscribed(body.Orders.GetTopic()), body.Orders, now)
 	case *pb.Frame_Trades:
 		return c.takeTrades(c.subscribed(body.Trades.GetTopic()), body.Trades)
+	case *pb.Frame_Ticker:
+		return c.takeTicker(c.subscribed(body.Ticker.GetTopic()), body.Ticker)
+	case *pb.Frame_Instruments:
+		return c.takeInstruments(c.subscribed(body.Instruments.GetTopic()), body.Instruments, now)
 	case *pb.Frame_Status:
 		return c.takeStatus(c.subscribed(body.Status.GetTopic()), body.Status, now)
 	case *pb.Frame_Keepalive:
@@ -145,6 +149,12 @@ func (c *Client) takeSnapshot(s *Subscription, f *pb.Snapshot, now time.Time) (E
 		s.tape.replace(c.snapshot.Epoch, c.snapshot.Seq)
 		return nil, nil
 	}
+	if s.quote != nil { // likewise
+		s.quote.replace(c.snapshot.Epoch, false)
+	}
+	if s.book == nil {
+		return nil, nil
+	}
 	if s.book.ApplySnapshot(&c.snapshot) == Mismatch {
 		if s.lost.Attempt > 0 {
 			// Two wrong snapshots in a row: not to be asked for at once, but after
@@ -209,7 +219,10 @@ func (c *Client) takeStatus(s *Subscription, f *pb.Status, now time.Time) (Event
 	if s.book != nil {
 		s.book.ApplyStatus(status)
 	}
-	if status.State == proto.Recovering {
+	if s.quote != nil && status.State == proto.Recovering {
+		s.quote.void()
+	}
+	if status.State == proto.Recovering && s.book != nil {
 		// The snapshot comes when the book has recovered, however long that takes.
 		s.lost = BookLost{}
 		c.schedule(s, time.Time{})
@@ -229,6 +242,14 @@ func (c *Client) takeKeepalive(s *Subscription, f *pb.Keepalive, now time.Time) 
 	k := &proto.Keepalive{Seq: f.Seq, Hash: f.Hash, SymbolAgeMS: f.SymbolAgeMs, FeedAgeMS: f.FeedAgeMs, Published: f.Published}
 	if s.tape != nil {
 		s.tape.advance(k.Seq)
+		return &Alive{Sub: s, Keepalive: k}, nil
+	}
+	switch {
+	case s.quote != nil:
+		s.quote.seq = max(s.quote.seq, k.Seq)
+		return &Alive{Sub: s, Keepalive: k}, nil
+	case s.listings != nil:
+		s.listings.seq = max(s.listings.seq, k.Seq)
 		return &Alive{Sub: s, Keepalive: k}, nil
 	}
 	switch s.book.ApplyKeepalive(k) {

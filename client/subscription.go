@@ -18,7 +18,9 @@ var ErrBadItem = errors.New("client: bad item")
 type Item struct {
 	Symbol string
 
-	// Channel is the book, the orders or the trades; 0: the book.
+	// Channel is the book, the orders, the trades, the ticker or the instruments; 0:
+	// the book. In the channel of instruments the symbol may be a pattern ending
+	// in *.
 	Channel proto.Channel
 
 	// Depth is the number of levels a side; 0: all.
@@ -45,9 +47,9 @@ func (i *Item) validate() error {
 	switch {
 	case !proto.ValidSymbol(i.Symbol):
 		return fmt.Errorf("%w: %q is no symbol", ErrBadItem, i.Symbol)
-	case i.Symbol[len(i.Symbol)-1] == '*':
-		return fmt.Errorf("%w: %q: subscribe to symbols one by one, patterns are not supported", ErrBadItem, i.Symbol)
-	case i.Channel != proto.ChannelBook && i.Channel != proto.ChannelOrders && i.Channel != proto.ChannelTrades:
+	case proto.IsPattern(i.Symbol) && i.Channel != proto.ChannelInstruments:
+		return fmt.Errorf("%w: %q: patterns are for the channel of instruments only", ErrBadItem, i.Symbol)
+	case i.Channel < proto.ChannelBook || i.Channel > proto.ChannelInstruments:
 		return fmt.Errorf("%w: channel %s is not supported", ErrBadItem, proto.ChannelWord(i.Channel))
 	case i.Interval < 0 || i.Interval%time.Millisecond != 0 || i.Interval.Milliseconds() > math.MaxUint32:
 		return fmt.Errorf("%w: interval %v is not in whole milliseconds", ErrBadItem, i.Interval)
@@ -75,6 +77,9 @@ type Subscription struct {
 	book *Book // of the channels book and orders
 	tape *tape // of the trades channel
 	err  error // why it ended; nil where the user ended it
+
+	quote    *quote    // of the ticker channel
+	listings *listings // of the instruments channel
 
 	standing  standing
 	leaving   bool      // the user wants it ended, and its topic number is not known yet
@@ -128,6 +133,8 @@ func (s *Subscription) request() *pb.SubscribeItem {
 		item.Resume = &pb.Resume{Epoch: s.book.epoch, Seq: s.book.seq, Hash: s.book.hash}
 	case s.tape != nil && s.tape.begun:
 		item.Resume = &pb.Resume{Epoch: s.tape.epoch, Seq: s.tape.seq, Ordinal: s.tape.ordinal}
+	case s.quote != nil && s.quote.known:
+		item.Resume = &pb.Resume{Epoch: s.quote.epoch, Seq: s.quote.seq}
 	}
 	return item
 }
@@ -138,9 +145,17 @@ func (s *Subscription) grant(a *pb.Ack) error {
 	if err != nil {
 		return err
 	}
+	same := exponents == s.exponents
 	s.standing, s.due, s.topic, s.exponents, s.lost = granted, time.Time{}, a.Topic, exponents, BookLost{}
-	if s.tape != nil {
+	switch {
+	case s.tape != nil:
 		s.tape.begin(a.Epoch)
+		return nil
+	case s.quote != nil:
+		s.quote.replace(a.Epoch, same)
+		return nil
+	case s.listings != nil:
+		s.listings.void() // the list follows
 		return nil
 	}
 	b := s.book
