@@ -29,6 +29,9 @@ type Config struct {
 	// DeadLetters gets a copy of every refused record. nil: they are only counted
 	// and logged.
 	DeadLetters DeadLetterQueue
+	// Checkpoints let a start go on where an earlier process was, instead of reading
+	// the whole log. Default: none.
+	Checkpoints CheckpointConfig
 	// Log for what operators should know; refused records at a limited rate.
 	// Default slog.Default().
 	Log *slog.Logger
@@ -108,6 +111,9 @@ func (c *Config) validate() error {
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	if err := c.Checkpoints.validate(); err != nil {
+		return err
 	}
 	for _, d := range []struct {
 		name  string

@@ -94,14 +94,16 @@ func (d *Directory) mayClaimLocked(symbol string, c claim) bool {
 
 // contested tells the owner of symbol that a record of it was refused by p, if
 // Kafka's partitioner puts it into p (hash) and not where it lives. Another Kafka
-// topic's copy of a symbol contests nothing.
-func (d *Directory) contested(symbol string, p *Partition, hash bool) {
+// topic's copy of a symbol contests nothing. True if it was told.
+func (d *Directory) contested(symbol string, p *Partition, hash bool) bool {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	c, taken := d.claims[symbol]
 	if taken && hash && !c.hash && c.final && c.owner != p && c.owner.id.KafkaTopic == p.id.KafkaTopic {
 		c.owner.moved.add(symbol)
+		return true
 	}
+	return false
 }
 
 // claim makes p the owner of symbol unless another is with better right.

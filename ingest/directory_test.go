@@ -62,6 +62,9 @@ func TestSymbolWhoseRecordsMoveMakesItsBookRecovering(t *testing.T) {
 	was.want()
 	is.records(rec(0, moved, "level"), rec(1, stays, "level"))
 	is.wantRefused(CodeWrongPartition, 2)
+	if _, err := is.news(0, -1); err == nil {
+		t.Error("a checkpoint would make the next start pass over the record that moved")
+	}
 	was.give(heartbeat, nil)
 	was.want(fmt.Sprintf("refuse %s@%d offset_gap", moved, math.MaxInt64))
 	was.give(heartbeat, nil)

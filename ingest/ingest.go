@@ -25,6 +25,7 @@ type Ingest struct {
 	directory  *Directory
 	partitions []*Partition
 	log        *slog.Logger
+	spread     int32 // partitions of the Kafka topic for checkpoints; 0: no checkpoints
 
 	// Owned by the watcher's goroutine.
 	logLimit *rate.Limiter
@@ -48,6 +49,9 @@ func Open(ctx context.Context, cluster *Cluster, cfg Config, books func(Partitio
 	}
 	in := &Ingest{cfg: cfg, cluster: cluster, directory: newDirectory(), log: cfg.Log,
 		logLimit: rate.NewLimiter(0.1, 3)}
+	if err := in.openCheckpoints(ctx, info.Topics); err != nil {
+		return nil, err
+	}
 	for i, t := range info.Topics {
 		if err := in.openTopic(ctx, i, t, books); err != nil {
 			in.closeSources()
@@ -65,13 +69,40 @@ func (in *Ingest) openTopic(ctx context.Context, order int, t TopicInfo, books f
 		if err != nil {
 			return fmt.Errorf("ingest: opening %s: %w", id, err)
 		}
-		in.partitions = append(in.partitions, newPartition(&in.cfg, partitionConfig{
+		p := newPartition(&in.cfg, partitionConfig{
 			topic: in.cfg.KafkaTopics[order], order: order, count: len(t.Partitions),
 			topicID: source.TopicID(), source: source, books: books(id),
 			directory: in.directory, clusterID: in.describeCluster, now: time.Now,
-		}))
+		})
+		if in.spread > 0 {
+			p.checkpoints = newCheckpointer(in.cluster, &in.cfg.Checkpoints, p, in.spread)
+		}
+		in.partitions = append(in.partitions, p)
 	}
 	return nil
+}
+
+// openCheckpoints makes sure of the Kafka topic for checkpoints, if there are to be
+// any.
+func (in *Ingest) openCheckpoints(ctx context.Context, topics []TopicInfo) error {
+	c := &in.cfg.Checkpoints
+	if !c.on() {
+		return nil
+	}
+	if in.cfg.Start.From != FromBeginning {
+		in.log.Warn("no checkpoints: they are of books that were read from the beginning", "checkpoints", string(c.Mode))
+		return nil
+	}
+	most := 0
+	for _, t := range topics {
+		most = max(most, len(t.Partitions))
+	}
+	var err error
+	in.spread, err = in.cluster.checkpointTopic(ctx, c, most)
+	if err == nil && in.spread == 0 {
+		in.log.Warn("no checkpoints: the Kafka topic for them does not exist yet", "kafka_topic", c.KafkaTopic)
+	}
+	return err
 }
 
 func (in *Ingest) closeSources() {

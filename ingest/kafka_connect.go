@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+
+	"github.com/depthcast/depthcast/proto"
 )
 
 // reconnect connects after a wait that grows with the failures in a row.
@@ -168,4 +170,12 @@ func (s *KafkaSource) disconnect() {
 		s.conn = nil
 	}
 	s.answer.done()
+}
+
+// StartAt makes next the offset of the first record to come. It belongs before the
+// first Next. last is the record before, if one is known, so that connecting
+// makes sure that the log is the one it was read from.
+func (s *KafkaSource) StartAt(next int64, last proto.Fingerprint) {
+	s.next = next
+	s.last = delivered{known: last.Offset >= 0, offset: last.Offset, fingerprint: Fingerprint{Time: last.Time, CRC: last.CRC}}
 }

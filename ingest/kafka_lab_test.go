@@ -100,7 +100,7 @@ func (l *lab) recreate(name string) {
 	was := l.topicID(name)
 	l.deleteTopic(name)
 	for l.ctx.Err() == nil {
-		l.create(name, 1, nil)
+		l.create(name, 1, map[string]string{"retention.ms": "-1"})
 		if info, err := l.Describe(l.ctx, name); err == nil && info.Topics[0].ID != was {
 			return
 		}

@@ -79,6 +79,9 @@ type Partition struct {
 
 	moved moved // any goroutine
 
+	checkpoint  *CheckpointStats
+	checkpoints *checkpointer // nil: none; it starts with Run
+
 	mu          sync.Mutex // the lock: guards books and what follows
 	books       Books
 	feeds       feeds
@@ -93,11 +96,15 @@ type Partition struct {
 	target      int64 // caught up when next reaches it; -1: not known
 	codecs      map[string]Codec
 	symbols     map[string]*symbol
+	marks       marks
+	last        proto.Fingerprint // of the last record read, if checkpoints are written
+
+	// Written by Run's goroutine under the lock.
+	topicID [16]byte // the log being read; see Directory.begin
+	begun   bool     // Books.Begin was called for it
 
 	// Owned by Run's goroutine.
-	topicID    [16]byte // the log being read; see Directory.begin
-	begun      bool     // Books.Begin was called for it
-	failing    bool     // the last Next failed
+	failing    bool // the last Next failed
 	hasher     kgo.TopicPartitioner
 	tally      tally
 	logLimit   *rate.Limiter
@@ -126,8 +133,9 @@ func newPartition(cfg *Config, c partitionConfig) *Partition {
 		stats: &Stats{}, books: c.books,
 		feeds: feeds{of: map[string]*feed{}, max: cfg.MaxFeeds}, answered: c.now(),
 		hasher:   kgo.StickyKeyPartitioner(nil).ForTopic(id.KafkaTopic),
-		logLimit: rate.NewLimiter(1, 10),
+		logLimit: rate.NewLimiter(1, 10), checkpoint: &CheckpointStats{}, marks: newMarks(cfg.MaxSymbols),
 	}
+	p.checkpoint.Floor.Store(-1)
 	p.directory.begin(p, c.topicID)
 	p.setCatchingUp(true)
 	p.forget()
@@ -139,6 +147,9 @@ func (p *Partition) ID() PartitionID { return p.id }
 
 // Stats are the partition's counts.
 func (p *Partition) Stats() *Stats { return p.stats }
+
+// Checkpoints are the counts of its checkpoints.
+func (p *Partition) Checkpoints() *CheckpointStats { return p.checkpoint }
 
 // Books are the partition's books, for use inside Do only.
 func (p *Partition) Books() Books { return p.books }
@@ -162,9 +173,18 @@ func (p *Partition) release() {
 func (p *Partition) CaughtUp() bool { return !p.stats.CatchingUp.Load() }
 
 // Run reads until ctx ends, and closes the source. It fails by no error of the
-// source: those become states of the books, counts and log lines.
+// source: those become states of the books, counts and log lines. It begins where
+// a checkpoint was made, and returns after the last one was written.
 func (p *Partition) Run(ctx context.Context) error {
 	defer p.source.Close()
+	if c := p.checkpoints; c != nil {
+		c.start(ctx)
+		if p.marks.writing {
+			written := make(chan struct{})
+			go func() { c.run(ctx); close(written) }()
+			defer func() { <-written }()
+		}
+	}
 	for {
 		f, err := p.source.Next(ctx)
 		if ctx.Err() != nil {
@@ -197,7 +217,7 @@ func (p *Partition) begin(ctx context.Context, f *Fetched) bool {
 	p.mu.Lock()
 	defer p.release()
 	p.begun, p.target = true, f.HighWatermark
-	p.epoch = Epoch(clusterID, p.topicID, p.id.Partition, rulesVersion, p.cfg.instrumentConfig())
+	p.epoch = p.epochOf(clusterID)
 	from := firstOffset(f)
 	p.complete = p.topic.Complete && from == 0
 	if p.topic.Complete && !p.complete {
@@ -245,6 +265,7 @@ func (p *Partition) fetched(f *Fetched) {
 		} else {
 			p.advance(records[n-1].Offset + 1)
 		}
+		p.noteRead(records[:n])
 		p.release()
 		p.stats.add(&p.tally)
 		if last {
@@ -285,6 +306,8 @@ func (p *Partition) forget() {
 	p.begun, p.complete, p.next, p.target = false, false, 0, -1
 	p.codecs = map[string]Codec{}
 	p.symbols = map[string]*symbol{}
+	p.marks.forget()
+	p.last = proto.Fingerprint{Offset: -1}
 	p.stats.Symbols.Store(0)
 }
 

@@ -37,11 +37,13 @@ func (p *Partition) failed(err error) {
 
 // recreated is called under the lock.
 func (p *Partition) recreated(e *Recreated) {
+	beyond := p.marks.until + 1 // so that no restored book is passed over
 	if e.WasID == e.IsID {
-		p.lost(e.Offset, proto.ReasonRecreated)
+		p.marks.void()
+		p.lost(max(e.Offset, beyond), proto.ReasonRecreated)
 		return
 	}
-	p.books.Refuse("", max(0, p.next-1), proto.ReasonRecreated)
+	p.books.Refuse("", max(0, p.next-1, beyond), proto.ReasonRecreated)
 	p.setCatchingUp(true)
 	p.directory.begin(p, e.IsID)
 	p.forget() // Begin follows with the first fetch
@@ -58,8 +60,11 @@ func (p *Partition) outOfRange(e *OutOfRange) {
 		return
 	}
 	// Offsets will come a second time, for other records.
+	beyond := p.marks.until + 1
+	p.marks.void()
 	p.next, p.target = e.HighWatermark, min(p.target, e.HighWatermark)
-	p.lost(max(0, e.HighWatermark-1), proto.ReasonTruncated)
+	p.last = proto.Fingerprint{Offset: -1}
+	p.lost(max(0, e.HighWatermark-1, beyond), proto.ReasonTruncated)
 }
 
 // gapsBefore judges the gaps that end at or before offset, and returns the rest.
@@ -81,7 +86,8 @@ func (p *Partition) gapsBefore(offset int64, gaps []OffsetGap) []OffsetGap {
 // lost says that records up to seq are missing, of whichever symbols. Called
 // under the lock.
 func (p *Partition) lost(seq int64, reason proto.Reason) {
-	clear(p.codecs) // what they hold does not continue either
+	p.marks.touchAll()
+	p.resetCodecs(seq, reason) // what they hold does not continue either
 	p.books.Refuse("", seq, reason)
 }
 
@@ -108,9 +114,9 @@ func (p *Partition) refused(rec *Record, err *proto.RecordError) {
 	switch {
 	case err.Reason == proto.ReasonNone && !proto.ValidSymbol(string(rec.Key)):
 	case proto.ValidSymbol(string(rec.Key)):
-		p.books.Refuse(string(rec.Key), rec.Offset, err.Reason)
+		p.refuseBook(string(rec.Key), rec.Offset, err.Reason)
 	case proto.ValidSymbol(err.Symbol):
-		p.books.Refuse(err.Symbol, rec.Offset, err.Reason)
+		p.refuseBook(err.Symbol, rec.Offset, err.Reason)
 	default:
 		p.lost(rec.Offset, err.Reason)
 	}

@@ -47,6 +47,7 @@ func (p *Partition) judgeMoved() {
 	}
 	for symbol := range p.moved.take() {
 		p.unchain(symbol)
+		p.marks.touch(p.symbols[symbol], []byte(symbol))
 		p.books.Refuse(symbol, math.MaxInt64, proto.ReasonOffsetGap)
 		p.warn("records of a symbol that lives here go to another partition now: its book is recovering; start anew once all producers know of the partitions added", "symbol", symbol)
 	}

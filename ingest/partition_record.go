@@ -14,6 +14,7 @@ type symbol struct {
 	name      string
 	first     int64 // Kafka time of its first record here
 	hash      bool  // Kafka's partitioner puts its key here
+	mark      *mark // nil: no checkpoints
 	owned     bool  // it lives here, as far as is known
 	final     bool  // and always will
 	raw       bool  // it has records in a raw venue format
@@ -27,14 +28,21 @@ func (p *Partition) record(rec *Record, now time.Time) {
 	p.tally.records++
 	p.tally.bytes += uint64(len(rec.Value))
 	p.tally.lastRecord = rec.Time
-	format, unseen := p.admit(rec)
+	if rec.Offset <= p.marks.until && p.skip(rec) {
+		return
+	}
+	s := p.symbols[string(rec.Key)]
+	if p.marks.writing {
+		p.marks.touch(s, rec.Key)
+	}
+	format, unseen := p.admit(rec, s)
 	if unseen != nil {
 		p.unchain(string(rec.Key))
 		p.refused(rec, unseen)
 		return
 	}
 	if p.complete && !formats[format].complete {
-		p.incomplete(rec)
+		p.incomplete(rec, s)
 	}
 	b, err := p.codec(format).Decode(rec)
 	switch {
@@ -43,37 +51,41 @@ func (p *Partition) record(rec *Record, now time.Time) {
 	case b == nil:
 		p.tally.noBatch++
 	default:
-		p.batch(rec, b, format, now)
+		p.batch(rec, s, b, format, now)
 	}
 }
 
 // admit judges what can be told before decoding, so that records which do not
 // belong here cost little and leave no trace in a codec. It returns the name of
 // the record's format.
-func (p *Partition) admit(rec *Record) (format string, refused *proto.RecordError) {
-	if p.symbols[string(rec.Key)] == nil && proto.ValidSymbol(string(rec.Key)) &&
+func (p *Partition) admit(rec *Record, s *symbol) (format string, refused *proto.RecordError) {
+	if s == nil && proto.ValidSymbol(string(rec.Key)) &&
 		!p.directory.mayClaim(string(rec.Key), p, p.hashed(rec.Key), rec.Time) {
 		return "", p.wrongPartition(rec)
 	}
 	if rec.Value == nil {
 		return "", refuse(CodeTombstone, "", proto.ReasonBadRecord, "no value")
 	}
-	if rec.ContentType == "" {
-		return p.topic.Format, nil
-	}
-	format, known := formatOf(rec.ContentType)
-	if !known {
+	format, ok := p.formatOf(rec)
+	if !ok {
 		return "", refuse(CodeUnknownContentType, "", proto.ReasonBadRecord, "content type %.64q", rec.ContentType)
 	}
 	return format, nil
+}
+
+// formatOf finds the name of a record's format.
+func (p *Partition) formatOf(rec *Record) (format string, ok bool) {
+	if rec.ContentType == "" {
+		return p.topic.Format, true
+	}
+	return formatOf(rec.ContentType)
 }
 
 // incomplete sees to it that a symbol with records in a raw venue format does not
 // begin whole, also where its instrument was defined in another format before, or
 // its codec makes nothing of the record yet. What rec itself then says stands: a
 // snapshot, or a session's start (ITCH), makes the book whole.
-func (p *Partition) incomplete(rec *Record) {
-	s := p.symbols[string(rec.Key)]
+func (p *Partition) incomplete(rec *Record, s *symbol) {
 	if s != nil && s.raw || !proto.ValidSymbol(string(rec.Key)) {
 		return
 	}
@@ -107,7 +119,9 @@ func (p *Partition) wrongPartition(rec *Record) *proto.RecordError {
 		s.owned = false
 		p.stats.Symbols.Add(-1)
 	}
-	p.directory.contested(name, p, p.hashed(rec.Key))
+	if p.directory.contested(name, p, p.hashed(rec.Key)) {
+		p.marks.moved = true
+	}
 	return refuse(CodeWrongPartition, name, proto.ReasonBadRecord, "the symbol lives in another partition")
 }
 
@@ -133,12 +147,12 @@ func (p *Partition) Exponents(name string) proto.Exponents {
 }
 
 // batch checks and applies what a codec made of rec.
-func (p *Partition) batch(rec *Record, b *proto.Batch, format string, now time.Time) {
+func (p *Partition) batch(rec *Record, s *symbol, b *proto.Batch, format string, now time.Time) {
 	b.Seq, b.KafkaTime, b.Bytes = rec.Offset, rec.Time, len(rec.Value)
 	if b.Feed == "" {
 		b.Feed = p.id.KafkaTopic // silence is judged for somebody
 	}
-	s, err := p.check(rec, b, format)
+	s, err := p.check(rec, s, b, format)
 	if err == nil && !p.feeds.note(b.Feed, p.lived(rec, now)) {
 		err = refuse(CodeTooManyFeeds, b.Symbol, proto.ReasonBadRecord, "feed %.64q is one more than %d", b.Feed, p.cfg.MaxFeeds)
 	}
@@ -190,13 +204,13 @@ func (s *symbol) define(b *proto.Batch) (changed bool) {
 	return changed
 }
 
-// check finds the symbol of a batch and sees that it lives here; nil for
-// heartbeats of a feed.
-func (p *Partition) check(rec *Record, b *proto.Batch, format string) (*symbol, *proto.RecordError) {
+// check finds the symbol of a batch, s if it is known, and sees that it lives
+// here; nil for heartbeats of a feed.
+func (p *Partition) check(rec *Record, s *symbol, b *proto.Batch, format string) (*symbol, *proto.RecordError) {
 	if b.Symbol != string(rec.Key) {
 		// Each of the two may lack a change now; refused sees to the key's.
 		if proto.ValidSymbol(b.Symbol) && proto.ValidSymbol(string(rec.Key)) {
-			p.books.Refuse(b.Symbol, rec.Offset, proto.ReasonBadRecord)
+			p.refuseBook(b.Symbol, rec.Offset, proto.ReasonBadRecord)
 		}
 		return nil, refuse(CodeKeyMismatch, b.Symbol, proto.ReasonBadRecord, "key %.64q, payload %.64q", rec.Key, b.Symbol)
 	}
@@ -208,19 +222,17 @@ func (p *Partition) check(rec *Record, b *proto.Batch, format string) (*symbol, 
 		}
 		return nil, nil
 	}
-	s := p.symbols[b.Symbol]
 	if s != nil && s.final {
 		return s, nil
 	}
 	if !proto.ValidSymbol(b.Symbol) {
 		return nil, refuse(CodeBadSymbol, "", proto.ReasonBadRecord, "symbol %.64q", b.Symbol)
 	}
-	return p.claim(rec, b.Symbol, format)
+	return p.claim(rec, s, b.Symbol, format)
 }
 
 // claim makes a symbol live here, unless another partition has the better claim.
-func (p *Partition) claim(rec *Record, name, format string) (*symbol, *proto.RecordError) {
-	s := p.symbols[name]
+func (p *Partition) claim(rec *Record, s *symbol, name, format string) (*symbol, *proto.RecordError) {
 	if s == nil {
 		if len(p.symbols) >= p.cfg.MaxSymbols {
 			return nil, refuse(CodeTooManySymbols, name, proto.ReasonBadRecord, "more than %d symbols", p.cfg.MaxSymbols)
@@ -233,7 +245,7 @@ func (p *Partition) claim(rec *Record, name, format string) (*symbol, *proto.Rec
 	}
 	s.final = final
 	if !s.owned {
-		s.owned = true
+		s.owned, s.mark = true, p.marks.claim(name)
 		p.symbols[name] = s
 		p.stats.Symbols.Add(1)
 	}

@@ -17,6 +17,7 @@ type Stats struct {
 	Held       atomic.Uint64 // parts of an event that continues
 	Duplicates atomic.Uint64 // dropped by source sequence
 	Ignored    atomic.Uint64 // older than the book, or of an older generation
+	Skipped    atomic.Uint64 // records that the checkpoint which the start restored has already
 	NoBatch    atomic.Uint64 // records that a codec buffered or that concern no book
 
 	OffsetGaps  atomic.Uint64 // jumps in offsets that were not declared normal
@@ -70,7 +71,7 @@ func (s *Stats) Lag() int64 {
 // tally is what one hold of the lock adds to Stats, so that a record costs no
 // atomic operation.
 type tally struct {
-	records, bytes, events                      uint64
+	records, bytes, events, skipped             uint64
 	applied, held, duplicates, ignored, noBatch uint64
 	lastRecord                                  int64
 }
@@ -83,7 +84,7 @@ func (s *Stats) add(t *tally) {
 	}{
 		{&s.Records, t.records}, {&s.Bytes, t.bytes}, {&s.Events, t.events},
 		{&s.Applied, t.applied}, {&s.Held, t.held}, {&s.Duplicates, t.duplicates},
-		{&s.Ignored, t.ignored}, {&s.NoBatch, t.noBatch},
+		{&s.Ignored, t.ignored}, {&s.NoBatch, t.noBatch}, {&s.Skipped, t.skipped},
 	} {
 		if c.n > 0 {
 			c.to.Add(c.n)

@@ -98,9 +98,15 @@ type CheckpointHeader struct {
 	Epoch       uint64
 	TopicID     [16]byte
 	Floor       int64
-	Complete    bool // the log was read from offset 0 of a source declared complete
-	Fingerprint Fingerprint
+	Complete    bool        // the log was read from offset 0 of a source declared complete
+	Fingerprint Fingerprint // of the last record read at or before Floor
 	Shared      SharedState
+	Ceiling     int64       // no state of the checkpoint is of a later offset
+	Last        Fingerprint // of the last record read at or before Ceiling
+	Settings    uint64      // hash of what was configured and decides what records do
+	States      uint32      // how many states count: those of this epoch outside the header
+	Inventory   uint64      // sum over their names and offsets
+	Ended       [][]byte    // SymbolStates of symbols whose instruments have ended
 }
 
 // Fingerprint tells a record from another one at the same offset of another log:

@@ -201,13 +201,24 @@ func AppendCheckpointHeader(dst []byte, h *CheckpointHeader) []byte {
 	dst = appendBytes(dst, 3, h.TopicID[:])
 	dst = appendUint(dst, 4, zigzag(h.Floor))
 	dst = appendBool(dst, 5, h.Complete)
-	f := &h.Fingerprint
-	dst = appendNested(dst, 6, sizeUint(1, zigzag(f.Offset))+sizeFixed64(2, uint64(f.Time))+sizeFixed32(3, f.CRC))
-	dst = appendFixed64(appendUint(dst, 1, zigzag(f.Offset)), 2, uint64(f.Time))
-	dst = appendFixed32(dst, 3, f.CRC)
+	dst = appendFingerprint(dst, 6, &h.Fingerprint)
 	shared := appendShared(nil, &h.Shared)
 	dst = append(appendNested(dst, 7, len(shared)), shared...)
+	dst = appendUint(dst, 8, zigzag(h.Ceiling))
+	dst = appendFingerprint(dst, 9, &h.Last)
+	dst = appendFixed64(dst, 10, h.Settings)
+	dst = appendUint(dst, 11, uint64(h.States))
+	dst = appendFixed64(dst, 12, h.Inventory)
+	for _, state := range h.Ended {
+		dst = append(appendNested(dst, 13, len(state)), state...)
+	}
 	return appendChecksum(dst, from)
+}
+
+func appendFingerprint(dst []byte, field uint32, f *Fingerprint) []byte {
+	dst = appendNested(dst, field, sizeUint(1, zigzag(f.Offset))+sizeFixed64(2, uint64(f.Time))+sizeFixed32(3, f.CRC))
+	dst = appendFixed64(appendUint(dst, 1, zigzag(f.Offset)), 2, uint64(f.Time))
+	return appendFixed32(dst, 3, f.CRC)
 }
 
 func appendShared(dst []byte, s *SharedState) []byte {

@@ -19,8 +19,8 @@ const (
 	MaxSymbolStateBytes = 128 << 20
 	// MaxCodecStateBytes bounds what a codec keeps of one symbol.
 	MaxCodecStateBytes = 16 << 20
-	// MaxHeaderBytes bounds a header.
-	MaxHeaderBytes = 512 << 10
+	// MaxHeaderBytes bounds a header: 131,072 symbols that have ended take some 30 MB.
+	MaxHeaderBytes = 64 << 20
 	// MaxTainted bounds the symbols of SharedState.Tainted, and MaxStateFeeds the
 	// feeds.
 	MaxTainted    = 1024
@@ -213,6 +213,18 @@ func DecodeCheckpointHeader(data []byte, h *CheckpointHeader) error {
 			err = decodeFingerprint(f.bytes, &h.Fingerprint)
 		case 7<<3 | bytesKey:
 			err = decodeShared(f.bytes, &h.Shared)
+		case 8<<3 | varintKey:
+			h.Ceiling = unzigzag(f.value)
+		case 9<<3 | bytesKey:
+			err = decodeFingerprint(f.bytes, &h.Last)
+		case 10<<3 | fixed64Key:
+			h.Settings = f.value
+		case 11<<3 | varintKey:
+			h.States = uint32(f.value)
+		case 12<<3 | fixed64Key:
+			h.Inventory = f.value
+		case 13<<3 | bytesKey:
+			h.Ended = append(h.Ended, slices.Clone(f.bytes))
 		default:
 			// A newer version may say more; who reads the version refuses it all.
 			return h.Version > CheckpointVersion, nil

@@ -154,6 +154,11 @@ func drawHeader(t *rapid.T) *CheckpointHeader {
 		Version: CheckpointVersion, Epoch: anyUint64.Draw(t, "epoch"), Floor: anySeq.Draw(t, "floor"), Complete: rapid.Bool().Draw(t, "complete"),
 		Fingerprint: Fingerprint{anySeq.Draw(t, "offset"), anyTime.Draw(t, "time"), rapid.Uint32().Draw(t, "crc")},
 		Shared:      SharedState{Whole: rapid.Bool().Draw(t, "whole")},
+		Ceiling:     anySeq.Draw(t, "ceiling"), Last: Fingerprint{anySeq.Draw(t, "last"), anyTime.Draw(t, "last_time"), rapid.Uint32().Draw(t, "last_crc")},
+		Settings: rapid.Uint64().Draw(t, "settings"), States: rapid.Uint32().Draw(t, "states"), Inventory: rapid.Uint64().Draw(t, "inventory"),
+	}
+	for range rapid.IntRange(0, 3).Draw(t, "ended") {
+		h.Ended = append(h.Ended, append([]byte{}, rapid.SliceOf(rapid.Byte()).Draw(t, "ended_state")...))
 	}
 	copy(h.TopicID[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "topic_id"))
 	h.Shared.Tainted = orNil(slices.Compact(slices.Sorted(slices.Values(rapid.SliceOfN(anySymbol, 0, 4).Draw(t, "tainted")))))

@@ -36,6 +36,7 @@ func (m metrics) Collect(out chan<- prometheus.Metric) {
 	for _, p := range c.server.ingest.Partitions() {
 		c.partition(p)
 		c.books(p)
+		c.checkpoints(p)
 	}
 	if l := c.server.letters; l != nil {
 		c.count("dead_letters_sent_total", "Refused records that the dead-letter Kafka topic has.", float64(l.Sent()))
@@ -59,6 +60,7 @@ func (m scrape) partition(p *ingest.Partition) {
 	count("held_total", "Batches held back because their event continues.", s.Held.Load())
 	count("duplicates_total", "Batches dropped because their source sequence was seen before.", s.Duplicates.Load())
 	count("ignored_total", "Batches dropped because they were older than the book.", s.Ignored.Load())
+	count("skipped_total", "Records passed over because the checkpoint that the start took has them already.", s.Skipped.Load())
 	count("offset_gaps_total", "Jumps in offsets that were not declared normal.", s.OffsetGaps.Load())
 	count("truncations_total", "Times that records were gone before they were read, or the log lost its end.", s.Truncations.Load())
 	count("recreations_total", "Times that the Kafka topic was deleted and made again.", s.Recreations.Load())

@@ -31,9 +31,16 @@ type readFlags struct {
 	Start           string            `help:"Where to begin to read: beginning, end, or a time such as 2026-01-31T09:30:00Z." default:"beginning"`
 	Instruments     string            `help:"YAML file with the exponents of symbols whose raw venue format has none (\"BINANCE:BTCUSDT\": {price: -2, qty: -8})." type:"existingfile" placeholder:"FILE"`
 	DeadLetterTopic string            `help:"Kafka topic that refused records are copied to, created if need be; empty: none." default:"depthcast.deadletter" placeholder:"NAME"`
-	MaxLag          int64             `help:"Records that a partition may be behind the end of its log before its books are stale (behind)." default:"10000"`
-	MaxSilence      time.Duration     `help:"How long a feed may bring neither records nor heartbeats before its books are stale (source_silent)." default:"10s"`
-	MaxOutage       time.Duration     `help:"How long Kafka may leave a partition without an answer before its books are stale (kafka_unreachable)." default:"3s"`
+
+	Checkpoints        string        `help:"What to do with checkpoints, which spare a start reading the whole log: write them and start from them, read them only, or off. Of several servers that write those of one partition the last to start goes on." enum:"write,read,off" default:"write"`
+	CheckpointTopic    string        `help:"Compacted Kafka topic that checkpoints are kept in, created if need be." default:"depthcast.checkpoints" placeholder:"NAME"`
+	CheckpointRecords  int64         `help:"Records of a partition after which its next checkpoint is written." default:"1000000"`
+	CheckpointInterval time.Duration `help:"Time after which a partition's next checkpoint is written, if records were read." default:"30s"`
+	CheckpointChunk    int           `help:"Most bytes of one Kafka record of a checkpoint; below what the broker takes (message.max.bytes)." default:"524288"`
+
+	MaxLag     int64         `help:"Records that a partition may be behind the end of its log before its books are stale (behind)." default:"10000"`
+	MaxSilence time.Duration `help:"How long a feed may bring neither records nor heartbeats before its books are stale (source_silent)." default:"10s"`
+	MaxOutage  time.Duration `help:"How long Kafka may leave a partition without an answer before its books are stale (kafka_unreachable)." default:"3s"`
 }
 
 func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
@@ -117,6 +124,13 @@ func (f *readFlags) config() (ingest.Config, error) {
 		UnreachableAfter: f.MaxOutage,
 		Log:              slog.Default(),
 		MaxSymbols:       maxSymbols,
+		Checkpoints: ingest.CheckpointConfig{
+			Mode:       ingest.CheckpointMode(f.Checkpoints),
+			KafkaTopic: f.CheckpointTopic,
+			Records:    f.CheckpointRecords,
+			Interval:   f.CheckpointInterval,
+			ChunkBytes: f.CheckpointChunk,
+		},
 	}
 	topics := map[string]*ingest.TopicConfig{}
 	c.KafkaTopics = make([]ingest.TopicConfig, len(f.KafkaTopic))
@@ -196,12 +210,14 @@ func instrumentsIn(path string) (map[string]proto.Exponents, error) {
 func (s *server) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	reading := make(chan error, 1)
-	go func() { reading <- s.ingest.Run(ctx) }()
+	reading, read := make(chan error, 1), make(chan struct{})
+	go func() { reading <- s.ingest.Run(ctx); close(read) }()
 	go releaseMemory(ctx, func() uint64 { return s.hub.Stats().Accepted })
 	err := s.doors.serve(ctx, reading)
 	cancel()
-	return errors.Join(err, s.stop())
+	err = errors.Join(err, s.stop())
+	<-read // the last checkpoints are written, or given up
+	return err
 }
 
 // stopWithin bounds saying goodbye to clients and handing dead letters over.

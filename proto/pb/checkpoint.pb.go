@@ -1055,6 +1055,18 @@ type CheckpointHeader struct {
 	Fingerprint *Fingerprint `protobuf:"bytes,6,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
 	// What concerns all books.
 	Shared *SharedState `protobuf:"bytes,7,opt,name=shared,proto3" json:"shared,omitempty"`
+	// Offset behind which no state of this checkpoint is.
+	Ceiling int64 `protobuf:"zigzag64,8,opt,name=ceiling,proto3" json:"ceiling,omitempty"`
+	// The last record read at or before the ceiling.
+	Last *Fingerprint `protobuf:"bytes,9,opt,name=last,proto3" json:"last,omitempty"`
+	// Hash of what was configured and decides what records do.
+	Settings uint64 `protobuf:"fixed64,10,opt,name=settings,proto3" json:"settings,omitempty"`
+	// How many states count: those of this epoch outside this header.
+	States uint32 `protobuf:"varint,11,opt,name=states,proto3" json:"states,omitempty"`
+	// Sum over their names and offsets.
+	Inventory uint64 `protobuf:"fixed64,12,opt,name=inventory,proto3" json:"inventory,omitempty"`
+	// States (SymbolState) of symbols whose instruments have ended.
+	Ended [][]byte `protobuf:"bytes,13,rep,name=ended,proto3" json:"ended,omitempty"`
 	// CRC-32C of all bytes before this number; the last field.
 	Checksum      uint32 `protobuf:"fixed32,15,opt,name=checksum,proto3" json:"checksum,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1136,6 +1148,48 @@ func (x *CheckpointHeader) GetFingerprint() *Fingerprint {
 func (x *CheckpointHeader) GetShared() *SharedState {
 	if x != nil {
 		return x.Shared
+	}
+	return nil
+}
+
+func (x *CheckpointHeader) GetCeiling() int64 {
+	if x != nil {
+		return x.Ceiling
+	}
+	return 0
+}
+
+func (x *CheckpointHeader) GetLast() *Fingerprint {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *CheckpointHeader) GetSettings() uint64 {
+	if x != nil {
+		return x.Settings
+	}
+	return 0
+}
+
+func (x *CheckpointHeader) GetStates() uint32 {
+	if x != nil {
+		return x.States
+	}
+	return 0
+}
+
+func (x *CheckpointHeader) GetInventory() uint64 {
+	if x != nil {
+		return x.Inventory
+	}
+	return 0
+}
+
+func (x *CheckpointHeader) GetEnded() [][]byte {
+	if x != nil {
+		return x.Ended
 	}
 	return nil
 }
@@ -1452,7 +1506,7 @@ const file_checkpoint_proto_rawDesc = "" +
 	"\n" +
 	"kafka_time\x18\x02 \x01(\x10R\tkafkaTime\x12\x12\n" +
 	"\x04feed\x18\x03 \x01(\tR\x04feed\x12,\n" +
-	"\x06events\x18\x04 \x01(\v2\x14.depthcast.v1.EventsR\x06events\"\x9b\x02\n" +
+	"\x06events\x18\x04 \x01(\v2\x14.depthcast.v1.EventsR\x06events\"\xcc\x03\n" +
 	"\x10CheckpointHeader\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x06R\x05epoch\x12\x19\n" +
@@ -1460,7 +1514,14 @@ const file_checkpoint_proto_rawDesc = "" +
 	"\x05floor\x18\x04 \x01(\x12R\x05floor\x12\x1a\n" +
 	"\bcomplete\x18\x05 \x01(\bR\bcomplete\x12;\n" +
 	"\vfingerprint\x18\x06 \x01(\v2\x19.depthcast.v1.FingerprintR\vfingerprint\x121\n" +
-	"\x06shared\x18\a \x01(\v2\x19.depthcast.v1.SharedStateR\x06shared\x12\x1a\n" +
+	"\x06shared\x18\a \x01(\v2\x19.depthcast.v1.SharedStateR\x06shared\x12\x18\n" +
+	"\aceiling\x18\b \x01(\x12R\aceiling\x12-\n" +
+	"\x04last\x18\t \x01(\v2\x19.depthcast.v1.FingerprintR\x04last\x12\x1a\n" +
+	"\bsettings\x18\n" +
+	" \x01(\x06R\bsettings\x12\x16\n" +
+	"\x06states\x18\v \x01(\rR\x06states\x12\x1c\n" +
+	"\tinventory\x18\f \x01(\x06R\tinventory\x12\x14\n" +
+	"\x05ended\x18\r \x03(\fR\x05ended\x12\x1a\n" +
 	"\bchecksum\x18\x0f \x01(\aR\bchecksum\"K\n" +
 	"\vFingerprint\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x12R\x06offset\x12\x12\n" +
@@ -1536,12 +1597,13 @@ var file_checkpoint_proto_depIdxs = []int32{
 	20, // 17: depthcast.v1.HeldRecord.events:type_name -> depthcast.v1.Events
 	9,  // 18: depthcast.v1.CheckpointHeader.fingerprint:type_name -> depthcast.v1.Fingerprint
 	10, // 19: depthcast.v1.CheckpointHeader.shared:type_name -> depthcast.v1.SharedState
-	11, // 20: depthcast.v1.SharedState.feeds:type_name -> depthcast.v1.FeedState
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	9,  // 20: depthcast.v1.CheckpointHeader.last:type_name -> depthcast.v1.Fingerprint
+	11, // 21: depthcast.v1.SharedState.feeds:type_name -> depthcast.v1.FeedState
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_checkpoint_proto_init() }
