@@ -7,7 +7,8 @@ import (
 )
 
 // Bounds of the diffs that wait for a snapshot. At a bound the oldest go first,
-// so that a snapshot older than what is left is refused.
+// so that a snapshot older than what is left is refused. A snapshot that waits for
+// its diff counts among the bytes; one for which there is no room is refused.
 const (
 	maxBinanceDiffs      = 8192     // per symbol
 	maxBinanceDiffBytes  = 8 << 20  // per symbol
@@ -18,9 +19,10 @@ const (
 // trade, aggTrade, bookTicker, and the REST depth snapshot, each as received.
 //
 // Diffs are chained by update ids. Until a snapshot lies in the log they are
-// buffered; a snapshot makes one batch with the diffs that follow it, at the seq
-// of the record being processed. A break in the chain is refused, and buffering
-// begins again. Sections "How to manage a local order book correctly" of
+// buffered. A snapshot makes one batch with the diff that bridges it and those that
+// follow, wherever that diff lies in the log, at the seq of the record being
+// processed: without it nothing says that the snapshot is no older than what was
+// lost. A break in the chain is refused, and buffering begins again. Sections "How to manage a local order book correctly" of
 // Binance's documents for both markets.
 type binanceCodec struct {
 	instruments Instruments
@@ -36,7 +38,8 @@ type binanceState struct {
 	bridged bool // one of these diffs was used
 	last    uint64
 	waiting []binanceWaiting // while not chained: a chain without gaps, oldest first
-	bytes   int              // of waiting
+	held    []byte           // while not chained: the snapshot of last, which none of the diffs so far bridges; none wait then
+	bytes   int              // of waiting and held
 	lost    uint64           // last id of the diffs that were let go unused: nothing older can be made whole
 
 	trades    binanceKind // trade or aggTrade, whichever came first: the other tells the same trades again
@@ -78,7 +81,7 @@ func (c *binanceCodec) Decode(rec *Record) (*proto.Batch, error) {
 	case binanceDiff:
 		return c.diff(&s.state, rec.Value)
 	case binanceSnapshot:
-		return c.snapshot(&s.state)
+		return c.snapshot(&s.state, rec.Value)
 	case binanceTrade, binanceAggTrade:
 		return c.trade(&s.state)
 	case binanceTicker:
@@ -101,7 +104,10 @@ func (m *binanceMessage) aboutTrades() bool {
 func (c *binanceCodec) diff(s *binanceState, value []byte) (*proto.Batch, error) {
 	m := &c.message
 	if !s.chained {
-		return nil, c.wait(s, value)
+		if err := c.wait(s, value); err != nil || s.held == nil {
+			return nil, err
+		}
+		return c.bridge(s)
 	}
 	if covered(s, m) {
 		return nil, nil
@@ -180,7 +186,7 @@ func (c *binanceCodec) keep(s *binanceState, value []byte) {
 	s.waiting = append(s.waiting, binanceWaiting{first: m.first, last: m.last, previous: previous, value: bytes.Clone(value)})
 	s.bytes += len(value)
 	c.buffered += len(value)
-	for len(s.waiting) > maxBinanceDiffs || s.bytes > maxBinanceDiffBytes || c.buffered > maxBinanceTotalBytes && s.bytes > 0 {
+	for len(s.waiting) > maxBinanceDiffs || len(s.waiting) > 0 && (s.bytes > maxBinanceDiffBytes || c.buffered > maxBinanceTotalBytes) {
 		s.lost = s.waiting[0].last
 		c.discard(s, 1)
 	}
@@ -207,7 +213,15 @@ func (c *binanceCodec) restart(s *binanceState) {
 		s.lost = s.waiting[n-1].last
 	}
 	c.discard(s, len(s.waiting))
+	c.letGo(s)
 	s.chained, s.bridged = false, false
+}
+
+// letGo forgets the snapshot that is held.
+func (c *binanceCodec) letGo(s *binanceState) {
+	s.bytes -= len(s.held)
+	c.buffered -= len(s.held)
+	s.held = nil
 }
 
 // unchain buffers from here on: the snapshot that the book needs may be older than
@@ -218,17 +232,20 @@ func (c *binanceCodec) unchain(symbol string) {
 	}
 }
 
-// snapshot makes the batch of the message, which is a REST snapshot, and of the
-// diffs that wait and follow it.
-func (c *binanceCodec) snapshot(s *binanceState) (*proto.Batch, error) {
+// snapshot takes the message, which is a REST snapshot. On a book that is whole it
+// makes a batch of its own, if it is not older; else it is held until bridged.
+func (c *binanceCodec) snapshot(s *binanceState, value []byte) (*proto.Batch, error) {
 	m := &c.message
-	if m.last == 0 {
+	switch {
+	case m.last == 0:
 		return nil, refuse(CodeMalformed, c.batch.Symbol, proto.ReasonNone, "a snapshot without lastUpdateId")
-	}
-	if s.chained && m.last < s.last {
-		return nil, nil // older than the book, which is whole
-	}
-	if len(s.waiting) == 0 && !s.chained && m.last < s.lost {
+	case s.chained && m.last < s.last, s.held != nil && m.last < s.last:
+		return nil, nil // older than the book, or than the snapshot that is held
+	case s.chained:
+		s.bridged = s.bridged && s.last == m.last
+		c.setBook(s)
+		return &c.batch, nil
+	case len(s.waiting) == 0 && m.last < s.lost:
 		return nil, refuse(CodeOldSnapshot, c.batch.Symbol, proto.ReasonNone,
 			"the snapshot is of %d, updates up to %d are gone", m.last, s.lost)
 	}
@@ -238,31 +255,69 @@ func (c *binanceCodec) snapshot(s *binanceState) (*proto.Batch, error) {
 				"the snapshot is of %d, the oldest update that waits is %d to %d", m.last, w.first, w.last)
 		}
 	}
+	c.letGo(s)
+	if c.buffered+len(value) > maxBinanceTotalBytes {
+		return nil, refuse(CodeTooLarge, c.batch.Symbol, proto.ReasonNone, "no room for a snapshot that waits: %d bytes are taken", c.buffered)
+	}
+	s.held, s.last = bytes.Clone(value), m.last
+	s.bytes += len(value)
+	c.buffered += len(value)
+	return c.bridge(s)
+}
+
+// setBook adds the message, which is a snapshot, to the batch, and begins a chain.
+func (c *binanceCodec) setBook(s *binanceState) {
+	m := &c.message
 	e := addEvent(&c.batch, proto.EventSnapshot)
 	e.Bids = append(e.Bids, m.bids...)
 	e.Asks = append(e.Asks, m.asks...)
 	// The venue sends its best levels, as many as were asked for, and of those
 	// behind only what changes.
 	e.KnownLevels = uint32(max(len(m.bids), len(m.asks)))
-	s.bridged = s.chained && s.bridged && s.last == m.last
 	s.chained, s.last = true, m.last
-	for i, w := range s.waiting {
+}
+
+// bridge makes the batch of the snapshot that is held and of the diffs that wait
+// and follow it; nothing while all of them are covered by it, and so let go.
+func (c *binanceCodec) bridge(s *binanceState) (*proto.Batch, error) {
+	m := &c.message
+	for len(s.waiting) > 0 {
+		w := &s.waiting[0]
 		if err := m.parse(w.value, c.batch.Exponents); err != nil {
 			c.restart(s)
 			return nil, refusal(c.batch.Symbol, err) // the exponents have changed since it came
 		}
-		if covered(s, m) {
-			continue
+		if !covered(s, m) {
+			break
 		}
-		if !follows(s, m) {
-			s.chained, s.bridged = false, false
-			c.discard(s, i)
-			return nil, refuse(CodeSourceGap, c.batch.Symbol, proto.ReasonSourceGap,
-				"updates %d to %d (previous %d) do not follow the snapshot of %d", m.first, m.last, m.previous, s.last)
+		s.lost = w.last
+		c.discard(s, 1)
+	}
+	if len(s.waiting) == 0 {
+		return nil, nil
+	}
+	if !follows(s, m) {
+		c.letGo(s)
+		return nil, refuse(CodeSourceGap, c.batch.Symbol, proto.ReasonSourceGap,
+			"updates %d to %d (previous %d) do not follow the snapshot of %d", m.first, m.last, m.previous, s.last)
+	}
+	values := [][]byte{s.held}
+	for i := range s.waiting {
+		values = append(values, s.waiting[i].value)
+	}
+	for i, value := range values {
+		if err := m.parse(value, c.batch.Exponents); err != nil {
+			c.restart(s)
+			return nil, refusal(c.batch.Symbol, err)
 		}
-		c.setLevels(s)
+		if i == 0 {
+			c.setBook(s)
+		} else {
+			c.setLevels(s)
+		}
 	}
 	c.discard(s, len(s.waiting))
+	c.letGo(s)
 	return &c.batch, nil
 }
 

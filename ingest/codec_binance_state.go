@@ -14,7 +14,7 @@ func (s *binanceState) appendTo(to []byte) []byte {
 		to = appendStateUint(appendStateUint(appendStateUint(to, w.first), w.last), w.previous)
 		to = appendStateBytes(to, w.value)
 	}
-	return to
+	return appendStateBytes(to, s.held)
 }
 
 func (s *binanceState) readFrom(r *stateReader) {
@@ -39,6 +39,11 @@ func (s *binanceState) readFrom(r *stateReader) {
 	}
 	if n == 0 {
 		s.waiting = nil
+	}
+	if held := r.bytes(maxBinanceDiffBytes); len(held) > 0 {
+		s.held = append([]byte(nil), held...)
+		s.bytes += len(held)
+		r.check(n == 0 && !s.chained && s.last > 0, "a snapshot that is held")
 	}
 }
 

@@ -68,7 +68,7 @@ type usedDiff struct {
 // binanceTruth is what a session says of itself. It is read from the messages
 // here by the venue's rule, without the codec that is judged.
 type binanceTruth struct {
-	snapshot int64 // offset of the record that holds it
+	snapshot int64 // offset of the record with which it is applied: its own, or that of the diff which bridges it
 	diffs    []usedDiff
 }
 
@@ -118,6 +118,7 @@ func (d *binanceDay) truthOf(t *testing.T, dir string) *binanceTruth {
 	if want := d.equal + d.unequal + d.early; len(b.diffs) != want || b.snapshot < 0 {
 		t.Fatalf("%d diffs used, snapshot at %d; want %d diffs", len(b.diffs), b.snapshot, want)
 	}
+	b.snapshot = b.diffs[0].offset
 	return b
 }
 
