@@ -77,8 +77,12 @@ func (e *Engine) Save(symbol string, to *proto.SymbolState) bool {
 		s.Need = b.need
 	}
 	if b.kind == keptByOrder {
-		s.BidOrders, s.AskOrders = b.orders.save(s.BidOrders, s.AskOrders)
-		s.Hash = b.hash()
+		bidHash, bidOrders := b.bids.sums()
+		askHash, askOrders := b.asks.sums()
+		s.Hash = bidHash + askHash
+		s.BidOrders = slices.Grow(s.BidOrders, bidOrders)[:bidOrders]
+		s.AskOrders = slices.Grow(s.AskOrders, askOrders)[:askOrders]
+		b.orders.save(s.BidOrders, s.AskOrders)
 		return true
 	}
 	s.Bids, s.Asks = b.bids.save(s.Bids), b.asks.save(s.Asks)
@@ -96,33 +100,31 @@ func (s *side) save(to []proto.Level) []proto.Level {
 	return to
 }
 
-// save appends all orders, in the order of their slots.
-func (o *orders) save(bids, asks []proto.RankedOrder) (_, _ []proto.RankedOrder) {
+// save fills bids and asks, which have room for just them, with all orders in the
+// order of their slots. The sides are mixed: to branch on them would be to wait for
+// every other one.
+func (o *orders) save(bids, asks []proto.RankedOrder) {
+	to := [...][]proto.RankedOrder{proto.Bid: bids, proto.Ask: asks}
+	masks := [...]int64{proto.Ask: -1}
 	for i := range o.slab {
 		v := &o.slab[i]
-		r := proto.RankedOrder{ID: v.id, Price: v.key, Qty: v.qty, RankSeq: v.rankSeq, RankIndex: v.rankIndex}
-		switch {
-		case v.id == 0: // a free slot
-		case v.side == proto.Bid:
-			bids = append(bids, r)
-		default:
-			r.Price = ^v.key
-			asks = append(asks, r)
+		if v.id == 0 { // a free slot
+			continue
 		}
+		list := &to[v.side]
+		(*list)[0] = proto.RankedOrder{ID: v.id, Price: v.key ^ masks[v.side], Qty: v.qty, RankSeq: v.rankSeq, RankIndex: v.rankIndex}
+		*list = (*list)[1:]
 	}
-	return bids, asks
 }
 
-// hash is the state hash of all levels.
-func (b *book) hash() uint32 {
-	sum := uint32(0)
-	for _, s := range []*side{&b.bids, &b.asks} {
-		w := s.walk(math.MaxInt64)
-		for l := w.next(); l != nil; l = w.next() {
-			sum += proto.Mix(s.which, w.key^s.mask, l.qty)
-		}
+// sums returns the state hash of all levels, and how many orders they have.
+func (s *side) sums() (hash uint32, orders int) {
+	w := s.walk(math.MaxInt64)
+	for l := w.next(); l != nil; l = w.next() {
+		hash += proto.Mix(s.which, w.key^s.mask, l.qty)
+		orders += int(l.count)
 	}
-	return sum
+	return hash, orders
 }
 
 func (c *chain) save() proto.ChainState {

@@ -203,8 +203,10 @@ func (e *Engine) judge(s *proto.SymbolState) error {
 // judge says what is wrong with a book that was filled from s.
 func (b *book) judge(s *proto.BookState) error {
 	most := int(b.known())
+	bids, _ := b.bids.sums()
+	asks, _ := b.asks.sums()
 	switch {
-	case b.hash() != s.Hash:
+	case bids+asks != s.Hash:
 		return errStateSum
 	case most != 0 && max(b.bids.len(), b.asks.len()) > most:
 		return errBeyondKnown

@@ -50,8 +50,9 @@ type Books interface {
 	// and the first Apply.
 	Restore(s *proto.SymbolState) error
 	// SaveShared copies what the books have in common, and RestoreShared puts it
-	// back, after Begin and before any Restore. It is that of the offset from
-	// which the log is read on, not of the later ones that books may be of.
+	// back, after Begin and before any Restore. Whole and Tainted are to be of the
+	// offset from which the log is read on; Feeds, which only grow, of one that no
+	// restored book is beyond.
 	SaveShared(to *proto.SharedState)
 	RestoreShared(s *proto.SharedState) error
 	// Release comes last under each hold of the lock: what was published under it
