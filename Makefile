@@ -1,5 +1,5 @@
 # Everything a developer runs. `make help` lists it.
-# build, run and test need only Go; check adds a C compiler (for -race); test-kafka adds Java 17 and Maven.
+# build, run and test need only Go; check adds a C compiler (for -race); test-kafka and bench-ingest add Java 17 and Maven.
 
 # Tools run at these versions and stay out of go.mod; protoc-gen-go has the version of go.mod's protobuf.
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.1
@@ -29,7 +29,7 @@ build: ## build bin/depthcast
 run: build ## start the demo: embedded broker, simulated market, http://localhost:8080 (ARGS=flags)
 	@exec bin/depthcast demo $(ARGS)
 
-.PHONY: test test-kafka truth bench bench-delivery bench-memory fuzz
+.PHONY: test test-kafka truth bench bench-ingest bench-delivery bench-memory fuzz
 test: ## run every test that needs only Go
 	go test -timeout 10m $(PACKAGES)
 
@@ -41,6 +41,9 @@ truth: ## compare books with what the recordings say of them, print the table of
 
 bench: ## run the benchmarks (BENCH=pattern BENCHTIME=1s PACKAGES=./...)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $(PACKAGES)
+
+bench-ingest: ## CPU per event read from real Apache Kafka into books, beside reading alone, on one processor
+	.ci/kafka/test -run '^$$' -bench '^BenchmarkIngest$$' -benchtime 1x -count 3 -cpu 1 -timeout 20m ./cmd/depthcast
 
 bench-delivery: build ## CPU per delivery beside a loop over send(2); fails above 1.15 times that (ARGS=flags)
 	go run ./bench delivery --max-ratio 1.15 $(ARGS)

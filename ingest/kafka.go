@@ -105,7 +105,8 @@ func (s *KafkaSource) Next(ctx context.Context) (Fetched, error) {
 		r := &s.records[n-1]
 		s.last = delivered{known: true, offset: r.Offset, fingerprint: FingerprintOf(r)}
 	}
-	return Fetched{Records: s.records, Gaps: s.gaps, Next: s.next, HighWatermark: s.high, LogStart: s.logStart}, nil
+	return Fetched{Records: s.records, Gaps: s.gaps, Next: s.next,
+		HighWatermark: s.high, LogStart: s.logStart, Undecided: s.answer.undecided}, nil
 }
 
 // drain hands out records of the answer, up to a batch's bounds, notes gaps in

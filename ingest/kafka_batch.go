@@ -15,10 +15,11 @@ import (
 // kafka-go would decode the batches too, but ignores what stands after a damaged
 // one, who wrote each and where it ends, and decompresses without a limit.
 type fetchAnswer struct {
-	cfg      *KafkaConfig
-	response *[]byte // lent; refers to all of it
-	rest     []byte  // batches not begun
-	aborted  abortedTransactions
+	cfg       *KafkaConfig
+	response  *[]byte // lent; refers to all of it
+	undecided int64   // records from the first open transaction on
+	rest      []byte  // batches not begun
+	aborted   abortedTransactions
 
 	// Compressed batches, decompressed one after another.
 	plain [2]*[]byte // lent; one goes on while the other still has the batch at hand

@@ -189,6 +189,7 @@ func (c *leaderConn) receive() (fetchAnswer, Offsets, error) {
 		return a, Offsets{}, kafka.Error(p.ErrorCode)
 	}
 	a.rest, a.aborted = p.RecordBatches, newAborted(p.AbortedTransactions)
+	a.undecided = p.HighWatermark - p.LastStableOffset
 	return a, Offsets{LogStart: p.LogStartOffset, HighWatermark: p.LastStableOffset}, nil
 }
 

@@ -22,9 +22,11 @@ import (
 // testLimit ends a test that hangs. Nothing is measured against it.
 const testLimit = 60 * time.Second
 
-func testContext(t testing.TB) context.Context {
+func testContext(t testing.TB) context.Context { return testContextFor(t, testLimit) }
+
+func testContextFor(t testing.TB, limit time.Duration) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), testLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -58,7 +60,11 @@ func newLabAt(t testing.TB, address string, change ...func(*KafkaConfig)) *lab {
 	for _, f := range change {
 		f(&cfg)
 	}
-	ctx := testContext(t)
+	return newLabIn(t, testContext(t), cfg)
+}
+
+func newLabIn(t testing.TB, ctx context.Context, cfg KafkaConfig) *lab {
+	t.Helper()
 	c, err := Connect(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)

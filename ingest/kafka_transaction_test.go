@@ -184,7 +184,7 @@ func TestKafkaReadingStopsAtAnOpenTransaction(t *testing.T) {
 			}
 			for range 2 { // the broker's heartbeats
 				f, err := s.Next(l.ctx)
-				if err != nil || len(f.Records) != 0 || f.Next != 1 || f.HighWatermark != 1 {
+				if err != nil || len(f.Records) != 0 || f.Next != 1 || f.HighWatermark != 1 || f.Undecided != 2 {
 					t.Fatalf("with the transaction open: %+v, %v", f, err)
 				}
 			}

@@ -58,6 +58,7 @@ type Fetched struct {
 	Next          int64
 	HighWatermark int64 // one past the last offset that consumers may read; no transaction before it is open
 	LogStart      int64 // first offset that the broker still holds; -1 when not known
+	Undecided     int64 // records from HighWatermark on: a transaction that is open began there
 }
 
 // Source hands out the records of one partition in order. Next and Close

@@ -27,6 +27,7 @@ type Stats struct {
 
 	NextOffset    atomic.Int64 // offset of the record that comes next
 	HighWatermark atomic.Int64 // one past the last record that can be read
+	Undecided     atomic.Int64 // records from the first open transaction on, which nobody can read yet
 	LogStart      atomic.Int64 // first record that the broker holds; -1: not known
 	LastFetch     atomic.Int64 // when the broker last answered, ns since 1970
 	LastRecord    atomic.Int64 // Kafka time of the last record, ns since 1970
@@ -100,5 +101,6 @@ func (s *Stats) add(t *tally) {
 func (s *Stats) answered(f *Fetched, now time.Time) {
 	s.HighWatermark.Store(f.HighWatermark)
 	s.LogStart.Store(f.LogStart)
+	s.Undecided.Store(f.Undecided)
 	s.LastFetch.Store(now.UnixNano())
 }

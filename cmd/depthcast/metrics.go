@@ -71,6 +71,7 @@ func (m scrape) partition(p *ingest.Partition) {
 	gauge("next_offset", "Offset of the record that comes next.", float64(s.NextOffset.Load()))
 	gauge("high_watermark", "One past the last record that can be read.", float64(s.HighWatermark.Load()))
 	gauge("lag_records", "Records between the next offset and the high watermark.", float64(s.Lag()))
+	gauge("undecided_records", "Records from the first open transaction on, which nobody can read yet.", float64(s.Undecided.Load()))
 	gauge("catching_up", "1 until the end of the log was reached.", bit(s.CatchingUp.Load()))
 	gauge("unreachable", "1 while Kafka does not answer.", bit(s.Unreachable.Load()))
 	gauge("behind", "1 while the lag is above the limit.", bit(s.Behind.Load()))
