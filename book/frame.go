@@ -60,15 +60,15 @@ func (s *levels) wanted() (frame, bool) {
 	if s.len() <= fewLevels {
 		return frame{}, false
 	}
-	var sample [256]int64
-	keys := s.sample(sample[:0])
-	m := len(keys)
+	var keys [sampled]int64
+	var gaps [sampled]uint64
+	m := s.sample(&keys, &gaps)
 	pivot := keys[m/8] // a few levels may be better and far away
 	if pivot < -mostKey || pivot > mostKey {
 		return frame{}, false
 	}
 	most := 1 << min(bits.Len(uint(s.len()))-1, bits.Len(mostBlocks)-1)
-	unit := commonUnit(keys[m/8 : m*3/4])
+	unit := commonUnit(gaps[m/8 : m*3/4])
 	spread := func(unit int64) int {
 		return int(min(uint64(pivot-keys[m-1])/uint64(unit)/blockTicks, mostBlocks))
 	}
@@ -88,30 +88,37 @@ func (s *levels) wanted() (frame, bool) {
 	return place(best, pivot, unit, min(most, 1<<bits.Len(uint(spread(unit)*5/4+1)))), true
 }
 
-// sample appends up to 256 keys, evenly spaced, best first.
-func (s *levels) sample(keys []int64) []int64 {
-	stride := (s.len() + cap(keys) - 1) / cap(keys)
+const sampled = 256
+
+// sample fills in keys, evenly spaced, best first, and how far each is from the
+// next of all levels. It returns how many.
+func (s *levels) sample(keys *[sampled]int64, gaps *[sampled]uint64) int {
+	stride := (s.len() + sampled - 1) / sampled
+	n := 0
 	w := s.walk(s.top)
 	for i := 0; w.next() != nil; i++ {
+		if n > 0 && (i-1)%stride == 0 {
+			gaps[n-1] = uint64(keys[n-1] - w.key)
+		}
 		if i%stride == 0 {
-			keys = append(keys, w.key)
+			keys[n] = w.key
+			n++
 		}
 	}
-	return keys
+	return n
 }
 
-// commonUnit returns the greatest number that divides the distances of keys, but
-// for a quarter of them at most, which may be off the tick. 0: there is none.
-func commonUnit(keys []int64) int64 {
-	var room [256]uint64
-	steps := room[:0]
-	for i := 2; i < len(keys); i++ {
-		steps = append(steps, divisor(uint64(keys[i-2]-keys[i-1]), uint64(keys[i-1]-keys[i])))
+// commonUnit returns the greatest number that divides gaps, but for a quarter of
+// them at most, which may be off the tick. It makes use of gaps; 0: there is none.
+func commonUnit(gaps []uint64) int64 {
+	for i := range len(gaps) - 1 {
+		gaps[i] = divisor(gaps[i], gaps[i+1])
 	}
-	slices.Sort(steps) // strays make small ones
+	gaps = gaps[:len(gaps)-1]
+	slices.Sort(gaps) // strays make small ones
 	var unit uint64
-	for _, step := range steps[len(steps)/4:] {
-		unit = divisor(unit, step)
+	for _, gap := range gaps[len(gaps)/4:] {
+		unit = divisor(unit, gap)
 	}
 	return int64(min(unit, mostUnit+1))
 }
@@ -193,11 +200,9 @@ func (s *levels) spill(first, last int) {
 		if b.bits == 0 {
 			continue
 		}
-		at := int(b.at)
 		for word := b.bits; word != 0; word &= word - 1 {
-			key := l.key(i*blockTicks + bits.TrailingZeros64(word))
-			s.far.rungs = append(s.far.rungs, rung{key, l.slab[at]})
-			at++
+			tick := bits.TrailingZeros64(word)
+			s.far.rungs = append(s.far.rungs, rung{l.key(i*blockTicks + tick), l.slab[b.place(uint64(tick))]})
 			l.n--
 		}
 		l.drop(i)

@@ -10,8 +10,9 @@ const blockTicks = 64
 // ladder keeps the levels whose keys lie in its frame. A key's tick, which is its
 // distance from the base in units, says where its level is: in a block of 64
 // ticks, which has a bit for each tick with a level and keeps these levels side by
-// side, rising. So a level is found in constant time, wherever it is, and what is
-// kept is no more than the levels, however thin they are spread.
+// side, rising; or each at its tick, once they fill half of it. So a level is found
+// in constant time, wherever it is, and what is kept is little more than the
+// levels, however thin they are spread.
 //
 // Another bit for each block that has levels makes the next one easy to find.
 type ladder struct {
@@ -37,9 +38,21 @@ type block struct {
 	class uint8
 }
 
-// classes of room in the slab: 1, 2, 4 … 64 levels. Free rooms of a class are
-// chained by the head of their first level.
-const classes = 7
+// classes of room in the slab: 1, 2, 4 … 64 levels. In one of the last class every
+// tick has its place. Free rooms of a class are chained by the head of their first
+// level.
+const (
+	classes = 7
+	placed  = classes - 1
+)
+
+// place returns where in the slab the level of a tick of b is, or would be.
+func (b *block) place(tick uint64) int {
+	if b.class == placed {
+		return int(b.at) + int(tick)
+	}
+	return int(b.at) + bits.OnesCount64(b.bits&(1<<tick-1))
+}
 
 // tick returns the tick of key, at least l.ticks for one that is not in the frame.
 //
@@ -61,49 +74,51 @@ func (l *ladder) get(key int64) (*level, bool) {
 		return nil, false
 	}
 	b := &l.blocks[t/blockTicks]
-	bit := uint64(1) << (t % blockTicks)
-	if b.bits&bit == 0 {
+	if b.bits>>(t%blockTicks)&1 == 0 {
 		return nil, true
 	}
-	return &l.slab[int(b.at)+bits.OnesCount64(b.bits&(bit-1))], true
+	return &l.slab[b.place(t%blockTicks)], true
 }
 
 // put makes the level of a tick, which must not be there.
 func (l *ladder) put(t uint64) *level {
-	i := t / blockTicks
+	i, tick := t/blockTicks, t%blockTicks
 	b := &l.blocks[i]
-	bit := uint64(1) << (t % blockTicks)
-	n, rank := bits.OnesCount64(b.bits), bits.OnesCount64(b.bits&(bit-1))
+	n := bits.OnesCount64(b.bits)
 	switch {
 	case n == 0:
 		b.at, b.class = l.room(0), 0
 		l.used[i/64] |= 1 << (i % 64)
 	case n == 1<<b.class:
-		l.move(b, n, b.class+1)
+		l.move(b, b.class+1)
 	}
-	levels := l.slab[b.at : int(b.at)+n+1]
-	copy(levels[rank+1:], levels[rank:])
-	levels[rank] = level{}
-	b.bits |= bit
+	at := b.place(tick)
+	if b.class != placed {
+		levels := l.slab[at : int(b.at)+n+1]
+		copy(levels[1:], levels)
+	}
+	b.bits |= 1 << tick
 	l.n++
-	return &levels[rank]
+	l.slab[at] = level{}
+	return &l.slab[at]
 }
 
 // remove takes the level of a tick away, which must be there.
 func (l *ladder) remove(t uint64) {
-	i := t / blockTicks
+	i, tick := t/blockTicks, t%blockTicks
 	b := &l.blocks[i]
-	bit := uint64(1) << (t % blockTicks)
-	n, rank := bits.OnesCount64(b.bits), bits.OnesCount64(b.bits&(bit-1))
-	levels := l.slab[b.at : int(b.at)+n]
-	copy(levels[rank:], levels[rank+1:])
-	b.bits &^= bit
+	n := bits.OnesCount64(b.bits)
+	if b.class != placed {
+		levels := l.slab[b.place(tick) : int(b.at)+n]
+		copy(levels, levels[1:])
+	}
+	b.bits &^= 1 << tick
 	l.n--
 	switch {
 	case n == 1:
 		l.drop(int(i))
 	case n-1 <= 1<<b.class/4:
-		l.move(b, n-1, b.class-1)
+		l.move(b, b.class-1)
 	}
 }
 
@@ -115,12 +130,20 @@ func (l *ladder) drop(i int) {
 	l.used[uint(i)/64] &^= 1 << (uint(i) % 64)
 }
 
-// move takes the n levels of a block to room of another class.
-func (l *ladder) move(b *block, n int, class uint8) {
-	to := l.room(class)
-	copy(l.slab[to:int(to)+n], l.slab[b.at:])
-	l.give(b.at, b.class)
-	b.at, b.class = to, class
+// move takes the levels of a block to room of another class.
+func (l *ladder) move(b *block, class uint8) {
+	was := *b
+	b.at, b.class = l.room(class), class
+	b.fill(l.slab, &was, l.slab)
+	l.give(was.at, was.class)
+}
+
+// fill copies the levels of a block to where b, of the same levels, has room.
+func (b *block) fill(slab []level, from *block, levels []level) {
+	for word := b.bits; word != 0; word &= word - 1 {
+		tick := uint64(bits.TrailingZeros64(word))
+		slab[b.place(tick)] = levels[from.place(tick)]
+	}
 }
 
 // room returns a room of a class.
@@ -156,11 +179,10 @@ func (l *ladder) pack() {
 	l.slab, l.free = make([]level, 1, 2*l.n+blockTicks), [classes]uint32{}
 	for i := l.before(len(l.blocks)); i >= 0; i = l.before(i) {
 		b := &l.blocks[i]
-		n := bits.OnesCount64(b.bits)
-		class := uint8(bits.Len(uint(n - 1)))
-		to := l.room(class)
-		copy(l.slab[to:int(to)+n], old[b.at:])
-		b.at, b.class = to, class
+		was := *b
+		b.class = uint8(bits.Len(uint(bits.OnesCount64(b.bits) - 1)))
+		b.at = l.room(b.class)
+		b.fill(l.slab, &was, old)
 	}
 }
 

@@ -157,7 +157,7 @@ func (w *walk) next() *level {
 		if w.far == 0 || w.levels.far.rungs[w.far-1].key < key {
 			w.bits &^= 1 << tick
 			w.key = key
-			return &near.slab[int(near.blocks[w.block].at)+bits.OnesCount64(w.bits)]
+			return &near.slab[near.blocks[w.block].place(uint64(tick))]
 		}
 	}
 	if w.far == 0 {
