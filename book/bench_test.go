@@ -112,11 +112,11 @@ func benchmarkSetLevel(b *testing.B, books int, uniform bool) {
 	for i := range 2 * drawn {
 		round(i)
 	}
-	b.ReportAllocs()
-	b.ResetTimer()
+	m := measure(b)
 	for i := range b.N {
 		round(i)
 	}
+	m.stop()
 }
 
 // BenchmarkRecordSetLevel: a whole record with one level, by number of books and
@@ -156,11 +156,11 @@ func benchmarkRecords(b *testing.B, books int, view string) {
 	for i := range 2 * drawn {
 		round(i) // until the buffers have their size
 	}
-	b.ReportAllocs()
-	b.ResetTimer()
+	m := measure(b)
 	for i := range b.N {
 		round(2*drawn + i)
 	}
+	m.stop()
 	b.ReportMetric(float64(heard.deltas)/float64(b.N+2*drawn), "deltas/op")
 }
 
@@ -243,11 +243,11 @@ func benchmarkOrders(b *testing.B, key proto.TopicKey) {
 	for i := range 2 * drawn {
 		round(i)
 	}
-	b.ReportAllocs()
-	b.ResetTimer()
+	m := measure(b)
 	for i := range b.N {
 		round(2*drawn + i)
 	}
+	m.stop()
 }
 
 func BenchmarkSnapshotOfView(b *testing.B) {

@@ -45,17 +45,16 @@ func benchmarkRecordedSetLevel(b *testing.B, s *recording, books int, sorted boo
 		}
 	}
 	start()
-	b.ResetTimer()
+	m := measure(b)
 	for i := range b.N {
 		at := i / books % len(changes)
 		if i > 0 && at == 0 && i%books == 0 {
-			b.StopTimer()
-			start()
-			b.StartTimer()
+			m.pause(start)
 		}
 		c := &changes[at]
 		if err := all[i*7919%books][c.side-1].set(c.level.Price, c.level.Qty, 0); err != nil {
 			b.Fatal(err)
 		}
 	}
+	m.stop()
 }

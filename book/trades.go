@@ -50,7 +50,11 @@ func (t *trades) commit() {
 func (t *trades) discard() { t.staged = t.staged[:0] }
 
 // told forgets the trades that the views were told of.
-func (t *trades) told() { t.fresh = t.fresh[:0] }
+func (t *trades) told() {
+	if len(t.fresh) > 0 {
+		t.fresh = t.fresh[:0]
+	}
+}
 
 // forget drops what is in other exponents than those to come. Trades staged
 // before the change are counted, but never shown.

@@ -93,14 +93,38 @@ func (v *View) delta() {
 }
 
 // window appends one side's part of a delta, best first, and moves edge and hash on.
+func (v *View) window(s *side, edge *int64, out []proto.Level) []proto.Level {
+	if v.depth > 0 && s.reshaped(*edge) {
+		return v.slide(s, edge, out)
+	}
+	for i := range s.touched {
+		t := &s.touched[i]
+		if t.key < *edge || t.before == 0 && t.after == 0 {
+			continue
+		}
+		v.hash += proto.Mix(s.which, t.key^s.mask, t.after) - proto.Mix(s.which, t.key^s.mask, t.before)
+		out = append(out, s.public(t.key, t.after, t.count, v.key.View.Counts))
+	}
+	return out
+}
+
+// reshaped reports whether a level has come or gone at edge or above, so that the
+// edge may be elsewhere now.
+func (s *side) reshaped(edge int64) bool {
+	for i := range s.touched {
+		if t := &s.touched[i]; t.key >= edge && (t.before == 0) != (t.after == 0) {
+			return true
+		}
+	}
+	return false
+}
+
+// slide is window where the edge may move.
 //
 // Levels that nobody touched change sides of the window only between its old and
 // its new edge. They are walked downwards along with the touched ones.
-func (v *View) window(s *side, edge *int64, out []proto.Level) []proto.Level {
+func (v *View) slide(s *side, edge *int64, out []proto.Level) []proto.Level {
 	before, after := *edge, s.edge(v.depth)
-	if len(s.touched) == 0 {
-		return out
-	}
 	*edge = after
 	var w walk
 	var l *level // the next to walk to, down to floor
