@@ -89,7 +89,8 @@ func (b *book) take(r *proto.Batch) (proto.Outcome, error) {
 	seen := b.chain.offset >= 0 || b.seq >= 0
 	// A producer that sends it again sends it with `more`, as before.
 	lastPart := !r.More && r.Seq > b.chain.offset && b.held.numberedAs(r)
-	v := b.chain.admit(r, b.heals(r))
+	var v verdict
+	b.chain.admit(r, b.heals(r), &v)
 	if v.anew && seen {
 		b.restart(v.lost)
 	}

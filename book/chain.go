@@ -31,25 +31,28 @@ type verdict struct {
 }
 
 // admit judges a record and moves the chain on. A snapshot of what is known
-// already may pass as no duplicate, for a book that needs one.
-func (c *chain) admit(r *proto.Batch, snapshot bool) verdict {
+// already may pass as no duplicate, for a book that needs one. v is the verdict,
+// to be given as its zero value: returned, it would be copied while it is being
+// written, which the processor waits for.
+func (c *chain) admit(r *proto.Batch, snapshot bool, v *verdict) {
 	if r.Seq <= c.offset {
-		return verdict{outcome: proto.Duplicate}
+		v.outcome = proto.Duplicate
+		return
 	}
 	c.offset = r.Seq
 	if r.Generation < c.generation {
-		return verdict{outcome: proto.Ignored}
+		v.outcome = proto.Ignored
+		return
 	}
 	c.generation = r.Generation
-
-	v := verdict{outcome: proto.Applied}
 	if r.OriginEpoch != c.epoch {
 		*c = chain{offset: c.offset, epoch: r.OriginEpoch, origin: -1, generation: c.generation}
 		v.anew = true
 	}
 	if c.epoch != 0 {
 		if r.OriginSeq <= c.origin {
-			return verdict{outcome: proto.Duplicate}
+			*v = verdict{outcome: proto.Duplicate}
+			return
 		}
 		if r.OriginPrevSeq > c.origin {
 			v.lost = proto.ReasonOffsetGap
@@ -63,7 +66,7 @@ func (c *chain) admit(r *proto.Batch, snapshot bool) verdict {
 	}
 	v.need = c.source
 	if r.Session != c.session && numbered(r) {
-		c.turn(r.Session, &v)
+		c.turn(r.Session, v)
 	}
 	switch {
 	case last == 0 || c.source == 0:
@@ -73,7 +76,7 @@ func (c *chain) admit(r *proto.Batch, snapshot bool) verdict {
 	case last <= c.source:
 		if !snapshot || last < c.source {
 			v.outcome = proto.Duplicate
-			return v
+			return
 		}
 	case first <= c.source:
 		v.overlap = true
@@ -81,7 +84,6 @@ func (c *chain) admit(r *proto.Batch, snapshot bool) verdict {
 		v.lost, v.need = proto.ReasonSourceGap, first-1
 	}
 	c.source, c.venue = max(c.source, last), max(c.venue, r.VenueTime)
-	return v
 }
 
 // turn begins another session, whose numbers start anew. Where it is the one that

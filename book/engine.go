@@ -113,7 +113,8 @@ func (e *Engine) Apply(r *proto.Batch) (proto.Outcome, error) {
 			return e.refuse(r, errEnded)
 		}
 		ahead := b.chain
-		if v := ahead.admit(r, false); v.outcome != proto.Applied {
+		var v verdict
+		if ahead.admit(r, false, &v); v.outcome != proto.Applied {
 			b.chain = ahead
 			return v.outcome, nil
 		}

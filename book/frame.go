@@ -35,7 +35,7 @@ func (s *levels) follow() {
 // owe counts what came at once, as a snapshot.
 func (s *levels) owe() {
 	if n := len(s.far.rungs); n > fewLevels {
-		s.debt += n
+		s.debt += int32(n)
 	}
 }
 
@@ -49,7 +49,7 @@ func (s *levels) reconsider() {
 		s.patience = min(2*s.patience+leastPatience, 1<<20)
 		return
 	}
-	s.patience = max(leastPatience, s.len()/2)
+	s.patience = int32(max(leastPatience, s.len()/2))
 	s.reframe(f)
 }
 
@@ -180,7 +180,7 @@ func (s *levels) reframe(f frame) {
 // set makes f the ladder's frame.
 func (l *ladder) set(f frame) {
 	l.base, l.unit, l.ticks = f.base, f.unit, uint64(f.blocks)*blockTicks
-	l.twos = bits.TrailingZeros64(uint64(f.unit))
+	l.twos = uint8(bits.TrailingZeros64(uint64(f.unit)))
 	odd := uint64(f.unit) >> l.twos
 	l.inverse = odd // right in its last 3 bits; each step doubles them
 	for range 5 {

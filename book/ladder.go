@@ -19,8 +19,8 @@ type ladder struct {
 	// What every search needs.
 	base    int64
 	inverse uint64 // of the odd part of the unit, modulo 2^64
-	twos    int    // factors 2 of the unit
 	ticks   uint64 // 64 a block
+	twos    uint8  // factors 2 of the unit
 	blocks  []block
 	slab    []level // the blocks' levels; 0 is never used
 
@@ -60,7 +60,7 @@ func (b *block) place(tick uint64) int {
 // then the factors 2 are rotated out. That is exact for multiples of the unit and
 // gives more than (2^64-1)/unit, which is more than any ladder has, for all others.
 func (l *ladder) tick(key int64) uint64 {
-	return bits.RotateLeft64(uint64(key-l.base)*l.inverse, -l.twos)
+	return bits.RotateLeft64(uint64(key-l.base)*l.inverse, -int(l.twos))
 }
 
 // key returns the key of a tick.

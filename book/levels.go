@@ -12,21 +12,23 @@ import (
 //
 // Invariant: no key of far lies in the ladder's frame.
 type levels struct {
-	near ladder
-	far  sorted
-	top  int64 // the greatest key; void where there is none
+	top int64 // the greatest key; void where there is none
+	n   int
 
 	// debt counts searches of a long far list; beyond patience, the frame is
 	// considered anew. So a frame follows the price, and what that costs has been
 	// saved up before.
-	debt, patience int
-	mirror         mirror
+	debt, patience int32
+
+	near   ladder
+	far    sorted
+	mirror mirror
 }
 
 // fewLevels are searched in a list as fast as in a ladder.
 const fewLevels = 32
 
-func (s *levels) len() int { return s.near.n + len(s.far.rungs) }
+func (s *levels) len() int { return s.n }
 
 // get returns the level of key, nil where there is none. It is valid until the
 // levels change.
@@ -43,9 +45,10 @@ func (s *levels) get(key int64) *level {
 
 // put makes the level of key, which must not be there.
 func (s *levels) put(key int64) *level {
-	if s.len() == 0 || key > s.top {
+	if s.n == 0 || key > s.top {
 		s.top = key
 	}
+	s.n++
 	s.mirror.put(key)
 	if t := s.near.tick(key); t < s.near.ticks {
 		return s.near.put(t)
@@ -63,6 +66,7 @@ func (s *levels) remove(key int64) {
 	} else {
 		s.far.remove(key)
 	}
+	s.n--
 	s.mirror.remove(key)
 	if key == s.top {
 		s.findTop()
@@ -85,13 +89,14 @@ func (s *levels) findTop() {
 func (s *levels) cut(key int64) {
 	s.near.cut(key)
 	s.far.cut(key)
+	s.n = s.near.n + len(s.far.rungs)
 	s.mirror.cut(key)
 }
 
 func (s *levels) clear() {
 	s.near.clear()
 	s.far.rungs = s.far.rungs[:0]
-	s.debt, s.patience = 0, 0
+	s.n, s.debt, s.patience = 0, 0, 0
 	s.mirror.clear()
 }
 

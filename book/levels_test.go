@@ -164,7 +164,7 @@ func TestAnyRunOfLevelsIsKept(t *testing.T) {
 			}
 			m.step(key, int64(choose(3)))
 			if choose(50) == 0 {
-				m.levels.debt = math.MaxInt // have the frame considered now
+				m.levels.debt = math.MaxInt32 // have the frame considered now
 			}
 		}
 		m.compare()

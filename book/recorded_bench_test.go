@@ -35,7 +35,7 @@ func benchmarkRecordedSetLevel(b *testing.B, s *recording, books int, sorted boo
 				}
 				all[i][j].clear()
 				if sorted {
-					all[i][j].levels.patience = math.MaxInt
+					all[i][j].levels.patience = math.MaxInt32
 				}
 				if err := all[i][j].fill(levels); err != nil {
 					b.Fatal(err)

@@ -35,12 +35,12 @@ type touch struct {
 // Invariant: no level has quantity 0.
 type side struct {
 	mask     int64 // price = key ^ mask
-	which    proto.Side
-	most     int
-	tracking bool  // touched is being filled
-	floor    int64 // from this key on upwards all levels are known; see partial.go
 	levels   levels
+	which    proto.Side
+	tracking bool // touched is being filled
 	touched  []touch
+	most     int
+	floor    int64 // from this key on upwards all levels are known; see partial.go
 }
 
 func newSide(which proto.Side, most int) side {

@@ -26,26 +26,35 @@ type condition struct {
 	final           bool
 }
 
-func (b *book) condition() condition {
-	c := condition{state: proto.Live, phase: b.phase, indicative: b.indicative}
+// renew brings what is told up to date, and reports whether it changed. It hardly
+// ever does, so it is compared field by field before anything is written.
+func (b *book) renew() bool {
+	state, reason, crossed, locked := proto.Live, proto.ReasonNone, false, false
 	switch {
 	case b.ended:
-		c.state, c.reason, c.final = proto.Recovering, b.endReason, true
+		state, reason = proto.Recovering, b.endReason
 	case b.engine.catchingUp:
-		c.state, c.reason = proto.Recovering, proto.ReasonCatchingUp
+		state, reason = proto.Recovering, proto.ReasonCatchingUp
 	case !b.whole:
-		c.state, c.reason = proto.Recovering, b.reason
+		state, reason = proto.Recovering, b.reason
 	default:
-		c.crossed, c.locked = b.crossing()
+		crossed, locked = b.crossing()
 		stale := b.engine.stale
 		if b.feed != nil {
 			stale |= b.feed.stale
 		}
 		if stale != 0 {
-			c.state, c.reason = proto.Stale, proto.Reason(bits.TrailingZeros32(stale))
+			state, reason = proto.Stale, proto.Reason(bits.TrailingZeros32(stale))
 		}
 	}
-	return c
+	c := &b.told
+	if c.state == state && c.reason == reason && c.phase == b.phase && c.indicative == b.indicative &&
+		c.crossed == crossed && c.locked == locked && c.final == b.ended {
+		return false
+	}
+	b.unlisted = b.unlisted || c.phase != b.phase || c.final != b.ended
+	*c = condition{state, reason, b.phase, b.indicative, locked, crossed, b.ended}
+	return true
 }
 
 // shown reports whether views were last told of a book with levels to show.
@@ -55,19 +64,17 @@ func (b *book) shown() bool { return b.told.state != proto.Recovering }
 // broken, else the deltas; then the status, if it changed. It is called after
 // every batch and after every change of what condition depends on.
 func (b *book) finish() {
-	c := b.condition()
-	changed := c != b.told
-	b.unlisted = b.unlisted || c.phase != b.told.phase || c.final != b.told.final
+	was := b.shown()
+	changed := b.renew()
 	if len(b.views) > 0 {
-		b.tell(c, changed)
+		b.tell(was, changed)
 	}
-	if c.state != proto.Recovering {
+	if b.shown() {
 		b.broken = 0
 	}
 	if !b.engine.catchingUp {
 		b.tradesBroken = 0
 	}
-	b.told = c
 	if b.unlisted && !b.engine.catchingUp {
 		b.tellLists()
 	}
@@ -76,7 +83,7 @@ func (b *book) finish() {
 	if verifying {
 		b.verify()
 	}
-	if c.final {
+	if b.told.final {
 		b.views = nil
 	}
 }
@@ -97,17 +104,16 @@ func (b *book) track(on bool) {
 	b.bids.touched, b.asks.touched = nil, nil
 }
 
-func (b *book) tell(c condition, changed bool) {
-	visible := c.state != proto.Recovering
-	reset := visible && (b.broken != 0 || !b.shown())
+// tell tells the views of a batch; was: they were shown a book before it.
+func (b *book) tell(was, changed bool) {
+	visible := b.shown()
+	reset := visible && (b.broken != 0 || !was)
 	if b.tracking && visible && !reset {
 		b.bids.settle()
 		b.asks.settle()
 		b.orders.settle()
 	}
 	b.regroup(visible, reset)
-	// The views see the new state also when they ask from within a reset.
-	b.told = c
 	over := false
 	for _, v := range b.views {
 		told, changed := false, changed
