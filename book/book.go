@@ -50,15 +50,16 @@ type book struct {
 	need       uint64            // of the batch in hand; see verdict
 	applied    int               // how many of its events changed something
 
-	bids, asks side
 	views      []*View
-	orderViews int         // of views: those of orders
-	groupings  []*grouping // that views have
-	told       condition   // what views were last told
+	bids, asks side
+	told       condition // what views were last told
 	indicative proto.Indicative
 	times      proto.Times
 	held       held // the batch in hand but for its last record
 	trades     trades
+
+	orderViews int         // of views: those of orders
+	groupings  []*grouping // that views have
 
 	orders    orders
 	epoch     uint64
@@ -209,7 +210,9 @@ func (b *book) begin(r *proto.Batch) {
 		b.fresh, b.whole = false, true
 	}
 	b.applied, b.parts.old, b.parts.source = 0, false, 0
-	b.orders.rankSeq, b.orders.rankIndex = seqOf(r), 0
+	if b.kinds&(orderKinds|1<<proto.EventSnapshot) != 0 {
+		b.orders.rankSeq, b.orders.rankIndex = seqOf(r), 0
+	}
 	b.track(b.shown() && b.broken == 0 && len(b.views) > 0)
 }
 

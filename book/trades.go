@@ -4,13 +4,13 @@ import "github.com/depthcast/depthcast/proto"
 
 // trades are a symbol's trades: the last ones, and those of the batch in hand.
 type trades struct {
+	staged []proto.Trade // of the batch in hand, without ordinals yet
+	fresh  []proto.Trade // of the batch that was applied, until the views are told
+
 	ordinal uint64        // of the last one counted
 	kept    []proto.Trade // a ring once full: the oldest at next
 	next    int
 	most    int
-
-	staged []proto.Trade // of the batch in hand, without ordinals yet
-	fresh  []proto.Trade // of the batch that was applied, until the views are told
 }
 
 func newTrades(most int) trades { return trades{most: most} }
