@@ -180,17 +180,26 @@ func extend[T any](d *eventsDecoder, s []T, length int) ([]T, error) {
 
 // finishBook turns differences into values and judges them.
 func (d *eventsDecoder) finishBook(e *Event) error {
-	if err := finishLevels("bids", e.Bids, d.filled[0]); err != nil {
-		return err
+	none := columns{} // most events have one side's levels, or nothing of these
+	if d.filled[0] != none {
+		if err := finishLevels("bids", e.Bids, d.filled[0]); err != nil {
+			return err
+		}
 	}
-	if err := finishLevels("asks", e.Asks, d.filled[1]); err != nil {
-		return err
+	if d.filled[1] != none {
+		if err := finishLevels("asks", e.Asks, d.filled[1]); err != nil {
+			return err
+		}
 	}
-	if err := finishOrders("bid_orders", e.BidOrders, d.filled[2]); err != nil {
-		return err
+	if d.filled[2] != none {
+		if err := finishOrders("bid_orders", e.BidOrders, d.filled[2]); err != nil {
+			return err
+		}
 	}
-	if err := finishOrders("ask_orders", e.AskOrders, d.filled[3]); err != nil {
-		return err
+	if d.filled[3] != none {
+		if err := finishOrders("ask_orders", e.AskOrders, d.filled[3]); err != nil {
+			return err
+		}
 	}
 	levels, orders := len(e.Bids)+len(e.Asks), len(e.BidOrders)+len(e.AskOrders)
 	if levels > 0 && (orders > 0 || e.ByOrder) {
