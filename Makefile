@@ -29,7 +29,7 @@ build: ## build bin/depthcast
 run: build ## start the demo: embedded broker, simulated market, http://localhost:8080 (ARGS=flags)
 	@exec bin/depthcast demo $(ARGS)
 
-.PHONY: test test-kafka truth bench bench-ingest bench-delivery bench-memory fuzz
+.PHONY: test test-kafka truth bench bench-ingest bench-delivery bench-memory bench-compare bench-100k fuzz
 test: ## run every test that needs only Go
 	go test -timeout 10m $(PACKAGES)
 
@@ -52,6 +52,12 @@ bench-memory: build ## resident memory per idle connection, plain and TLS; fails
 	go run ./bench memory --max-bytes 1536 $(ARGS)
 	go run ./bench memory --max-bytes 12288 --tls $(ARGS)
 
+bench-compare: build ## depthcast beside other servers and a loop over send(2), the table of docs/performance.md; fails above 1.10 times that loop (ARGS=flags)
+	go run ./bench compare --max-ratio 1.10 $(ARGS)
+
+bench-100k: build ## 100,000 connections on this machine: a broker, a feed, servers that share a port, client processes (ARGS=flags)
+	go run ./bench fleet --conns 100000 $(ARGS)
+
 fuzz: ## run each fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME) $(PACKAGES)
 
@@ -64,6 +70,7 @@ fmt: ## fail when gofmt would change a file
 
 vet: ## go vet, with and without the invariant assertions
 	go vet ./...
+	go -C bench/peers vet ./...
 	go vet -tags verify ./...
 
 lint: ## staticcheck, with and without the invariant assertions
@@ -77,6 +84,7 @@ wire: ## lint the .proto files; fail when they break the released wire or the ge
 
 tidy: ## fail when `go mod tidy` would change go.mod or go.sum
 	go mod tidy -diff
+	go -C bench/peers mod tidy -diff
 
 imports: ## fail when a package imports what it must not
 	go test -count=1 -run '^TestImport' ./cmd/depthcast

@@ -34,19 +34,8 @@ type deliveryCmd struct {
 	CPUProfile string        `name:"cpu-profile" help:"Have --depthcast write a CPU profile. It costs a little." placeholder:"FILE" type:"path"`
 	MaxRatio   float64       `help:"Fail when the median ratio to the reference is above it. 0: no limit." default:"0"`
 	JSON       bool          `help:"Print JSON."`
-}
 
-// contender is a server with its connections and its figures.
-type contender struct {
-	*server
-	swarm *swarm.Swarm
-	meter observe.Meter
-	// By k, in the order of windows.
-	cpu, rate map[int][]float64
-	// Likewise, of a server that tells (counts): objects allocated and system calls
-	// made for each delivery.
-	allocs, calls map[int][]float64
-	counts        bool
+	servers []*server // that were started
 }
 
 // deliveryReport is what a run found. Costs are µs of CPU for each delivered message.
@@ -95,10 +84,10 @@ func (c *deliveryCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := c.measure(contenders); err != nil {
+	if err := runWindows(contenders, c.K, c.Windows, c.Window); err != nil {
 		return err
 	}
-	for _, s := range contenders {
+	for _, s := range c.servers {
 		if err := s.stop(); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
@@ -133,7 +122,7 @@ func (c *deliveryCmd) start(ctx context.Context, dir string) ([]*contender, erro
 		return nil, err
 	}
 	for _, l := range loops {
-		s, err := startServer(ctx, l.name, c.ServerCPU, nil, append(l.command, hex.EncodeToString(frame))...)
+		s, err := c.startServer(ctx, l.name, nil, append(l.command, hex.EncodeToString(frame))...)
 		if err != nil {
 			return nil, err
 		}
@@ -153,10 +142,18 @@ func (c *deliveryCmd) start(ctx context.Context, dir string) ([]*contender, erro
 	return contenders, nil
 }
 
+func (c *deliveryCmd) startServer(ctx context.Context, name string, env []string, command ...string) (*server, error) {
+	s, err := startServer(ctx, name, c.ServerCPU, env, command...)
+	if err == nil {
+		c.servers = append(c.servers, s)
+	}
+	return s, err
+}
+
 // startDepthcast starts one build, and returns with it a frame as it sends them.
 func (c *deliveryCmd) startDepthcast(ctx context.Context, name, program string, env, flags []string) (*contender, []byte, error) {
 	command := append([]string{program, "fanout-bench", fmt.Sprintf("--frame-bytes=%d", c.FrameBytes)}, flags...)
-	s, err := startServer(ctx, name, c.ServerCPU, env, command...)
+	s, err := c.startServer(ctx, name, env, command...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -172,79 +169,16 @@ func (c *deliveryCmd) startDepthcast(ctx context.Context, name, program string, 
 	if err != nil {
 		return nil, nil, err
 	}
-	joined.counts = true
+	joined.tell = s.counters
 	return joined, frame, nil
 }
 
 // benchSymbol is the one that `depthcast fanout-bench` has.
 const benchSymbol = "SIM:BENCH"
 
+// join makes a contender of a server that was started.
 func (c *deliveryCmd) join(ctx context.Context, s *server, plan swarm.Plan) (*contender, error) {
-	plan.Count = true
-	swarm, err := join(ctx, s.name, plan)
-	if err != nil {
-		return nil, err
-	}
-	return &contender{
-		server: s, swarm: swarm, meter: observe.Meter{Server: s.cmd.Process.Pid, Softirqd: observe.Softirqd(c.ServerCPU)},
-		cpu: map[int][]float64{}, rate: map[int][]float64{}, allocs: map[int][]float64{}, calls: map[int][]float64{},
-	}, nil
-}
-
-// measure runs the windows in turns, the first of each to warm up. Who begins
-// rotates.
-func (c *deliveryCmd) measure(contenders []*contender) error {
-	for round := range c.Windows + 1 {
-		for _, k := range c.K {
-			for i := range contenders {
-				if err := contenders[(round+i)%len(contenders)].window(c, k, round > 0); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
-
-func (s *contender) window(c *deliveryCmd, k int, keep bool) error {
-	was, err := s.tell()
-	if err != nil {
-		return err
-	}
-	before, err := s.meter.Read()
-	if err != nil {
-		return err
-	}
-	began := time.Now()
-	rounds, err := s.swarm.Window(k, c.Window, s.publish)
-	if err != nil {
-		return err
-	}
-	took := time.Since(began)
-	after, err := s.meter.Read()
-	if err != nil {
-		return err
-	}
-	is, err := s.tell()
-	if err != nil || !keep {
-		return err
-	}
-	deliveries := float64(rounds) * float64(k) * float64(c.Conns)
-	s.cpu[k] = append(s.cpu[k], float64(after-before)/float64(time.Microsecond)/deliveries)
-	s.rate[k] = append(s.rate[k], deliveries/took.Seconds())
-	if s.counts {
-		s.allocs[k] = append(s.allocs[k], (is.objects-was.objects)/deliveries)
-		s.calls[k] = append(s.calls[k], (is.calls-was.calls)/deliveries)
-	}
-	return nil
-}
-
-// tell returns the counters of a server that has some.
-func (s *contender) tell() (counters, error) {
-	if !s.counts {
-		return counters{}, nil
-	}
-	return s.counters()
+	return newContender(ctx, s.name, observe.Meter{Server: s.cmd.Process.Pid, Softirqd: observe.Softirqd(c.ServerCPU)}, plan, s.publish)
 }
 
 // conclude relates every window to the reference's of the same round.
@@ -253,12 +187,8 @@ func (c *deliveryCmd) conclude(r *deliveryReport, contenders []*contender) {
 	r.Reference = reference.name
 	for _, k := range c.K {
 		for _, s := range contenders {
-			ratios := make([]float64, len(s.cpu[k]))
-			for i, cost := range s.cpu[k] {
-				ratios[i] = cost / reference.cpu[k][i]
-			}
-			line := deliveryLine{Server: s.name, K: k, CPU: spreadOf(s.cpu[k]), Ratio: spreadOf(ratios), Rate: spreadOf(s.rate[k])}
-			if s.counts {
+			line := deliveryLine{Server: s.name, K: k, CPU: spreadOf(s.cpu[k]), Ratio: spreadOf(s.ratios(k, reference)), Rate: spreadOf(s.rate[k])}
+			if s.tell != nil {
 				allocs, calls := mean(s.allocs[k]), mean(s.calls[k])
 				line.Allocs, line.Calls = &allocs, &calls
 			}

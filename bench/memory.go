@@ -64,11 +64,12 @@ func (c *memoryCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	s, err := c.subject(ctx, dir)
+	d := &deployment{program: c.Depthcast}
+	defer d.stop()
+	s, err := c.subject(ctx, d, dir)
 	if err != nil {
 		return err
 	}
-	defer s.stop()
 	report, err := c.measure(ctx, s)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	_ "embed"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"unsafe"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -22,7 +23,7 @@ import (
 )
 
 // server is a process under measurement that takes commands on its standard input:
-// "publish K", and for depthcast also "stats".
+// "publish K" or "publish K AT", and for depthcast also "stats".
 type server struct {
 	name    string
 	cmd     *exec.Cmd
@@ -59,6 +60,13 @@ func startServer(ctx context.Context, name string, cpu int, env []string, comman
 // publish makes the server send k messages to all its connections.
 func (s *server) publish(k int) error {
 	_, err := fmt.Fprintf(s.in, "publish %d\n", k)
+	return err
+}
+
+// publishAt likewise, with the time at which it was intended, which depthcast sends
+// as the venue's time.
+func (s *server) publishAt(k int, at time.Time) error {
+	_, err := fmt.Fprintf(s.in, "publish %d %d\n", k, at.UnixNano())
 	return err
 }
 
@@ -113,7 +121,7 @@ func sendLoops(ctx context.Context, dir string) ([]loop, error) {
 	return append([]loop{{"C loop over send(2)", []string{program}}}, loops...), nil
 }
 
-//go:embed peers/send.c
+//go:embed limit/send.c
 var sendSource []byte
 
 // compileSend builds the loop in C and returns its path in dir.
@@ -128,17 +136,18 @@ func compileSend(ctx context.Context, compiler, dir string) (string, error) {
 	return program, nil
 }
 
-// sendLoopCmd is peers/send.c in Go: a loop over sendto(2) as a raw system call.
+// sendLoopCmd is limit/send.c in Go: a loop over sendto(2) as a raw system call.
 // It is the reference where there is no C compiler, and shows beside it what Go
 // itself costs.
 type sendLoopCmd struct {
-	Frame string `arg:"" help:"The frame to send, in hex."`
+	Frame  string `arg:"" help:"The frame to send, in hex."`
+	Offset int    `arg:"" optional:"" help:"Where in the frame the time of a command goes."`
 }
 
 func (c *sendLoopCmd) Run() error {
 	frame, err := hex.DecodeString(c.Frame)
-	if err != nil || len(frame) == 0 {
-		return fmt.Errorf("bench: a frame in hex: %w", err)
+	if err != nil || c.Offset < 0 || len(frame) < c.Offset+8 {
+		return fmt.Errorf("bench: a frame in hex, and an offset within: %w", err)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -163,8 +172,10 @@ func (c *sendLoopCmd) Run() error {
 	var conns []int
 	for commands := bufio.NewScanner(standardInput()); commands.Scan(); {
 		var k int
-		if _, err := fmt.Sscanf(commands.Text(), "publish %d", &k); err != nil || k < 1 {
-			return fmt.Errorf("bench: not a command: %q", commands.Text())
+		var at uint64
+		n, err := fmt.Sscanf(commands.Text(), "publish %d %d", &k, &at)
+		if n == 0 || k < 1 {
+			return fmt.Errorf("bench: not a command: %q: %w", commands.Text(), err)
 		}
 		for len(arrivals) > 0 {
 			conns = append(conns, <-arrivals)
@@ -172,13 +183,33 @@ func (c *sendLoopCmd) Run() error {
 		if len(batch) != k*len(frame) {
 			batch = []byte(strings.Repeat(string(frame), k))
 		}
+		for i := 0; n == 2 && i < k; i++ {
+			binary.LittleEndian.PutUint64(batch[i*len(frame)+c.Offset:], at)
+		}
 		for _, fd := range conns {
-			n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(batch))),
-				uintptr(len(batch)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
-			if errno != 0 || int(n) != len(batch) {
-				return fmt.Errorf("bench: send: %d of %d bytes: %w", n, len(batch), errno)
+			if err := sendAll(fd, batch); err != nil {
+				return err
 			}
 		}
+	}
+	return nil
+}
+
+// sendAll sends b, and waits where the socket is full, which never happens in a
+// closed loop.
+func sendAll(fd int, b []byte) error {
+	for len(b) > 0 {
+		n, class, errno := poll.Send(fd, b)
+		switch class {
+		case poll.OK, poll.Partial:
+		case poll.Again:
+			if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1); err != nil && err != unix.EINTR {
+				return fmt.Errorf("bench: poll: %w", err)
+			}
+		default:
+			return fmt.Errorf("bench: send: %w", errno)
+		}
+		b = b[n:]
 	}
 	return nil
 }

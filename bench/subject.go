@@ -17,27 +17,61 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/depthcast/depthcast/bench/observe"
 )
+
+// deployment is depthcast as it is deployed: a broker, and servers that read from
+// it, as processes.
+type deployment struct {
+	program string
+	broker  string // address; empty until startBroker
+
+	started []*exec.Cmd // to be ended
+}
+
+// stop ends what was started and waits for it, the servers before their broker.
+func (d *deployment) stop() {
+	for _, cmd := range slices.Backward(d.started) {
+		_ = cmd.Process.Kill() // it may have ended by itself
+		_ = cmd.Wait()         // says that it was killed
+	}
+}
+
+// anywhere has a server listen where there is room, and say only what matters.
+var anywhere = []string{"--admin-listen=127.0.0.1:0", "--log-level=warn"}
+
+// startBroker starts a demo, whose market hardly moves, for its broker.
+func (d *deployment) startBroker(ctx context.Context) error {
+	kafka, err := freePort()
+	if err != nil {
+		return err
+	}
+	_, err = d.launch(ctx, -1, nil, append([]string{"demo", "--listen=127.0.0.1:0", "--kafka-port=" + strconv.Itoa(kafka), "--rate=1"}, anywhere...)...)
+	d.broker = "127.0.0.1:" + strconv.Itoa(kafka)
+	return err
+}
+
+// serve starts a server and waits until it has caught up. cpu < 0: on any
+// processor.
+func (d *deployment) serve(ctx context.Context, cpu int, env []string, flags ...string) (*launched, error) {
+	args := append([]string{"serve", "--brokers=" + d.broker}, anywhere...)
+	p, err := d.launch(ctx, cpu, env, append(args, flags...)...)
+	if err != nil {
+		return nil, err
+	}
+	return p, ready(ctx, p.admin)
+}
 
 // subject is the server whose memory is looked at.
 type subject struct {
 	pid   int
 	to    target
 	admin string // URL of its metrics; empty: none
-
-	started []*exec.Cmd // processes of ours, to be ended
-}
-
-// stop ends what was started and waits for it, the server before its broker.
-func (s *subject) stop() {
-	for _, cmd := range slices.Backward(s.started) {
-		_ = cmd.Process.Kill() // it may have ended by itself
-		_ = cmd.Wait()         // says that it was killed
-	}
 }
 
 // subject starts a broker with a market, and the server; or names the one given.
-func (c *memoryCmd) subject(ctx context.Context, dir string) (_ *subject, err error) {
+func (c *memoryCmd) subject(ctx context.Context, d *deployment, dir string) (*subject, error) {
 	s := &subject{pid: c.ServerPID, to: target{address: c.Address, symbol: c.Symbol}}
 	if c.TLS {
 		s.to.tls = &tls.Config{InsecureSkipVerify: true} // a certificate made for this run, or the operator's own
@@ -45,34 +79,23 @@ func (c *memoryCmd) subject(ctx context.Context, dir string) (_ *subject, err er
 	if c.ServerPID != 0 {
 		return s, nil
 	}
-	defer func() {
-		if err != nil {
-			s.stop()
-		}
-	}()
-	kafka, err := freePort()
-	if err != nil {
+	if err := d.startBroker(ctx); err != nil {
 		return nil, err
 	}
-	anywhere := []string{"--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--log-level=warn"}
-	demo := append([]string{"demo", "--kafka-port=" + strconv.Itoa(kafka), "--rate=1"}, anywhere...)
-	if _, err := c.launch(ctx, s, demo, nil); err != nil {
-		return nil, err
-	}
-	serve := append([]string{"serve", "--brokers=127.0.0.1:" + strconv.Itoa(kafka)}, anywhere...)
+	flags := []string{"--listen=127.0.0.1:0"}
 	if c.TLS {
 		cert, key, err := writeCertificate(dir)
 		if err != nil {
 			return nil, err
 		}
-		serve = append(serve, "--tls-cert="+cert, "--tls-key="+key)
+		flags = append(flags, "--tls-cert="+cert, "--tls-key="+key)
 	}
-	p, err := c.launch(ctx, s, serve, c.Env)
+	p, err := d.serve(ctx, -1, c.Env, flags...)
 	if err != nil {
 		return nil, err
 	}
 	s.pid, s.to.address, s.admin = p.pid, p.address, p.admin
-	return s, s.ready(ctx)
+	return s, nil
 }
 
 // freePort returns a port that was free a moment ago.
@@ -92,18 +115,18 @@ type launched struct {
 }
 
 // launch starts depthcast and reads its announcement, to the line for operators.
-func (c *memoryCmd) launch(ctx context.Context, s *subject, args, env []string) (*launched, error) {
-	cmd := exec.CommandContext(ctx, c.Depthcast, args...)
+func (d *deployment) launch(ctx context.Context, cpu int, env []string, args ...string) (*launched, error) {
+	cmd := exec.CommandContext(ctx, d.program, args...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
+	if err := observe.PinnedTo(cpu, cmd.Start); err != nil {
 		return nil, err
 	}
-	s.started = append(s.started, cmd)
+	d.started = append(d.started, cmd)
 	p := &launched{pid: cmd.Process.Pid}
 	for lines := bufio.NewScanner(out); p.admin == "" && lines.Scan(); {
 		fields := strings.Fields(lines.Text())
@@ -128,11 +151,11 @@ func (c *memoryCmd) launch(ctx context.Context, s *subject, args, env []string) 
 }
 
 // ready waits until the server has caught up.
-func (s *subject) ready(ctx context.Context) error {
+func ready(ctx context.Context, admin string) error {
 	ctx, cancel := context.WithTimeout(ctx, connectWithin)
 	defer cancel()
 	for tick := time.NewTicker(100 * time.Millisecond); ; {
-		if body, err := get(ctx, s.admin+"/readyz"); err == nil {
+		if body, err := get(ctx, admin+"/readyz"); err == nil {
 			return body.Close()
 		}
 		select {

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/depthcast/depthcast/fanout"
 	"github.com/depthcast/depthcast/web"
 )
@@ -23,6 +25,7 @@ type serverFlags struct {
 	AdminListen string   `help:"Address for /metrics, /healthz, /readyz and pprof; not for strangers. Empty: none." default:"127.0.0.1:9080" placeholder:"HOST:PORT"`
 	TLSCert     string   `help:"PEM file with the certificate to serve clients with; with --tls-key." name:"tls-cert" type:"existingfile" placeholder:"FILE"`
 	TLSKey      string   `help:"PEM file with its key." name:"tls-key" type:"existingfile" placeholder:"FILE"`
+	ReusePort   bool     `help:"Share the port of --listen with other processes that are started with it (SO_REUSEPORT); the kernel spreads clients over them."`
 	AllowOrigin []string `help:"Origins whose pages may connect, besides our own; * for all." placeholder:"https://HOST"`
 
 	Shards         int           `help:"Event loops that share the connections. 0: one a processor." default:"0"`
@@ -110,7 +113,7 @@ func openDoors(s *server, f *serverFlags, fatal <-chan error) (_ *doors, err err
 			d.close()
 		}
 	}()
-	if d.listen, err = listen(f.Listen, "--listen"); err != nil {
+	if d.listen, err = listen(f.Listen, "--listen", f.ReusePort); err != nil {
 		return nil, err
 	}
 	d.gate = newGate(d.listen, httpPlaces)
@@ -124,7 +127,7 @@ func openDoors(s *server, f *serverFlags, fatal <-chan error) (_ *doors, err err
 	if f.AdminListen == "" {
 		return d, nil
 	}
-	if d.inside, err = listen(f.AdminListen, "--admin-listen"); err != nil {
+	if d.inside, err = listen(f.AdminListen, "--admin-listen", false); err != nil {
 		return nil, err
 	}
 	d.admin = httpServer(adminHandler(s))
@@ -132,8 +135,16 @@ func openDoors(s *server, f *serverFlags, fatal <-chan error) (_ *doors, err err
 	return d, nil
 }
 
-func listen(address, flag string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
+// listen binds an address. shared lets other processes that ask for it bind it too.
+func listen(address, flag string, shared bool) (net.Listener, error) {
+	var config net.ListenConfig
+	if shared {
+		config.Control = func(_, _ string, c syscall.RawConn) (err error) {
+			failed := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
+			return errors.Join(failed, err)
+		}
+	}
+	l, err := config.Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("%w (is another server running? choose another address with %s)", err, flag)
 	}

@@ -20,7 +20,7 @@ import (
 
 // fanoutBenchCmd is `depthcast fanout-bench`: the fan-out alone, on one symbol that
 // changes on command. `bench delivery` starts it. It prints "listening HOST:PORT",
-// takes "publish K" and "stats" on its standard input, and ends with that.
+// takes "publish K" or "publish K AT" (AT is the venue's time, ns) and "stats" on its standard input, and ends with that.
 type fanoutBenchCmd struct {
 	Listen     string `help:"Address for clients." default:"127.0.0.1:0" placeholder:"HOST:PORT"`
 	Shards     int    `help:"Event loops. 0: one a processor." default:"0"`
@@ -38,7 +38,7 @@ func (c *fanoutBenchCmd) Run(stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	l, err := listen(c.Listen, "--listen")
+	l, err := listen(c.Listen, "--listen", false)
 	if err != nil {
 		return err
 	}
@@ -122,15 +122,18 @@ func (b *benchBook) change() {
 	b.delta.Hash = proto.HashLevels(b.delta.Bids, nil)
 }
 
-// publish tells the topics of k records.
-func (b *benchBook) publish(k int) {
+// publish tells the topics of k records, made at a time of the venue's; 0: now.
+func (b *benchBook) publish(k int, venue int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	defer b.wakes.Flush()
 	for range k {
 		b.delta.Seq++
 		b.delta.Times.Kafka = time.Now().UnixNano()
-		b.delta.Times.Venue = b.delta.Times.Kafka
+		b.delta.Times.Venue = venue
+		if venue == 0 {
+			b.delta.Times.Venue = b.delta.Times.Kafka
+		}
 		b.change()
 		b.state.Seq = b.delta.Seq
 		for t := range b.topics {
@@ -149,15 +152,16 @@ func (b *benchBook) obey(stdout io.Writer, hub *fanout.Hub) error {
 	commands := bufio.NewScanner(os.NewFile(0, "stdin"))
 	for commands.Scan() {
 		var k int
+		var at int64
 		if commands.Text() == "stats" {
 			runtimemetrics.Read(samples)
 			sent := hub.Stats()
 			fmt.Fprintf(stdout, "allocated %d objects %d bytes, sent %d frames in %d calls\n",
 				samples[0].Value.Uint64(), samples[1].Value.Uint64(), sent.Frames, sent.Sends)
-		} else if _, err := fmt.Sscanf(commands.Text(), "publish %d", &k); err != nil {
-			return fmt.Errorf("not a command: %q", commands.Text())
+		} else if n, err := fmt.Sscanf(commands.Text(), "publish %d %d", &k, &at); n == 0 { // without a time n is 1
+			return fmt.Errorf("not a command: %q: %w", commands.Text(), err)
 		} else {
-			b.publish(k)
+			b.publish(k, at)
 		}
 	}
 	return commands.Err()

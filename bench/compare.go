@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/depthcast/depthcast/bench/observe"
+)
+
+// compareCmd measures depthcast beside other servers and a loop over send(2), all
+// driven by the same client and sending the same frames: closed loops in turns, then
+// each alone for memory, latency and overload.
+type compareCmd struct {
+	Depthcast string   `help:"The depthcast program." default:"bin/depthcast" type:"path" placeholder:"FILE"`
+	Peers     string   `help:"The program of bench/peers. Default: it is built." type:"path" placeholder:"FILE"`
+	Servers   []string `help:"Which to measure besides the limit: serve, fanout, nbio, gobwas, gorilla, centrifuge, coder. Default: all."`
+
+	Conns      int           `help:"Connections to each server in the closed loops." default:"4500"`
+	K          []int         `name:"k" help:"Messages published back to back." default:"1,16"`
+	Windows    int           `help:"Windows for each server and k." default:"9"`
+	Window     time.Duration `help:"Length of a window." default:"400ms"`
+	FrameBytes int           `help:"Size of a frame, its header included (of the finished server: about that)." default:"102"`
+	Levels     int           `help:"Levels in each frame of the finished server." default:"6"`
+
+	PacedConns int           `help:"Connections to each server for memory, latency and overload." default:"10000"`
+	Rate       float64       `help:"Messages a second for latency." default:"10"`
+	Overload   float64       `help:"Messages a second for overload." default:"30"`
+	Paced      time.Duration `help:"How long each of these lasts." default:"6s"`
+	Settle     time.Duration `help:"How long a server is idle before each look at its memory." default:"5s"`
+
+	ServerCPU int     `help:"Processor of the servers." default:"0" name:"server-cpu"`
+	ClientCPU int     `help:"Processor of everything else." default:"1" name:"client-cpu"`
+	MaxRatio  float64 `help:"Fail when the median ratio of depthcast to the limit is above it. 0: no limit." default:"0"`
+	JSON      string  `help:"Write the figures as JSON." name:"json" placeholder:"FILE" type:"path"`
+
+	dir     string
+	frame   []byte // that all send, with its header
+	payload []byte // of it
+	offset  int    // of the venue's time in frame
+}
+
+// compareReport is what a run found. CPU is in µs for each delivered message.
+type compareReport struct {
+	Setting    setting       `json:"setting"`
+	Conns      int           `json:"conns"`
+	PacedConns int           `json:"paced_conns"`
+	Rate       float64       `json:"rate"`
+	Overload   float64       `json:"overload"`
+	Reference  string        `json:"reference"`
+	Rows       []*compareRow `json:"servers"`
+}
+
+type compareRow struct {
+	Server       string         `json:"server"`
+	Ours         bool           `json:"ours"`
+	CPU          map[int]spread `json:"cpu_us"`
+	Ratio        map[int]spread `json:"ratio"` // to the reference in windows of the same round
+	BytesPerConn float64        `json:"resident_bytes_per_connection"`
+	Paced        paced          `json:"paced"`
+	Overload     paced          `json:"overload"`
+}
+
+// inGroup is how many servers are alive at a time besides the limit: the client may
+// have so many files.
+const inGroup = 3
+
+// Validate is called by kong.
+func (c *compareCmd) Validate() error {
+	if min(c.Conns, c.Windows, c.PacedConns, c.FrameBytes, c.Levels) < 1 || min(c.Window, c.Paced, c.Settle) <= 0 ||
+		min(c.Rate, c.Overload) <= 0 || len(c.K) == 0 || slices.Min(c.K) < 1 {
+		return errors.New("numbers and durations must be positive")
+	}
+	for _, key := range c.Servers {
+		if !slices.ContainsFunc(entrants[1:], func(e entrant) bool { return e.key == key }) {
+			return fmt.Errorf("--servers: there is no %q", key)
+		}
+	}
+	return nil
+}
+
+func (c *compareCmd) Run(ctx context.Context) error {
+	// Ends the servers, whatever happens.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var err error
+	if c.dir, err = os.MkdirTemp("", "bench"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(c.dir)
+	if c.Peers == "" {
+		if c.Peers, err = buildPeers(ctx, c.dir); err != nil {
+			return err
+		}
+	}
+	if err := observe.PinSelf(c.ClientCPU); err != nil {
+		return err
+	}
+	if err := c.sample(ctx); err != nil {
+		return err
+	}
+	r := &compareReport{Setting: settingNow(), Conns: c.Conns, PacedConns: c.PacedConns, Rate: c.Rate, Overload: c.Overload}
+	if err := c.measure(ctx, r); err != nil {
+		return err
+	}
+	r.print(os.Stdout, c.K)
+	if err := writeTo(c.JSON, func(w io.Writer) error { return printJSON(w, r) }); err != nil {
+		return err
+	}
+	return c.judge(r)
+}
+
+// chosen are the entrants to measure, without the limit.
+func (c *compareCmd) chosen() (all []entrant) {
+	for _, e := range entrants[1:] {
+		if len(c.Servers) == 0 || slices.Contains(c.Servers, e.key) {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+func (c *compareCmd) measure(ctx context.Context, r *compareReport) error {
+	limit := &compareRow{CPU: map[int]spread{}, Ratio: map[int]spread{}}
+	r.Rows = append(r.Rows, limit)
+	for group := range slices.Chunk(c.chosen(), inGroup) {
+		rows, err := c.closedLoops(ctx, limit, group)
+		if err != nil {
+			return err
+		}
+		r.Rows = append(r.Rows, rows...)
+	}
+	r.Reference = limit.Server
+	for i, e := range append([]entrant{entrants[0]}, c.chosen()...) {
+		if err := c.alone(ctx, e, r.Rows[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// closedLoops measures a group of servers and the limit, all alive, in turns. The
+// limit's own figures are those of the first group.
+func (c *compareCmd) closedLoops(ctx context.Context, limit *compareRow, group []entrant) ([]*compareRow, error) {
+	var contenders []*contender
+	var rows []*compareRow
+	for i, e := range append([]entrant{entrants[0]}, group...) {
+		s, err := c.enter(ctx, e)
+		if err != nil {
+			return nil, err
+		}
+		defer s.stop()
+		meter := observe.Meter{Server: s.pid, Softirqd: observe.Softirqd(c.ServerCPU)}
+		joined, err := newContender(ctx, s.name, meter, s.plan(c.Conns), s.publish)
+		if err != nil {
+			return nil, err
+		}
+		defer joined.swarm.Close()
+		contenders = append(contenders, joined)
+		if i > 0 {
+			rows = append(rows, &compareRow{Server: s.name, Ours: e.ours, CPU: map[int]spread{}, Ratio: map[int]spread{}})
+		}
+		limit.Server = contenders[0].name
+	}
+	fmt.Fprintf(os.Stderr, "closed loops: %s\n", names(contenders))
+	if err := runWindows(contenders, c.K, c.Windows, c.Window); err != nil {
+		return nil, err
+	}
+	for _, k := range c.K {
+		if _, measured := limit.CPU[k]; !measured {
+			limit.CPU[k], limit.Ratio[k] = spreadOf(contenders[0].cpu[k]), spreadOf(contenders[0].ratios(k, contenders[0]))
+		}
+		for i, row := range rows {
+			row.CPU[k], row.Ratio[k] = spreadOf(contenders[i+1].cpu[k]), spreadOf(contenders[i+1].ratios(k, contenders[0]))
+		}
+	}
+	return rows, nil
+}
+
+// enter starts a server.
+func (c *compareCmd) enter(ctx context.Context, e entrant) (*rival, error) {
+	s, err := e.start(c, ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", e.key, err)
+	}
+	if e.name != "" {
+		s.name = e.name
+	}
+	return s, nil
+}
+
+func names(contenders []*contender) string {
+	var all []string
+	for _, s := range contenders {
+		all = append(all, s.name)
+	}
+	return strings.Join(all, "; ")
+}
+
+// judge holds depthcast's ratios against the limit.
+func (c *compareCmd) judge(r *compareReport) error {
+	for _, row := range r.Rows {
+		for _, k := range c.K {
+			if ratio := row.Ratio[k].Median; row.Ours && c.MaxRatio > 0 && ratio > c.MaxRatio {
+				return fmt.Errorf("%w: %s takes %.3f times the CPU of the %s at k = %d; limit %.2f", errLimit, row.Server, ratio, r.Reference, k, c.MaxRatio)
+			}
+		}
+	}
+	return nil
+}
+
+func (r *compareReport) print(w io.Writer, ks []int) {
+	r.Setting.print(w)
+	fmt.Fprintf(w, "CPU of the server (its own clock and ksoftirqd's) for each delivered message at %d connections, k published back to back, as\n"+
+		"ratio to the %s in windows of the same round; memory, latency and overload at %d connections on one processor\n\n", r.Conns, r.Reference, r.PacedConns)
+	header, rule := "| server |", "|---|"
+	for _, k := range ks {
+		header += fmt.Sprintf(" k = %d | half within |", k)
+		rule += "---|---|"
+	}
+	fmt.Fprintf(w, "%s B per conn | overload: delivered of %.0f/s | p99 | at %.0f/s: p50 / p99 / p99.9 |\n%s---|---|---|---|\n",
+		header, r.Overload*float64(r.PacedConns), r.Rate, rule)
+	for _, row := range r.Rows {
+		line := "| " + row.Server + " |"
+		for _, k := range ks {
+			ratio := row.Ratio[k]
+			line += fmt.Sprintf(" %.2f (%.2f µs) | %.2f–%.2f |", ratio.Median, row.CPU[k].Median, ratio.Q1, ratio.Q3)
+		}
+		p, o := &row.Paced, &row.Overload
+		fmt.Fprintf(w, "%s %.0f | %.0f/s%s | %.0f ms | %.1f / %.1f / %.1f ms |\n", line, row.BytesPerConn, o.DeliveredPerS, o.trouble(), o.P99, p.P50, p.P99, p.P999)
+	}
+}
