@@ -154,6 +154,7 @@ var (
 	errEndedBook     = errors.New("its instrument has ended, but it lives")
 	errTradeCount    = errors.New("its trades are not counted one by one up to its ordinal")
 	errHeldRecord    = errors.New("a record held back is not one of an unfinished event of it")
+	errFeedTime      = errors.New("the time of its feed is none")
 	errBeyondKnown   = errors.New("it holds more levels than its source keeps")
 )
 
@@ -178,6 +179,10 @@ func (e *Engine) judge(s *proto.SymbolState) error {
 		return errEpoch
 	case b.Seq < -1, b.Chain.Offset < -1, b.Chain.Offset > s.Offset, b.Chain.Origin < -1:
 		return errOffsets
+	case b.Need != 0 && len(b.Held) == 0:
+		return errHeldRecord
+	case b.FeedTime < 0, b.FeedTime != 0 && b.Feed == "":
+		return errFeedTime
 	case !inRange(b.Exponents), b.Instrument != nil && !inRange(b.Instrument.Exponents):
 		return errBadInstrument
 	}
