@@ -91,6 +91,9 @@ func (p *Partition) closeRound(r *round) error {
 		return errRoundVoid
 	}
 	r.header.Ceiling, r.header.Last = p.next-1, p.last
+	var now proto.SharedState
+	p.books.SaveShared(&now)
+	r.header.Shared.Feeds = now.Feeds // of all states
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -227,6 +228,49 @@ func TestEveryCodecWithStateKeepsIt(t *testing.T) {
 		_, keeps := newOf(name)().(keeper)
 		if stateless := name == "json" || name == "proto" || strings.HasSuffix(name, "-of-tests"); keeps == stateless || keeps != (keepers[name] != nil) {
 			t.Errorf("%s: keeps %v; a codec that keeps state has random logs here", name, keeps)
+		}
+	}
+}
+
+// What becomes of the fields of codecs and of what they keep of a symbol: saved, made
+// anew from what is saved, or of no consequence between records. Whoever adds one
+// must say here which it is.
+var codecFields = map[reflect.Type]map[string]string{
+	reflect.TypeFor[binanceState](): {"chained": "saved", "bridged": "saved", "last": "saved", "waiting": "saved", "held": "saved",
+		"bytes": "made anew", "lost": "saved", "trades": "saved", "lastTrade": "saved"},
+	reflect.TypeFor[binanceWaiting](): {"first": "saved", "last": "saved", "previous": "saved", "value": "saved"},
+	reflect.TypeFor[coinbaseState]():  {"whole": "saved", "sequenced": "saved", "sequence": "saved", "lastTrade": "saved"},
+	reflect.TypeFor[itchState](): {"locate": "saved", "day": "saved", "last": "saved", "begun": "saved", "ordered": "saved",
+		"carried": "saved", "sum": "saved"},
+	reflect.TypeFor[krakenState](): {"whole": "saved", "exponents": "saved", "mirror": "saved", "depth": "saved", "supposed": "saved",
+		"subscribed": "saved", "lastTrade": "saved"},
+	reflect.TypeFor[krakenMirror](): {"bids": "saved", "asks": "saved", "text": "scratch"},
+	reflect.TypeFor[krakenLevel]():  {"Level": "saved", "priceDigits": "saved", "qtyDigits": "saved"},
+	reflect.TypeFor[lobsterState](): {"book": "saved", "row": "saved", "day": "saved"},
+	reflect.TypeFor[lobsterBook]():  {"bids": "saved", "asks": "saved", "orders": "made anew", "anonymous": "saved"},
+	reflect.TypeFor[lobsterSide]():  {"side": "made anew", "levels": "saved", "worst": "saved", "shown": "saved"},
+	reflect.TypeFor[lobsterLevel](): {"price": "saved", "qty": "made anew", "ids": "saved", "anonymous": "saved"},
+	reflect.TypeFor[lobsterOrder](): {"side": "made anew", "price": "made anew", "qty": "saved"},
+	reflect.TypeFor[okxState]():     {"whole": "saved", "previous": "saved", "last": "saved", "trades": "saved", "lastTrade": "saved"},
+
+	reflect.TypeFor[binanceCodec]():  {"instruments": "wired", "symbols": "saved", "buffered": "made anew", "message": "scratch", "batch": "scratch"},
+	reflect.TypeFor[coinbaseCodec](): {"instruments": "wired", "symbols": "saved", "message": "scratch", "batch": "scratch"},
+	reflect.TypeFor[itchCodec]():     {"symbols": "saved", "midnight": "of the record's time alone", "batch": "scratch"},
+	reflect.TypeFor[krakenCodec]():   {"instruments": "wired", "symbols": "saved", "message": "scratch", "batch": "scratch"},
+	reflect.TypeFor[lobsterCodec]():  {"symbols": "saved", "record": "scratch", "batch": "scratch"},
+	reflect.TypeFor[okxCodec]():      {"instruments": "wired", "symbols": "saved", "message": "scratch", "batch": "scratch"},
+	reflect.TypeFor[protoCodec]():    {"decode": "wired", "instruments": "wired", "names": "texts of keys", "batch": "scratch"},
+}
+
+func TestEveryFieldOfACodecIsSavedOrNeedNotBe(t *testing.T) {
+	for of, fields := range codecFields {
+		for i := range of.NumField() {
+			if name := of.Field(i).Name; fields[name] == "" {
+				t.Errorf("%s.%s: neither saved nor known to need no saving: decide, in appendTo and readFrom, then here", of, name)
+			}
+		}
+		if len(fields) != of.NumField() {
+			t.Errorf("%s has %d fields, %d are known", of, of.NumField(), len(fields))
 		}
 	}
 }
