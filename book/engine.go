@@ -221,6 +221,16 @@ func (e *Engine) forgetEnded() {
 // there are more, no symbol will.
 const maxTainted = proto.MaxTainted
 
+// Best returns the best bid and offer of the symbol's book; false if there is none
+// that is known to be whole.
+func (e *Engine) Best(symbol string) (proto.Quote, bool) {
+	b := e.books[symbol]
+	if b == nil || !b.whole {
+		return proto.Quote{}, false
+	}
+	return proto.Quote{Bid: b.bids.first(), Ask: b.asks.first()}, true
+}
+
 // Refuse says that the record at seq was refused by others, or that records are
 // missing there: the symbol's book (every book, if symbol is empty) is recovering
 // with that reason. Its seq stays, as nothing was applied. A book that was restored

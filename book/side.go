@@ -164,6 +164,16 @@ func (s *side) best() (int64, bool) {
 	return key ^ s.mask, ok
 }
 
+// first returns the best level; one of quantity 0 where the side is empty.
+func (s *side) first() proto.Level {
+	key, ok := s.levels.best()
+	if !ok {
+		return proto.Level{}
+	}
+	l := s.get(key)
+	return s.public(key, l.qty, l.count, true)
+}
+
 // edge returns the least key that the best depth levels have room for: that of
 // the depth-th level, or the least there is where there are fewer (or depth is 0).
 // So the levels from it on upwards are the best depth ones.

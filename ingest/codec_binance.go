@@ -42,6 +42,8 @@ type binanceState struct {
 	bytes   int              // of waiting and held
 	lost    uint64           // last id of the diffs that were let go unused: nothing older can be made whole
 
+	quotes binanceQuotes
+
 	trades    binanceKind // trade or aggTrade, whichever came first: the other tells the same trades again
 	lastTrade uint64
 }
@@ -85,6 +87,7 @@ func (c *binanceCodec) Decode(rec *Record) (*proto.Batch, error) {
 	case binanceTrade, binanceAggTrade:
 		return c.trade(&s.state)
 	case binanceTicker:
+		s.state.quotes.add(m)
 		return heartbeat(&c.batch), nil
 	}
 	return nil, nil
@@ -120,6 +123,7 @@ func (c *binanceCodec) diff(s *binanceState, value []byte) (*proto.Batch, error)
 			"updates %d to %d (previous %d) do not follow %d", m.first, m.last, m.previous, last)
 	}
 	c.setLevels(s)
+	c.batch.Quote = s.quotes.next(s.last)
 	return &c.batch, nil
 }
 
@@ -227,7 +231,12 @@ func (c *binanceCodec) letGo(s *binanceState) {
 // unchain buffers from here on: the snapshot that the book needs may be older than
 // the diffs that are still to come before it. What waits already goes on waiting.
 func (c *binanceCodec) unchain(symbol string) {
-	if s := c.symbols.of[symbol]; s != nil && s.state.chained {
+	s := c.symbols.of[symbol]
+	if s == nil {
+		return
+	}
+	s.state.quotes = binanceQuotes{} // the exponents may have changed
+	if s.state.chained {
 		c.restart(&s.state)
 	}
 }
@@ -318,6 +327,7 @@ func (c *binanceCodec) bridge(s *binanceState) (*proto.Batch, error) {
 	}
 	c.discard(s, len(s.waiting))
 	c.letGo(s)
+	c.batch.Quote = s.quotes.next(s.last)
 	return &c.batch, nil
 }
 

@@ -37,6 +37,8 @@ type binanceMessage struct {
 	price, qty int64
 	maker      bool // the buyer's order was the resting one
 
+	quoted [4][]byte // "b", "B", "a" and "A" as text: of a bookTicker best bid, its quantity, best ask, its quantity
+
 	text               jsonText
 	exponents          proto.Exponents
 	event              []byte // "e", else from the name of the stream
@@ -105,9 +107,27 @@ func (m *binanceMessage) member(key []byte) {
 			m.bids = s.levels(m.bids, m.exponents, nil)
 			return
 		}
+		if text {
+			m.quoted[0], _ = s.quoted()
+			return
+		}
+	case "B":
+		if text {
+			m.quoted[1], _ = s.quoted()
+			return
+		}
+	case "A":
+		if text {
+			m.quoted[3], _ = s.quoted()
+			return
+		}
 	case "a", "asks":
 		if array {
 			m.asks = s.levels(m.asks, m.exponents, nil)
+			return
+		}
+		if text {
+			m.quoted[2], _ = s.quoted()
 			return
 		}
 		if number {
@@ -198,6 +218,10 @@ func (m *binanceMessage) classify() error {
 		}
 	case "bookTicker":
 		m.kind = binanceTicker
+	case "": // spot ones say what they are only by their stream's name
+		if m.symbol != nil && m.last != 0 && m.first == 0 && m.quoted[0] != nil && m.quoted[1] != nil && m.quoted[2] != nil && m.quoted[3] != nil {
+			m.kind = binanceTicker
+		}
 	}
 	return nil
 }

@@ -22,26 +22,27 @@ var binanceSessions = []struct {
 	lastID         uint64
 	diffs, tickers int
 	trades         int
+	equal, other   int // batches whose best bid and offer the bookTickers confirm, and not
 }{
 	{
 		"BINANCE-USDM:BTCUSDT", []string{"binance/usdm_btcusdt_20240808.gz"}, proto.Exponents{Price: -2, Qty: -3}, 5018, 4578,
 		"0db13b9051ab45e5ce348be6041375747648ed9c77d2f8d77fa6723c4c191b14", "576c6df58b9af102f0cc2c81dee2baed5bc1262c81d981085334fd837d606e94",
-		5123135475514, 6547, 66089, 21313,
+		5123135475514, 6547, 66089, 21313, 6545, 0,
 	},
 	{
 		"BINANCE-USDM:ETHUSDT", []string{"binance/usdm_ethusdt_20240808.gz"}, proto.Exponents{Price: -2, Qty: -3}, 3181, 3013,
 		"ca7abc8c6e447b3f0de4b45f0e64d7c7d0ee5770f4b50698ba33537864f43f77", "2d67d1385efb250cb48807158edf82ceb0596e445a3f5cbbfaa4210349fee27c",
-		5123135545737, 6581, 53992, 14076,
+		5123135545737, 6581, 53992, 14076, 6578, 0,
 	},
 	{
 		"BINANCE:BTCUSDT", []string{"binance/spot_btcusdt_20240808.gz", "binance/spot_btcusdt_20240809.gz"}, proto.Exponents{Price: -8, Qty: -8}, 1971, 2962,
 		"1b29a80c94747238838e93fffd4dd8a3b4be82e29fb7515a5c6cd2d52070aaac", "ee6616919b6af29fccce608c3abce7e319ceaee17cc1423565c690850fbb6a60",
-		50093696318, 6493, 73174, 19904,
+		50093696318, 6493, 73174, 19904, 6490, 2,
 	},
 	{
 		"BINANCE:ETHUSDT", []string{"binance/spot_ethusdt_20240808.gz", "binance/spot_ethusdt_20240809.gz"}, proto.Exponents{Price: -8, Qty: -8}, 1744, 1665,
 		"fda1b6b36e2f4338d8ca2f1cb81de1e8c2d71d653f5cd4f810941160ac8f6fe9", "58ceeeaf55360aec910dd803b6c8702c88d5dc8ad4c80fb9ca559744221faaeb",
-		35346924199, 6468, 58758, 14515,
+		35346924199, 6468, 58758, 14515, 6467, 0,
 	},
 }
 
@@ -50,7 +51,7 @@ func TestBinanceSessionsEndInTheGoldenBooks(t *testing.T) {
 		t.Run(session.symbol, func(t *testing.T) {
 			codec := newBinanceCodec(fixedExponents{session.symbol: session.exponents})
 			book := newPlainLevels()
-			diffs, tickers, trades := 0, 0, 0
+			diffs, tickers, trades, equal, other := 0, 0, 0, 0, 0
 			eachLine(t, session.files, func(line []byte) {
 				_, value, _ := bytes.Cut(line, []byte{' '})
 				b, err := codec.Decode(&Record{Key: []byte(session.symbol), Value: value})
@@ -71,7 +72,20 @@ func TestBinanceSessionsEndInTheGoldenBooks(t *testing.T) {
 					}
 				}
 				book.apply(t, b)
+				if q := b.Quote; q != nil {
+					switch {
+					case !q.Comparable:
+					case q.Before == q.Venue:
+						equal++
+					default:
+						other++
+					}
+					q.Book, q.Whole = book.quote(), true
+				}
 			})
+			if equal != session.equal || other != session.other {
+				t.Errorf("%d books equal to the bookTickers, %d not; want %d and %d", equal, other, session.equal, session.other)
+			}
 			if len(book.bids) != session.bids || len(book.asks) != session.asks {
 				t.Errorf("%d bids and %d asks, want %d and %d", len(book.bids), len(book.asks), session.bids, session.asks)
 			}
@@ -278,8 +292,18 @@ func TestBinanceDiffsChainAsTheVenueSays(t *testing.T) {
 	for name, steps := range binanceChains {
 		t.Run(name, func(t *testing.T) {
 			key := "BINANCE:X~2"
-			codec := newBinanceCodec(fixedExponents{key: {Price: -2, Qty: 0}})
+			x := fixedExponents{key: {Price: -2, Qty: 0}}
+			codec := newBinanceCodec(x)
+			kept := newBinanceCodec(x) // saved and restored after each step
 			for i, s := range steps {
+				if got := outcome(t, kept, key, s.value); got != s.want {
+					t.Fatalf("step %d, restored: %q, want %q", i+1, got, s.want)
+				}
+				state := kept.(keeper).save(key, nil)
+				kept = newBinanceCodec(x)
+				if err := kept.(keeper).restore(key, state); err != nil {
+					t.Fatalf("step %d: %v", i+1, err)
+				}
 				if got := outcome(t, codec, key, s.value); got != s.want {
 					t.Fatalf("step %d: %q, want %q", i+1, got, s.want)
 				}

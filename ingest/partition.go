@@ -24,6 +24,9 @@ type Books interface {
 	// having put its book into recovering if it concerns one. A batch without a
 	// symbol holds heartbeats of its feed.
 	Apply(b *proto.Batch) (proto.Outcome, error)
+	// Best returns the best bid and offer of a symbol's book; false if it is not
+	// known to be whole.
+	Best(symbol string) (proto.Quote, bool)
 	// Refuse puts a book into recovering because of something at the offset seq
 	// that Apply never saw. A symbol without a book will not begin whole. "":
 	// every book, and no symbol to come begins whole. ReasonNone: its book is not

@@ -181,8 +181,38 @@ func (p *Partition) batch(rec *Record, s *symbol, b *proto.Batch, format string,
 		p.tally.held++
 	} else {
 		p.tally.applied++
+		if b.Quote != nil {
+			p.compare(b)
+		}
 	}
 	p.tally.events += uint64(len(b.Events))
+}
+
+// compare holds the book of the batch before against what its venue says of its
+// best bid and offer, and notes the one of b. A difference is counted and logged:
+// it alone proves neither of them wrong.
+func (p *Partition) compare(b *proto.Batch) {
+	q, x := b.Quote, b.Exponents
+	switch {
+	case !q.Due:
+	case !q.Comparable:
+		p.stats.QuotesUncompared.Add(1)
+	case q.Before == q.Venue:
+		p.stats.QuotesEqual.Add(1)
+	default:
+		p.stats.QuotesDifferent.Add(1)
+		p.warn("best bid and offer were not what the venue says", "symbol", b.Symbol, "before_offset", b.Seq,
+			"bid", quoteText(q.Before.Bid, x), "ask", quoteText(q.Before.Ask, x),
+			"venue_bid", quoteText(q.Venue.Bid, x), "venue_ask", quoteText(q.Venue.Ask, x))
+	}
+	q.Book, q.Whole = p.books.Best(b.Symbol)
+	q.Book.Bid.Count, q.Book.Ask.Count = 0, 0
+}
+
+// quoteText writes a level as QTY@PRICE.
+func quoteText(l proto.Level, x proto.Exponents) string {
+	text := append(proto.AppendDecimal(nil, l.Qty, x.Qty), '@')
+	return string(proto.AppendDecimal(text, l.Price, x.Price))
 }
 
 func (p *Partition) dropped(o proto.Outcome) {

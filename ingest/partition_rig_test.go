@@ -102,6 +102,7 @@ func (s *script) Next(ctx context.Context) (Fetched, error) {
 
 // diary is Books that write down every call, in a line each.
 type diary struct {
+	best  proto.Quote // zero: the book is not whole
 	lines []string
 	apply func(*proto.Batch) (proto.Outcome, error) // nil: applied
 }
@@ -121,7 +122,9 @@ func (d *diary) Apply(b *proto.Batch) (proto.Outcome, error) {
 func (d *diary) Refuse(symbol string, seq int64, r proto.Reason) {
 	d.note("refuse %s@%d %s", symbol, seq, proto.ReasonWord(r))
 }
-func (d *diary) CatchingUp(on bool) { d.note("catching_up %v", on) }
+func (d *diary) CatchingUp(on bool)              { d.note("catching_up %v", on) }
+func (d *diary) Best(string) (proto.Quote, bool) { return d.best, d.best != proto.Quote{} }
+
 func (d *diary) SetStale(feed string, r proto.Reason, on bool) {
 	d.note("stale %s %s %v", feed, proto.ReasonWord(r), on)
 }

@@ -256,6 +256,38 @@ func TestRefusalCodesAreBounded(t *testing.T) {
 	}
 }
 
+// TestBookThatDiffersFromTheVenuesQuoteIsCountedAndLogged: it is not recovering for
+// that, as the venue leaves some of its quotes out.
+func TestBookThatDiffersFromTheVenuesQuoteIsCountedAndLogged(t *testing.T) {
+	r := newRig(t, func(topic *TopicConfig, _ *Config) { topic.Format = "binance" })
+	record := func(offset int64, text string) {
+		r.records(Record{Offset: offset, Key: []byte("BINANCE:X"), Value: []byte(text)})
+	}
+	quote := `{"u":%d,"s":"X","b":"1.00000000","B":"7","a":"2.00000000","A":"1"}`
+	book := proto.Quote{Bid: proto.Level{Price: 1e8, Qty: 7e8, Count: 3}, Ask: proto.Level{Price: 2e8, Qty: 1e8}}
+	record(0, restSnapshot(5))
+	r.books.best = book
+	record(1, spotDiff(6, 6)) // no quote
+	record(2, spotDiff(7, 8)) // the quote comes late, and is of this book
+	record(3, fmt.Sprintf(quote, 8))
+	r.books.best.Bid.Qty++
+	record(4, spotDiff(9, 9)) // no later quote, but another book
+	r.books.best = proto.Quote{}
+	record(5, spotDiff(10, 10)) // not whole
+	record(6, fmt.Sprintf(quote, 12))
+	r.books.best = book
+	record(7, spotDiff(11, 12)) // equal
+	record(8, spotDiff(13, 13)) // not compared yet
+	s := r.Stats()
+	if e, d, u := s.QuotesEqual.Load(), s.QuotesDifferent.Load(), s.QuotesUncompared.Load(); e != 2 || d != 1 || u != 2 {
+		t.Errorf("%d equal, %d different, %d not compared", e, d, u)
+	}
+	r.stop()
+	if log := r.logged.String(); !strings.Contains(log, "bid=7.00000001@1.00000000") || !strings.Contains(log, "venue_bid=7.00000000@1.00000000") {
+		t.Errorf("the log says %s", log)
+	}
+}
+
 // TestBookLostBehindTheCodecHealsFromTheNextSnapshot: the codec had applied diffs
 // that are newer than the snapshot, and would pass it over.
 func TestBookLostBehindTheCodecHealsFromTheNextSnapshot(t *testing.T) {

@@ -20,6 +20,10 @@ type Stats struct {
 	Skipped    atomic.Uint64 // records that the checkpoint which the start restored has already
 	NoBatch    atomic.Uint64 // records that a codec buffered or that concern no book
 
+	// Books compared with what their venue says of the best bid and offer.
+	QuotesEqual, QuotesDifferent atomic.Uint64
+	QuotesUncompared             atomic.Uint64 // it said nothing yet, or the book is not whole
+
 	OffsetGaps  atomic.Uint64 // jumps in offsets that were not declared normal
 	Truncations atomic.Uint64 // records gone before they were read, or the log's end lost
 	Recreations atomic.Uint64 // offsets that came to mean other records

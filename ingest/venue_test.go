@@ -73,6 +73,21 @@ func newPlainLevels() *plainLevels {
 	return &plainLevels{bids: map[int64]int64{}, asks: map[int64]int64{}}
 }
 
+// quote returns the best bid and offer.
+func (p *plainLevels) quote() (q proto.Quote) {
+	for price, qty := range p.bids {
+		if q.Bid.Qty == 0 || price > q.Bid.Price {
+			q.Bid = proto.Level{Price: price, Qty: qty}
+		}
+	}
+	for price, qty := range p.asks {
+		if q.Ask.Qty == 0 || price < q.Ask.Price {
+			q.Ask = proto.Level{Price: price, Qty: qty}
+		}
+	}
+	return q
+}
+
 func (p *plainLevels) apply(t testing.TB, b *proto.Batch) {
 	t.Helper()
 	for i := range b.Events {

@@ -129,6 +129,25 @@ type Batch struct {
 	OriginPrevSeq  int64
 	Generation     uint64
 	Events         []Event
+	Quote          *QuoteCheck // not on the wire; nil: its venue says nothing of the kind
+}
+
+// Quote is the best bid and offer of a book; a side without levels has quantity 0.
+type Quote struct {
+	Bid, Ask Level
+}
+
+// QuoteCheck holds the book of a symbol against what its venue says of the best bid
+// and offer: that after a batch with the next one, as some of it comes late. Its
+// codec keeps it; who applies the batch sets Book and Whole.
+type QuoteCheck struct {
+	Book  Quote // after this batch
+	Whole bool  // the book is known to be whole then
+
+	Due        bool  // there is a book of before to be compared
+	Before     Quote // Book, of the batch before
+	Venue      Quote // what the venue says of it
+	Comparable bool  // it says something, and the book was whole
 }
 
 // Outcome of a batch that was not refused.

@@ -65,6 +65,9 @@ func (m scrape) partition(p *ingest.Partition) {
 	count("truncations_total", "Times that records were gone before they were read, or the log lost its end.", s.Truncations.Load())
 	count("recreations_total", "Times that the Kafka topic was deleted and made again.", s.Recreations.Load())
 	count("fetch_errors_total", "Fetches that failed.", s.FetchErrors.Load())
+	for result, n := range map[string]uint64{"equal": s.QuotesEqual.Load(), "different": s.QuotesDifferent.Load(), "not_compared": s.QuotesUncompared.Load()} {
+		m.count("ingest_quotes_total", "Books compared with the best bid and offer that their venue says (Binance's bookTicker), by result.", float64(n), append(label, "result", result)...)
+	}
 	for code, n := range s.Refused() {
 		m.count("ingest_refused_total", "Records refused, by code.", float64(n), append(label, "code", code)...)
 	}
