@@ -10,6 +10,7 @@ BENCH       ?= .
 BENCHTIME   ?= 1s
 FUZZTIME    ?= 10s
 KAFKA_TESTS ?= EndToEnd|Kafka
+SURVIVE_ROUNDS ?= 200
 PACKAGES    ?= ./...
 
 export CGO_ENABLED := 0
@@ -29,12 +30,15 @@ build: ## build bin/depthcast
 run: build ## start the demo: embedded broker, simulated market, http://localhost:8080 (ARGS=flags)
 	@exec bin/depthcast demo $(ARGS)
 
-.PHONY: test test-kafka truth bench bench-ingest bench-delivery bench-memory bench-compare bench-100k fuzz
+.PHONY: test test-kafka survive truth bench bench-ingest bench-delivery bench-memory bench-compare bench-100k fuzz
 test: ## run every test that needs only Go
 	go test -timeout 10m $(PACKAGES)
 
 test-kafka: ## run the end-to-end tests against real Apache Kafka (KAFKA_TESTS=pattern), one package at a time
 	.ci/kafka/test -count=1 -p 1 -timeout 20m -run '$(KAFKA_TESTS)' $(PACKAGES)
+
+survive: ## kill the server under load SURVIVE_ROUNDS=200 times, compare it each time with one that was never stopped
+	DEPTHCAST_SURVIVE_ROUNDS=$(SURVIVE_ROUNDS) go test -count=1 -timeout 2h -run '^TestKafkaKilledProcess' -v ./cmd/depthcast
 
 truth: ## compare books with what the recordings say of them, print the table of docs/truth.md; fails if a figure falls
 	.ci/truth
