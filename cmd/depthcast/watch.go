@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -28,7 +27,9 @@ type watchCmd struct {
 	Counts  bool     `help:"Show the number of orders of each level."`
 	Orders  bool     `help:"Show the orders of each level, the one served first in front. Only books kept by order have them."`
 	Trades  bool     `help:"Show trades too."`
-	Once    bool     `help:"Print the first whole book of each symbol and exit."`
+	Ticker  bool     `help:"Show the ticker too: last price and session statistics."`
+	List    bool     `help:"Show definitions, phases and ends in place of books. A symbol may be a pattern, such as 'SIM:*'."`
+	Once    bool     `help:"Print the first whole book (or list) of each symbol and exit."`
 	JSON    bool     `name:"json" help:"Print one JSON line per update."`
 	CA      string   `name:"ca" help:"PEM file of certificates to trust for wss://, in place of the system's." placeholder:"FILE" type:"existingfile"`
 }
@@ -43,6 +44,9 @@ func (c *watchCmd) Run(ctx context.Context, out io.Writer) error {
 	cl, err := client.New(config)
 	if err != nil {
 		return err
+	}
+	if c.List {
+		return c.list(ctx, cl, out)
 	}
 	w := &watcher{once: c.Once, print: c.printer(out)}
 	defer w.print.close()
@@ -106,6 +110,9 @@ func (c *watchCmd) subscribe(cl *client.Client, w *watcher) error {
 		if err == nil && c.Trades && !c.Once {
 			s.tape, err = cl.Subscribe(client.Item{Symbol: symbol, Channel: proto.ChannelTrades, Last: shownTrades})
 		}
+		if err == nil && c.Ticker && !c.Once {
+			s.ticker, err = cl.Subscribe(client.Item{Symbol: symbol, Channel: proto.ChannelTicker})
+		}
 		if err != nil {
 			return err
 		}
@@ -119,6 +126,7 @@ type watched struct {
 	symbol string
 	book   *client.Subscription
 	tape   *client.Subscription // nil: trades are not watched
+	ticker *client.Subscription // nil: the ticker is not watched
 	trades []proto.Trade        // the last ones, newest first
 	missed uint64               // trades that did not come
 	shown  bool                 // its book was printed once
@@ -169,6 +177,8 @@ func (w *watcher) take(event client.Event) error {
 			return nil // the snapshot follows
 		}
 		return w.updateBook(e.Sub, event)
+	case *client.TickerChanged:
+		return w.update(e.Sub, event)
 	case *client.Traded:
 		s := w.find(e.Sub)
 		for _, t := range e.Trades.Trades {
@@ -221,7 +231,7 @@ func (w *watcher) update(sub *client.Subscription, event client.Event) error {
 
 // find returns the symbol that sub belongs to.
 func (w *watcher) find(sub *client.Subscription) *watched {
-	return w.all[slices.IndexFunc(w.all, func(s *watched) bool { return s.book == sub || s.tape == sub })]
+	return w.all[slices.IndexFunc(w.all, func(s *watched) bool { return s.book == sub || s.tape == sub || s.ticker == sub })]
 }
 
 // done reports whether nothing is left to wait for.
@@ -233,11 +243,9 @@ func (w *watcher) done() bool {
 
 // refusals says why symbols could not be watched; their end is no error.
 func (w *watcher) refusals() error {
-	var errs []error
-	for _, s := range w.all {
-		if err := s.book.Err(); err != nil && !errors.Is(err, client.ErrFinal) {
-			errs = append(errs, err)
-		}
+	subs := make([]*client.Subscription, len(w.all))
+	for i, s := range w.all {
+		subs[i] = s.book
 	}
-	return errors.Join(errs...)
+	return refusalsOf(subs)
 }

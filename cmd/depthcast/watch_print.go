@@ -54,8 +54,12 @@ func (p *linePrinter) update(s *watched, event client.Event, _ []*watched) error
 		}
 		return nil
 	}
-	if e, ok := event.(*client.Traded); ok {
+	switch e := event.(type) {
+	case *client.Traded:
 		return p.trades(s, e)
+	case *client.TickerChanged:
+		_, err := fmt.Fprintf(p.out, "%s ticker %s\n", s.symbol, tickerText(s.ticker))
+		return err
 	}
 	b := s.book.Book()
 	state, reason, phase := stateOf(b)
@@ -173,6 +177,9 @@ func (p *jsonPrinter) connection(err error, retryIn time.Duration, all []*watche
 }
 
 func (p *jsonPrinter) update(s *watched, event client.Event, _ []*watched) error {
+	if _, ok := event.(*client.TickerChanged); ok {
+		return p.to.Encode(tickerLineOf(s))
+	}
 	e, ok := event.(*client.Traded)
 	if !ok {
 		return p.to.Encode(bookLineOf(s))

@@ -52,6 +52,9 @@ func ladder(s *watched, disconnected paint) []line {
 	if s.notice != "" {
 		lines = append(lines, line{s.notice, yellow})
 	}
+	if text := tickerText(s.ticker); text != "" {
+		lines = append(lines, line{text, plain})
+	}
 	bids, asks := slices.Collect(b.Levels(proto.Bid)), slices.Collect(b.Levels(proto.Ask))
 	slices.Reverse(asks)
 	lines = append(lines, rungs(b, proto.Ask, asks, red)...)

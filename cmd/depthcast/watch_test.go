@@ -209,3 +209,23 @@ func TestWatchOncePrintsEachWholeBookAndNamesWhatItCouldNot(t *testing.T) {
 		})
 	}
 }
+
+func TestTickerAndListingsInOneLine(t *testing.T) {
+	l := &proto.Listing{Symbol: "SIM:A", Phase: proto.Halted, Epoch: 7, Seq: 4, Ended: true, EndReason: proto.ReasonRenamed, NewSymbol: "SIM:B",
+		Instrument: &proto.Instrument{Exponents: proto.Exponents{Price: -2, Qty: 0}, Tick: 5, Lot: 100, Type: uint8(pb.InstrumentType_INSTRUMENT_TYPE_EQUITY), Name: "Acme"}}
+	if got, want := listingText(l), "SIM:A halted ended (renamed) to SIM:B equity tick 0.05 lot 100 Acme"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := listingText(&proto.Listing{Symbol: "SIM:A"}), "SIM:A none"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	var out bytes.Buffer
+	if err := (&watchCmd{JSON: true}).printListings(&out, []*proto.Listing{l}); err != nil {
+		t.Fatal(err)
+	}
+	want := `{"symbol":"SIM:A","phase":"halted","epoch":"0000000000000007","seq":"4","ended":true,"end_reason":"renamed","new_symbol":"SIM:B",` +
+		`"price_exponent":-2,"qty_exponent":0,"type":"equity","name":"Acme","tick":"0.05","lot":"100"}` + "\n"
+	if got := out.String(); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
