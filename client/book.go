@@ -57,6 +57,8 @@ type Book struct {
 	partial   bool
 	locked    bool
 	crossed   bool
+
+	indicative proto.Indicative
 }
 
 // NewBook returns a void book.
@@ -74,6 +76,7 @@ func (b *Book) ApplySnapshot(s *proto.Snapshot) Outcome {
 	b.epoch, b.seq, b.hash = s.Epoch, s.Seq, bids+asks
 	b.state, b.reason, b.phase = s.State, s.Reason, s.Phase
 	b.exponents, b.partial, b.locked, b.crossed = s.Exponents, s.Partial, s.Locked, s.Crossed
+	b.indicative = s.Indicative
 	if !bidsInOrder || !asksInOrder || b.hash != s.Hash {
 		b.Void()
 		return Mismatch
@@ -130,6 +133,7 @@ func (b *Book) check(hash uint32) Outcome {
 func (b *Book) ApplyStatus(s *proto.Status) {
 	b.setState(s.State, s.Reason, s.Phase)
 	b.locked, b.crossed, b.partial = s.Locked, s.Crossed, s.Partial
+	b.indicative = s.Indicative
 }
 
 func (b *Book) setState(state proto.State, reason proto.Reason, phase proto.Phase) {
@@ -198,6 +202,9 @@ func (b *Book) Partial() bool { return b.partial }
 // the bid above the ask. As of the last snapshot or status.
 func (b *Book) Locked() bool  { return b.locked }
 func (b *Book) Crossed() bool { return b.crossed }
+
+// Indicative is where an auction would match, as of the last snapshot or status.
+func (b *Book) Indicative() proto.Indicative { return b.indicative }
 
 func (b *Book) side(s proto.Side) *side {
 	if s == proto.Bid {

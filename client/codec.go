@@ -77,6 +77,7 @@ func setSnapshot(dst *proto.Snapshot, s *pb.Snapshot) (err error) {
 	*dst = proto.Snapshot{
 		Symbol: s.Symbol, Epoch: s.Epoch, Seq: s.Seq, State: proto.State(s.State), Reason: proto.Reason(s.StateReason),
 		Phase: proto.Phase(s.Phase), Hash: s.Hash, Times: timesOf(s.Ts), Partial: s.Partial, Locked: s.Locked, Crossed: s.Crossed,
+		Indicative: indicative(s.IndicativePrice, s.IndicativeQty),
 	}
 	if dst.Exponents, err = exponentsOf(s.PriceExponent, s.QtyExponent); err != nil {
 		return err
@@ -153,10 +154,12 @@ func setTrades(dst *proto.Trades, t *pb.Trades) {
 func statusOf(s *pb.Status) *proto.Status {
 	return &proto.Status{
 		Seq: s.Seq, State: proto.State(s.State), Reason: proto.Reason(s.Reason), Phase: proto.Phase(s.Phase),
-		Indicative: proto.Indicative{
-			Price: s.GetIndicativePrice(), HasPrice: s.IndicativePrice != nil,
-			Qty: s.GetIndicativeQty(), HasQty: s.IndicativeQty != nil,
-		},
-		Final: s.Final, NewSymbol: s.NewSymbol, Locked: s.Locked, Crossed: s.Crossed, Partial: s.Partial, Times: timesOf(s.Ts),
+		Indicative: indicative(s.IndicativePrice, s.IndicativeQty),
+		Final:      s.Final, NewSymbol: s.NewSymbol, Locked: s.Locked, Crossed: s.Crossed, Partial: s.Partial, Times: timesOf(s.Ts),
 	}
+}
+
+func indicative(price, qty *int64) proto.Indicative {
+	p, q := optional(price), optional(qty)
+	return proto.Indicative{Price: p.Value, HasPrice: p.Set, Qty: q.Value, HasQty: q.Set}
 }
