@@ -235,6 +235,22 @@ func TestWatcherFindingsReachThePartitions(t *testing.T) {
 	r.want()
 }
 
+// What is no record does not make a log begin later.
+func TestKafkaLogThatBeginsWithAnAbortedTransactionIsComplete(t *testing.T) {
+	l := newLab(t)
+	events := l.topic(1, nil)
+	tx := l.writer(events, "tx")
+	tx.begin()
+	tx.write("aborted")
+	tx.end(kgo.TryAbort)
+	l.produce(events, levels("SIM:A", 1))
+	s := start(l, Config{KafkaTopics: []TopicConfig{{Name: events, Complete: true}}})
+	seen := s.await("apply SIM:A@0/", 1)
+	if got := strings.Join(seen, ", "); !strings.Contains(got, "begin true") || strings.Contains(got, "refuse") {
+		t.Errorf("books were told %s", got)
+	}
+}
+
 // Reading ends, so that who runs it opens it again: with the partition.
 func TestKafkaAddedPartitionEndsReadingAndIsReadByTheNext(t *testing.T) {
 	l := newLab(t)

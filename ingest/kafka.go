@@ -98,6 +98,7 @@ func (s *KafkaSource) Next(ctx context.Context) (Fetched, error) {
 			return Fetched{}, err
 		}
 	}
+	from := s.next
 	if err := s.drain(); err != nil {
 		return Fetched{}, s.refused(ctx, err)
 	}
@@ -105,7 +106,7 @@ func (s *KafkaSource) Next(ctx context.Context) (Fetched, error) {
 		r := &s.records[n-1]
 		s.last = delivered{known: true, offset: r.Offset, fingerprint: FingerprintOf(r)}
 	}
-	return Fetched{Records: s.records, Gaps: s.gaps, Next: s.next,
+	return Fetched{From: from, Records: s.records, Gaps: s.gaps, Next: s.next,
 		HighWatermark: s.high, LogStart: s.logStart, Undecided: s.answer.undecided}, nil
 }
 

@@ -78,7 +78,7 @@ func TestKafkaTLS(t *testing.T) {
 	l.produce(topic, numbered("r", 3)...)
 	l.collect(l.open(topic, Start{}), 3)
 
-	_, err = Connect(l.ctx, KafkaConfig{Brokers: l.cfg.Brokers, TLS: &tls.Config{}, RequestTimeout: 2 * time.Second})
+	_, err = Connect(l.ctx, KafkaConfig{Brokers: l.cfg.Brokers, TLS: &tls.Config{}, DialTimeout: testLimit, RequestTimeout: testLimit})
 	wantError(t, err, ErrUnreachable, "certificate")
 }
 

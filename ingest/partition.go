@@ -222,7 +222,7 @@ func (p *Partition) begin(ctx context.Context, f *Fetched) bool {
 	defer p.release()
 	p.begun, p.target = true, f.HighWatermark
 	p.epoch = p.epochOf(clusterID)
-	from := firstOffset(f)
+	from := f.From
 	p.complete = p.topic.Complete && from == 0
 	if p.topic.Complete && !p.complete {
 		p.log.Warn("not complete: the log is not read from offset 0; books wait for snapshots", "from", from)
@@ -230,18 +230,6 @@ func (p *Partition) begin(ctx context.Context, f *Fetched) bool {
 	p.log.Info("reading", "from", from, "high_watermark", f.HighWatermark, "complete", p.complete)
 	p.books.Begin(p.epoch, p.complete)
 	return true
-}
-
-// firstOffset is the position that f was fetched from.
-func firstOffset(f *Fetched) int64 {
-	from := f.Next
-	if len(f.Records) > 0 {
-		from = min(from, f.Records[0].Offset)
-	}
-	if len(f.Gaps) > 0 {
-		from = min(from, f.Gaps[0].From)
-	}
-	return from
 }
 
 // fetched applies what a call of Next brought, HoldRecords to a hold of the lock.

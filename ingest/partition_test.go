@@ -116,7 +116,7 @@ func TestBooksHearOfLossesBeforeASymbolBegins(t *testing.T) {
 	})
 	t.Run("a log not read from offset 0", func(t *testing.T) {
 		r := newRig(t, complete)
-		r.records(rec(1, "X", "level"))
+		r.give(Fetched{From: 1, Records: []Record{rec(1, "X", "level")}, Next: 2, HighWatermark: 2}, nil)
 		if got := r.books.lines; !slices.Contains(got, "begin complete=false") {
 			t.Errorf("books were told %q", got)
 		}

@@ -49,6 +49,9 @@ type OffsetGap struct {
 // Fetched is what one call of Next brought. No Records and no error is the
 // broker's heartbeat: it answered, and had nothing new.
 type Fetched struct {
+	// From is the position that this was fetched from. The first record may be
+	// further on: after a gap, or after what is no record.
+	From    int64
 	Records []Record
 	// Gaps lie before or between Records, in order. The first may start at the
 	// position that the source was opened at.
