@@ -182,6 +182,21 @@ func BenchmarkRecordOrders(b *testing.B) {
 
 // benchmarkOrders runs with a view of that key, or none where it has no channel.
 func benchmarkOrders(b *testing.B, key proto.TopicKey) {
+	var views []proto.TopicKey
+	if key.Channel != 0 {
+		views = append(views, key)
+	}
+	round := orderRecords(b, &silent{}, views...)
+	m := measure(b)
+	for i := range b.N {
+		round(i)
+	}
+	m.stop()
+}
+
+// orderRecords returns what applies the ith record of a stream of order events,
+// once the buffers have their size. heard hears the views of the book.
+func orderRecords(b testing.TB, heard Publisher, views ...proto.TopicKey) (round func(i int)) {
 	const orders = 20_000
 	e := liveEngine(b)
 	random := rand.New(rand.NewPCG(1, 2))
@@ -209,16 +224,16 @@ func benchmarkOrders(b *testing.B, key proto.TopicKey) {
 		}
 	}
 	must(b, e, &proto.Batch{Symbol: "SIM:A", Events: []proto.Event{fill}})
-	if key.Channel != 0 {
+	for _, key := range views {
 		key.Symbol = "SIM:A"
-		if _, err := e.Open(key, &silent{}); err != nil {
+		if _, err := e.Open(key, heard); err != nil {
 			b.Fatal(err)
 		}
 	}
 	next := uint64(orders)
 	r := &proto.Batch{Symbol: "SIM:A", Feed: "f", Events: make([]proto.Event, 1)}
-	round := func(i int) {
-		r.Seq = int64(i) + 1
+	round = func(i int) {
+		r.Seq++
 		e1 := &r.Events[0]
 		at := random.IntN(len(live))
 		o := &live[at]
@@ -243,11 +258,7 @@ func benchmarkOrders(b *testing.B, key proto.TopicKey) {
 	for i := range 2 * drawn {
 		round(i)
 	}
-	m := measure(b)
-	for i := range b.N {
-		round(2*drawn + i)
-	}
-	m.stop()
+	return round
 }
 
 func BenchmarkSnapshotOfView(b *testing.B) {

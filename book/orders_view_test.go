@@ -40,6 +40,24 @@ func TestAnyRunOfRecordsKeepsViewsOfOrdersRight(t *testing.T) {
 	})
 }
 
+func TestFollowingViewsOfOrdersAllocatesNothing(t *testing.T) {
+	if verifying {
+		t.Skip("verification allocates")
+	}
+	heard := &silent{}
+	orders := proto.TopicKey{Channel: proto.ChannelOrders}
+	top := orders
+	top.View.Depth = 10
+	round := orderRecords(t, heard, orders, top)
+	i, before := 0, heard.deltas
+	if n := testing.AllocsPerRun(1000, func() { round(i); i++ }); n != 0 {
+		t.Fatalf("%v allocations a record", n)
+	}
+	if heard.deltas < before+1000 {
+		t.Fatalf("only %d deltas were heard", heard.deltas-before)
+	}
+}
+
 var orderViews = []proto.View{{Depth: 1}, {Depth: 2}, {Depth: 3}, {Depth: 5}, {}}
 
 type orderKey struct {

@@ -58,7 +58,7 @@ type Config struct {
 
 	// MaxFrameBytes bounds one message of the server; the connection ends at a
 	// greater one. It must exceed the greatest snapshot: about 12 bytes a level in
-	// protobuf and 45 in JSON. Default 64 MiB.
+	// protobuf and 45 in JSON, and 16 and 60 an order. Default 64 MiB.
 	MaxFrameBytes int
 
 	random func() float64   // in [0, 1); of the jitter
