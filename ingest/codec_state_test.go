@@ -237,7 +237,7 @@ func TestEveryCodecWithStateKeepsIt(t *testing.T) {
 // must say here which it is.
 var codecFields = map[reflect.Type]map[string]string{
 	reflect.TypeFor[binanceState](): {"chained": "saved", "bridged": "saved", "last": "saved", "waiting": "saved", "held": "saved",
-		"bytes": "made anew", "lost": "saved", "trades": "saved", "lastTrade": "saved"},
+		"bytes": "made anew", "lost": "saved", "quotes": "decides no batch", "trades": "saved", "lastTrade": "saved"},
 	reflect.TypeFor[binanceWaiting](): {"first": "saved", "last": "saved", "previous": "saved", "value": "saved"},
 	reflect.TypeFor[coinbaseState]():  {"whole": "saved", "sequenced": "saved", "sequence": "saved", "lastTrade": "saved"},
 	reflect.TypeFor[itchState](): {"locate": "saved", "day": "saved", "last": "saved", "begun": "saved", "ordered": "saved",
