@@ -60,6 +60,7 @@ func (e *Engine) Save(symbol string, to *proto.SymbolState) bool {
 		return false
 	}
 	s := &to.Book
+	clear(s.Held[:cap(s.Held)])
 	*s = proto.BookState{
 		Epoch: b.epoch, Seq: b.seq, Chain: b.chain.save(),
 		Kind: proto.BookKind(b.kind), Whole: b.whole, Fresh: b.fresh, Reason: b.reason, Phase: b.phase,

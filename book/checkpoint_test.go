@@ -377,7 +377,7 @@ func TestBooksThatRestartStayEqualToTheNaiveBook(t *testing.T) {
 			random := rand.New(rand.NewPCG(11, 12))
 			m := newMarket(t, random.IntN, byOrder)
 			held, whole := 0, 0
-			for m.events < 20_000 {
+			for m.events < 7_000 {
 				m.step()
 				if random.IntN(10) > 0 {
 					continue
@@ -389,7 +389,7 @@ func TestBooksThatRestartStayEqualToTheNaiveBook(t *testing.T) {
 				m.restart(t)
 				m.compare()
 			}
-			if held < 20 || whole < 200 {
+			if held < 10 || whole < 70 {
 				t.Fatalf("the run proves little: %d restarts with held records, %d with a whole book", held, whole)
 			}
 		})

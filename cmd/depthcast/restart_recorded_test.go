@@ -103,6 +103,9 @@ func restart(t *testing.T, e *book.Engine, offset int64) *restarted {
 // are told, and now and then every state, is the same. What codecs keep is proved
 // beside, in ingest.
 func TestRecordedBooksRestartAnywhere(t *testing.T) {
+	if underRace {
+		t.Skip("one goroutine, and much to compare: skipped")
+	}
 	dir := dataDir(t)
 	recordings := []recorded{googDay, {name: "Kraken", format: "kraken", files: []string{"kraken/KRAKEN.ws.50.0.gz"}}}
 	for _, d := range binanceDays {
