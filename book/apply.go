@@ -62,6 +62,15 @@ func (b *book) rescale(x proto.Exponents) {
 	b.trades.forget()
 	b.indicative = proto.Indicative{}
 	b.exponents = x
+	b.retick()
+}
+
+// retick tells the sides the tick: a price off it is accepted and counted.
+func (b *book) retick() {
+	b.bids.tick, b.asks.tick = 0, 0
+	if i := b.instrument; i != nil && i.Exponents == b.exponents {
+		b.bids.tick, b.asks.tick = i.Tick, i.Tick
+	}
 }
 
 // event applies one event.
@@ -205,6 +214,7 @@ func (b *book) define(i *proto.Instrument, r *proto.Batch) *refusal {
 	if i.Exponents != b.exponents {
 		b.rescale(i.Exponents)
 	}
+	b.retick()
 	return nil
 }
 

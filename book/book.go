@@ -221,6 +221,10 @@ func (b *book) close() *refusal {
 	if err := b.install(); err != nil {
 		return err
 	}
+	if n := b.bids.offTick + b.asks.offTick; n > 0 {
+		b.engine.offTick += uint64(n)
+		b.bids.offTick, b.asks.offTick = 0, 0
+	}
 	most := int(b.known())
 	b.trim(&b.bids, most)
 	b.trim(&b.asks, most)
@@ -307,5 +311,6 @@ func (b *book) restart(reason proto.Reason) {
 	b.trades.restart()
 	b.seq, b.times, b.unlisted = -1, proto.Times{}, true
 	b.exponents, b.instrument, b.limit = proto.DefaultExponents, nil, 0
+	b.retick()
 	b.session, b.phase, b.indicative = session{}, proto.PhaseUnknown, proto.Indicative{}
 }

@@ -41,6 +41,7 @@ type Engine struct {
 
 	heldBytes int // of all books
 	skipped   uint64
+	offTick   uint64
 }
 
 // feed is one source of records.

@@ -66,6 +66,8 @@ func (b *book) restore(symbol *proto.SymbolState) error {
 	if err := b.restoreLevels(s); err != nil {
 		return err
 	}
+	b.bids.offTick, b.asks.offTick = 0, 0 // counted when they came
+	b.retick()
 	return b.judge(s)
 }
 

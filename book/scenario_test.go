@@ -245,7 +245,7 @@ func (s *script) event(w []string) proto.Event {
 		e.SessionStart = w[1] == "session"
 	case "instrument":
 		p, q, _ := strings.Cut(arg["exp"], ",")
-		e.Instrument = &proto.Instrument{Exponents: proto.Exponents{Price: int8(number(p)), Qty: int8(number(q))}, MaxLevels: e.MaxLevels}
+		e.Instrument = &proto.Instrument{Exponents: proto.Exponents{Price: int8(number(p)), Qty: int8(number(q))}, MaxLevels: e.MaxLevels, Tick: arg.int("tick")}
 	case "end":
 		e.EndReason, e.NewSymbol = reasonOf(w[1]), arg.or("to", "")
 	case "phase":

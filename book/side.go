@@ -41,6 +41,8 @@ type side struct {
 	touched  []touch
 	most     int
 	floor    int64 // from this key on upwards all levels are known; see partial.go
+	tick     int64 // least step of the price that the instrument names; 0: none
+	offTick  int   // levels of the batch in hand that came at other prices
 }
 
 func newSide(which proto.Side, most int) side {
@@ -69,7 +71,12 @@ func (s *side) put(key int64) (*level, *refusal) {
 }
 
 // place is put for a side that is being filled: nothing is touched.
-func (s *side) place(key int64) *level { return s.levels.put(key) }
+func (s *side) place(key int64) *level {
+	if s.tick > 1 && (key^s.mask)%s.tick != 0 {
+		s.offTick++
+	}
+	return s.levels.put(key)
+}
 
 // remove takes the level of key away, which must be there and touched.
 func (s *side) remove(key int64) { s.levels.remove(key) }

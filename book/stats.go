@@ -22,7 +22,8 @@ func (e *Engine) Symbols() []proto.SymbolInfo {
 	return infos
 }
 
-// Stats are counts of an engine at one moment; Skipped counts from its start.
+// Stats are counts of an engine at one moment; Skipped and OffTick count from its
+// start.
 type Stats struct {
 	Live, Recovering, Stale int // books by state
 	Ended                   int // books whose instrument has ended, not counted above
@@ -31,11 +32,12 @@ type Stats struct {
 	Feeds                   int
 	HeldRecords, HeldBytes  int    // held back until their event is complete
 	Skipped                 uint64 // level and order events of books that were not whole
+	OffTick                 uint64 // levels that came at a price off the instrument's tick
 }
 
 // Stats walks all books.
 func (e *Engine) Stats() Stats {
-	s := Stats{Views: len(e.views), Feeds: len(e.feeds), HeldBytes: e.heldBytes, Skipped: e.skipped}
+	s := Stats{Views: len(e.views), Feeds: len(e.feeds), HeldBytes: e.heldBytes, Skipped: e.skipped, OffTick: e.offTick}
 	for _, b := range e.list {
 		switch {
 		case b.ended:

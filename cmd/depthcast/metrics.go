@@ -101,6 +101,7 @@ func (m scrape) books(p *ingest.Partition) {
 	m.gauge("book_orders", "Orders in all books.", float64(s.Orders), label...)
 	m.gauge("book_views", "Views open.", float64(s.Views), label...)
 	m.gauge("book_held_bytes", "Memory of records held back until their event is complete.", float64(s.HeldBytes), label...)
+	m.count("book_off_tick_total", "Levels that came at a price off the instrument's tick, and were accepted.", float64(s.OffTick), label...)
 	m.count("book_skipped_events_total", "Level and order events of books that were not whole.", float64(s.Skipped), label...)
 }
 
