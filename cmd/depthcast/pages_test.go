@@ -86,7 +86,7 @@ func sameRows(t *testing.T, table string, page, code []string) {
 }
 
 // reservedFrames are frames that the page only names.
-var reservedFrames = []string{"Ticker", "Instruments", "Candles"}
+var reservedFrames = []string{"Candles"}
 
 func TestProtocolPageNamesEveryField(t *testing.T) {
 	tables := tablesIn(t, protocolPage)
@@ -109,12 +109,16 @@ func TestProtocolPageNamesEveryField(t *testing.T) {
 		add(d)
 		always[string(d.Name())] = writtenWhenEmpty(t, frames.Get(i))
 	}
-	for _, m := range []protoreflect.ProtoMessage{&pb.SubscribeItem{}, &pb.ModifyItem{}, &pb.Resume{}, &pb.Limits{}, &pb.PublicTrade{}, &pb.Times{}} {
+	for _, m := range []protoreflect.ProtoMessage{&pb.SubscribeItem{}, &pb.ModifyItem{}, &pb.Resume{}, &pb.Limits{}, &pb.PublicTrade{}, &pb.Times{}, &pb.Listing{}, &pb.Instrument{}} {
 		add(m.ProtoReflect().Descriptor())
 	}
 	always["Times"] = map[string]any{}
 	always["Limits"] = nested(t, &pb.Frame{Body: &pb.Frame_Hello{Hello: &pb.Hello{Limits: &pb.Limits{}}}}, "limits")
 	always["PublicTrade"] = nested(t, &pb.Frame{Body: &pb.Frame_Trades{Trades: &pb.Trades{Trades: []*pb.PublicTrade{{}}}}}, "trades")
+	listing := &pb.Instruments{Listings: []*pb.Listing{{Instrument: &pb.Instrument{}}}}
+	always["Listing"] = nested(t, &pb.Frame{Body: &pb.Frame_Instruments{Instruments: listing}}, "listings")
+	always["Instrument"] = always["Listing"]["instrument"].(map[string]any)
+	delete(always["Listing"], "instrument")
 	for name, d := range messages {
 		var code []string
 		for i := range d.Fields().Len() {
@@ -134,6 +138,10 @@ func TestProtocolPageNamesEveryField(t *testing.T) {
 	}
 }
 
+// decimals are the numbers of 64 bits whose names do not end in qty, and which are
+// prices or quantities nevertheless.
+var decimals = []string{"volume", "open_interest", "tick", "lot"}
+
 // formOnPage is the JSON form of a field in the words of the page.
 func formOnPage(f protoreflect.FieldDescriptor) string {
 	form := ""
@@ -146,7 +154,7 @@ func formOnPage(f protoreflect.FieldDescriptor) string {
 		form = "decimal"
 	case protoreflect.Int64Kind, protoreflect.Uint64Kind, protoreflect.Sfixed64Kind:
 		form = "integer string"
-		if strings.HasSuffix(string(f.Name()), "qty") {
+		if strings.HasSuffix(string(f.Name()), "qty") || slices.Contains(decimals, string(f.Name())) {
 			form = "decimal"
 		}
 	case protoreflect.Fixed32Kind:
@@ -219,6 +227,8 @@ func TestProtocolPageNamesEveryWord(t *testing.T) {
 		"Phase":          {pb.Phase(0), func(n int32) string { return proto.PhaseWord(proto.Phase(n)) }},
 		"Aggressor":      {pb.Aggressor(0), func(n int32) string { return proto.AggressorWord(proto.Aggressor(n)) }},
 		"Policy":         {pb.Policy(0), func(n int32) string { return proto.PolicyWord(pb.Policy(n)) }},
+		"InstrumentType": {pb.InstrumentType(0), func(n int32) string { return proto.InstrumentTypeWord(uint8(n)) }},
+		"EndReason":      {pb.EndReason(0), func(n int32) string { return proto.ReasonWord(proto.ReasonDelisted + proto.Reason(n) - 1) }},
 		"Retry":          {pb.Retry(0), func(n int32) string { return proto.RetryWord(pb.Retry(n)) }},
 	}
 	for name, e := range enums {

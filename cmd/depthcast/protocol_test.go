@@ -202,8 +202,12 @@ func exampleSteps() map[string][]exampleRecord {
 			{Kind: proto.EventModify, OrderID: 104, Price: 10005, Qty: 50},
 			{Kind: proto.EventDelete, OrderID: 103},
 		}}},
-		"delisting": {{seconds: 8, sourceSeq: 11, events: []proto.Event{{Kind: proto.EventInstrumentEnd, EndReason: proto.ReasonDelisted}}}},
-		"stop":      {},
+		"statistics": {{seconds: 10, sourceSeq: 3, symbol: exampleStock, events: []proto.Event{{Kind: proto.EventStatistics, Statistics: &proto.Statistics{
+			Open: proto.Optional{Value: 9950, Set: true}, High: proto.Optional{Value: 10050, Set: true}, Low: proto.Optional{Value: 9910, Set: true},
+			PreviousClose: proto.Optional{Value: 9900, Set: true}, Volume: proto.Optional{Value: 25000, Set: true}}}}}},
+		"stock-halt": {{seconds: 11, sourceSeq: 4, symbol: exampleStock, events: []proto.Event{phase(proto.Halted)}}},
+		"delisting":  {{seconds: 8, sourceSeq: 11, events: []proto.Event{{Kind: proto.EventInstrumentEnd, EndReason: proto.ReasonDelisted}}}},
+		"stop":       {},
 	}
 }
 
