@@ -22,7 +22,7 @@ var fates = map[reflect.Type]map[string]string{
 		"config": wired, "epoch": wired, "begun": wired, "complete": saved, "tainted": saved, "catchingUp": told, "stale": told,
 		"books": derived, "list": derived, "ended": derived, "feeds": saved, "views": viewed, "lists": viewed, "parts": inHand,
 		"touchedBids": inHand, "touchedAsks": inHand, "orderTouches": inHand, "ordersDelta": inHand, "delta": inHand, "newTrades": inHand, "newTicker": inHand,
-		"newListing": inHand, "draft": inHand, "status": inHand, "heldBytes": derived, "skipped": counted,
+		"newListing": inHand, "draft": inHand, "status": inHand, "heldBytes": derived, "skipped": counted, "offTick": counted,
 	},
 	reflect.TypeFor[feed](): {"name": saved, "time": saved, "stale": told},
 	reflect.TypeFor[book](): {
@@ -39,7 +39,7 @@ var fates = map[reflect.Type]map[string]string{
 	},
 	reflect.TypeFor[held]():   {"records": saved, "bytes": derived},
 	reflect.TypeFor[trades](): {"ordinal": saved, "kept": saved, "next": derived, "most": wired, "staged": inHand, "fresh": inHand},
-	reflect.TypeFor[side]():   {"mask": wired, "which": wired, "most": wired, "tracking": inHand, "floor": saved, "levels": saved, "touched": inHand},
+	reflect.TypeFor[side]():   {"mask": wired, "which": wired, "most": wired, "tracking": inHand, "floor": saved, "tick": derived, "offTick": counted, "levels": saved, "touched": inHand},
 	reflect.TypeFor[level]():  {"qty": saved, "count": saved, "head": derived, "tail": derived},
 	reflect.TypeFor[orders](): {
 		"slab": saved, "free": derived, "index": derived, "most": wired, "rankSeq": inHand, "rankIndex": inHand, "touches": inHand,
