@@ -44,6 +44,8 @@
 //   - A status goes out whenever state, reason, phase, indicative, locked or crossed
 //     changed over a record. A hole in the source sequence within an event of
 //     several records is told at once: what is held of it is void.
+//   - What is known of the session is as whole as a record: a draft until the record
+//     is applied. Of a refused one its beginning still counts; see session.go.
 //   - The source sequence of a refused record counts as seen: a snapshot from before
 //     it would lack it. A source that numbers wildly leaves its book recovering
 //     until its session changes, which is long, but never wrong.

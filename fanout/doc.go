@@ -11,7 +11,8 @@
 // # Who owns what
 //
 //   - The holder of a partition's lock is the only writer of its topics: of their
-//     rings, cached snapshots and marks. It never waits here.
+//     rings, cached snapshots and marks. It never waits here. The topic of a pattern
+//     is written by every partition: its single writer is the holder of Board.mu.
 //   - A shard's goroutine owns its connections, subscriptions and feeds, and is the
 //     only one that touches their descriptors.
 //   - What an entry, a snapshot or a mark is was fixed when it was published. Their
@@ -23,11 +24,12 @@
 //
 // In this order, and none is held while one before it is taken:
 //
-//	Topic.once  >  the partition's lock  >  Hub.mu, mergedFrames.mu, shard.mu, the poller's
+//	Topic.once  >  the partition's lock  >  Board.mu  >  Hub.mu, mergedFrames.mu, shard.mu, the poller's
 //
 // The last four are leaves: nothing is called under them. A shard takes the
 // partition's lock to open or close a view (Books.OpenView, View.Close); the holder
-// of that lock, publishing, takes only the poller's, to wake. Hence a shard may wait
+// of that lock, publishing, takes only the poller's, to wake; before it, for a
+// listing, those of the boards that match, each for the time of one entry. Hence a shard may wait
 // for a partition, and no partition for a shard. A shard may also wait for another
 // that is making the same net delta (merged.once), which takes no lock but a leaf.
 //
