@@ -18,9 +18,9 @@ type fleetCmd struct {
 	Gateways  int           `help:"Servers that share the port (--reuse-port). 0: as many as the limit on open files asks for." default:"0"`
 	Conns     int           `short:"n" help:"Connections." default:"100000"`
 	Symbols   int           `help:"Symbols; each connection has one." default:"20"`
-	Rate      float64       `help:"Records a second, all symbols together." default:"10"`
+	Rate      float64       `help:"Records a second, all symbols together: each goes to the connections of its symbol." default:"5"`
 	Depth     uint32        `help:"Levels a side." default:"10"`
-	RampUp    float64       `help:"Connections opened a second." default:"2000"`
+	RampUp    float64       `help:"Connections opened a second." default:"1500"`
 	Duration  time.Duration `help:"How long all are connected and served." default:"60s"`
 	Verify    int           `help:"One connection in so many rebuilds its book. 0: none." default:"100"`
 	Evidence  string        `help:"Folder for the evidence of faults." default:"bench-evidence" type:"path" placeholder:"DIR"`
@@ -60,13 +60,13 @@ func (c *fleetCmd) Run(ctx context.Context) (err error) {
 		JoinWithin: time.Duration(float64(c.Conns)/c.RampUp*1e9) + 2*time.Minute, Verify: c.Verify, Evidence: c.Evidence, Processes: 1, Seed: 1,
 		Symbols: feed.Symbols(c.Symbols), limitFlags: c.limitFlags, outFlags: c.outFlags,
 	}
-	listen := "127.0.0.1:0"
+	listen, checkpoints := "127.0.0.1:0", "write"
 	for range c.Gateways {
-		p, err := d.serve(ctx, -1, nil, "--reuse-port", "--listen="+listen)
+		p, err := d.serve(ctx, -1, nil, "--reuse-port", "--listen="+listen, "--checkpoints="+checkpoints)
 		if err != nil {
 			return err
 		}
-		listen = p.address
+		listen, checkpoints = p.address, "read" // one of them writes
 		f.PID = append(f.PID, p.pid)
 	}
 	fmt.Fprintf(os.Stderr, "%d servers share %s\n", c.Gateways, listen)

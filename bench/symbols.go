@@ -4,15 +4,18 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"time"
 )
 
-// listedWithin bounds the time until the server has the symbols that are wanted.
-const listedWithin = 60 * time.Second
+const (
+	// listedWithin bounds the time until the server has the symbols that are wanted.
+	listedWithin = 60 * time.Second
+	// answeredWithin bounds the time for which it may not answer as it should.
+	answeredWithin = 10 * time.Second
+)
 
 // waitForSymbols asks the server for its symbols until all that are wanted, and at
 // least one, are live there. It returns those that are live.
@@ -29,13 +32,15 @@ func waitForSymbols(ctx context.Context, stream string, insecure bool, wanted []
 	asker := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: insecure}, DisableKeepAlives: true}}
 	ctx, cancel := context.WithTimeout(ctx, listedWithin)
 	defer cancel()
+	deadline := time.Now().Add(answeredWithin)
 	for again := time.NewTicker(200 * time.Millisecond); ; {
 		live, missing, err := liveSymbols(ctx, asker, from, wanted)
 		if err == nil && missing == "" {
 			return live, nil
 		}
-		var answered *json.SyntaxError
-		if errors.As(err, &answered) {
+		if err == nil {
+			deadline = time.Now().Add(answeredWithin)
+		} else if time.Now().After(deadline) {
 			return nil, fmt.Errorf("bench: %s does not list symbols: %w", from, err)
 		}
 		select {

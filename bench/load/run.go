@@ -155,7 +155,9 @@ func (l *leader) wait(ctx context.Context, p phase) error {
 		case <-end.C:
 			if p.join {
 				g := l.gauges()
-				return fmt.Errorf("%w: %d of %d after %v (%d connected)", ErrLate, g.Joined, g.Want, limit, g.Open)
+				f := &l.phase.Figures
+				return fmt.Errorf("%w: %d of %d after %v, %d connected; ended: %s; refused: %s", ErrLate, g.Joined, g.Want, limit, g.Open,
+					counts(f.Ended), counts(f.Refused))
 			}
 			return nil
 		}

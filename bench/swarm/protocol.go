@@ -258,7 +258,7 @@ func (l *link) refused(e *pb.Error) {
 	w := l.swarm
 	word := proto.ErrorCodeWord(e.Code)
 	w.figures.Refused = count(w.figures.Refused, word, 1)
-	from, to := int(e.Id)-1, int(e.Id)
+	from, to := int(e.Id)-1, 0
 	switch {
 	case e.Id == 0 || e.Id > unsubscribeID || from >= len(l.subs):
 		return // an unsubscribe or a resync: nothing waits for it

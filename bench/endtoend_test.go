@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/depthcast/depthcast/bench/load"
+)
+
+// built is where the programs are; empty until they are needed.
+var built string
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if built != "" {
+		_ = os.RemoveAll(built) // of the system's temporary files
+	}
+	os.Exit(status)
+}
+
+// programs builds depthcast and this program, once for all tests.
+func programs(t *testing.T) (depthcast, bench string) {
+	t.Helper()
+	if built == "" {
+		dir, err := os.MkdirTemp("", "bench")
+		if err != nil {
+			t.Fatal(err)
+		}
+		built = dir
+		if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", dir, "../cmd/depthcast", ".").CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	return filepath.Join(built, "depthcast"), filepath.Join(built, "bench")
+}
+
+// market is a demo, whose broker a feed can write to.
+func market(t *testing.T, depthcast string) (d *deployment, stream, admin string) {
+	t.Helper()
+	d = &deployment{program: depthcast}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	t.Cleanup(d.stop)
+	if err := d.startBroker(ctx); err != nil {
+		t.Fatal(err)
+	}
+	p, err := d.serve(ctx, -1, nil, "--listen=127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d, "ws://" + p.address, p.admin + "/metrics"
+}
+
+// carryOut runs bench and returns its standard output.
+func carryOut(t *testing.T, bench string, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), bench, args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if err != nil {
+		t.Logf("%s: %v\n%s", strings.Join(args, " "), err, errs.String())
+	}
+	return out.String(), err
+}
+
+func TestRealServerIsLoadedFedAndFoundRight(t *testing.T) {
+	depthcast, bench := programs(t)
+	d, stream, metrics := market(t, depthcast)
+	for _, codec := range []string{"proto", "json"} {
+		out, err := carryOut(t, bench, "steady", "--url", stream, "--metrics", metrics, "--feed", d.broker, "--feed-rate", "200",
+			"--feed-symbols", "3", "-n", "20", "--per-conn", "2", "--processes", "2", "--verify", "2", "--duration", "1s", "--codec", codec,
+			"--json", "-", "--quiet", "--evidence", t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r load.Report
+		if err := json.Unmarshal([]byte(out), &r); err != nil {
+			t.Fatal(err)
+		}
+		p := &r.Phases[len(r.Phases)-1]
+		if p.Gauges.Joined != 20 || p.Figures.Rebuilt == 0 || p.Figures.Faults > 0 || p.Delivered < 0.5 || p.Figures.Venue.Count() == 0 ||
+			p.CPUPerMessage <= 0 || p.FramesPerSend <= 0 {
+			t.Errorf("%s: %+v", codec, p)
+		}
+	}
+}
+
+func TestExceededLimitIsTheExitStatus(t *testing.T) {
+	depthcast, bench := programs(t)
+	_, stream, _ := market(t, depthcast)
+	// The demo's market makes one event a second.
+	args := []string{"steady", "--url", stream, "-n", "4", "--verify", "1", "--duration", "200ms", "--quiet", "--evidence", t.TempDir()}
+	if out, err := carryOut(t, bench, args...); err != nil || !strings.Contains(out, "ok    run: faults 0") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	out, err := carryOut(t, bench, append(args, "--min-rate", "1e9")...)
+	if err == nil || !strings.Contains(out, "FAIL  steady: messages/s") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if _, err := carryOut(t, bench, append(args, "--min-delivered", "1")...); err == nil {
+		t.Error("a limit that nothing can be known of was accepted")
+	}
+}
+
+func TestFleetSharesAPort(t *testing.T) {
+	depthcast, bench := programs(t)
+	out, err := carryOut(t, bench, "fleet", "--depthcast", depthcast, "-n", "60", "--gateways", "3", "--rate", "100", "--symbols", "2",
+		"--duration", "500ms", "--verify", "5", "--quiet", "--evidence", t.TempDir())
+	if err != nil || !strings.Contains(out, "60 of 60 with their snapshots") || !strings.Contains(out, "ok    run: faults 0") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestComparisonMeasuresTheFinishedServerAndTheLimit(t *testing.T) {
+	if runtime.NumCPU() < 2 {
+		t.Skip("the client needs a processor for itself")
+	}
+	depthcast, bench := programs(t)
+	file := filepath.Join(t.TempDir(), "figures.json")
+	out, err := carryOut(t, bench, "compare", "--depthcast", depthcast, "--peers", "none", "--servers", "serve,fanout", "--conns", "20", "--windows", "1",
+		"--window", "50ms", "--paced-conns", "30", "--paced", "300ms", "--settle", "1ms", "--json", file)
+	if err != nil {
+		t.Fatal(out)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r compareReport
+	if err := json.Unmarshal(b, &r); err != nil || len(r.Rows) != 3 {
+		t.Fatalf("%v: %s", err, b)
+	}
+	for _, row := range r.Rows {
+		if row.Ratio[1].Median <= 0 || row.Ratio[16].Median <= 0 || row.Paced.Delivered != row.Paced.Offered || row.Overload.Delivered != row.Overload.Offered || row.Paced.P99 <= 0 {
+			t.Errorf("%+v", row)
+		}
+	}
+	if !strings.Contains(out, "| depthcast, finished, through Kafka |") {
+		t.Error(out)
+	}
+}
