@@ -188,6 +188,9 @@ func (c *leaderConn) receive() (fetchAnswer, Offsets, error) {
 	if p.ErrorCode != 0 {
 		return a, Offsets{}, kafka.Error(p.ErrorCode)
 	}
+	if p.LastStableOffset < 0 { // unknown: nothing may be taken for committed
+		return a, Offsets{}, kafka.OffsetNotAvailable
+	}
 	a.rest, a.aborted = p.RecordBatches, newAborted(p.AbortedTransactions)
 	a.undecided = p.HighWatermark - p.LastStableOffset
 	return a, Offsets{LogStart: p.LogStartOffset, HighWatermark: p.LastStableOffset}, nil
