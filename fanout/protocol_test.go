@@ -259,6 +259,11 @@ func TestRequestsAreRateLimited(t *testing.T) {
 	if e := c.refused(pb.ErrorCode_ERROR_CODE_RATE_LIMITED); e.Id != 1 || e.RetryAfterMs == 0 {
 		t.Errorf("%v", e)
 	}
+	unread := &pb.Request{Id: 70_000, Body: &pb.Request_Unsubscribe{Unsubscribe: &pb.Unsubscribe{Topics: make([]uint32, 2*largeMessage)}}}
+	c.ask(unread)
+	if e := c.refused(pb.ErrorCode_ERROR_CODE_RATE_LIMITED); e.Id != 70_000 {
+		t.Errorf("a large one: %v", e)
+	}
 	r.advance(time.Second)
 	r.sync()
 	c.ask(ping)

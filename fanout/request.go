@@ -18,7 +18,7 @@ func (s *shard) request(c *conn, msg []byte) {
 	s.stats.requests.Add(1)
 	granted := c.requests.take(s.since, float32(s.config.RequestsPerSecond), s.config.RequestBurst)
 	if !granted && len(msg) > largeMessage {
-		s.refuse(c, answer{}, pb.ErrorCode_ERROR_CODE_RATE_LIMITED, "")
+		s.refuse(c, answer{id: c.codec.RequestID(msg)}, pb.ErrorCode_ERROR_CODE_RATE_LIMITED, "")
 		return
 	}
 	req, err := c.codec.DecodeRequest(msg)
