@@ -28,7 +28,8 @@ type Report struct {
 	Setting any `json:"setting,omitempty"`
 }
 
-// PhaseReport is a part of a run. Latencies are in ns, by histogram.
+// PhaseReport is a part of a run. The histograms of Figures are in HdrHistogram's
+// own form, compressed; other tools read them.
 type PhaseReport struct {
 	Name     string        `json:"name"`
 	Measured bool          `json:"measured"`
@@ -42,6 +43,8 @@ type PhaseReport struct {
 	// Near 1 the client is the limit, and latencies are partly its own.
 	ClientBusy float64 `json:"client_busy"`
 
+	Latencies map[string]Latency `json:"latencies"` // of Figures, by the names of the text; what has no values is not there
+
 	MessagesPerS  float64 `json:"messages_per_s"`
 	BytesPerS     float64 `json:"bytes_per_s"`
 	Offered       float64 `json:"offered"`            // updates that the feed's records stand for; 0: no feed
@@ -51,6 +54,15 @@ type PhaseReport struct {
 	BytesPerConn  float64 `json:"resident_bytes_per_connection"`
 	TCPPerConn    float64 `json:"tcp_bytes_per_connection"` // of this machine's kernel, both ends where both are here
 	FramesPerSend float64 `json:"frames_per_send"`
+}
+
+// Latency is a histogram by what most look at, in ms.
+type Latency struct {
+	Count int64   `json:"count"`
+	P50   float64 `json:"p50_ms"`
+	P99   float64 `json:"p99_ms"`
+	P999  float64 `json:"p999_ms"`
+	Max   float64 `json:"max_ms"`
 }
 
 // Point is one second.
@@ -106,7 +118,13 @@ func (r *Report) fault(c *Config, f *swarm.Fault) error {
 // close derives a phase's rates from what was counted and observed.
 func (p *PhaseReport) close(c *Config, before, after observe.Usage, offered, now []uint64) {
 	f := &p.Figures
-	p.Usage = after
+	p.Usage, p.Latencies = after, map[string]Latency{}
+	for _, l := range p.latencies() {
+		if n := l.of.Count(); n > 0 {
+			in := func(ns int64) float64 { return float64(ns) / 1e6 }
+			p.Latencies[l.name] = Latency{Count: n, P50: in(l.of.At(50)), P99: in(l.of.At(99)), P999: in(l.of.At(99.9)), Max: in(l.of.Max())}
+		}
+	}
 	p.MessagesPerS, p.BytesPerS = float64(f.Messages)/p.Seconds, float64(f.Bytes)/p.Seconds
 	p.Offered = c.offered(offered, now)
 	if p.Offered > 0 {

@@ -106,10 +106,10 @@ func (l *leader) through(ctx context.Context, p phase) error {
 	if err := l.wait(ctx, p); err != nil {
 		return err
 	}
-	l.phase.Seconds = time.Since(began).Seconds()
 	if err := l.mark(ctx); err != nil {
 		return err
 	}
+	l.phase.Seconds = time.Since(began).Seconds()
 	if err := l.observe(ctx); err != nil {
 		return err
 	}

@@ -54,8 +54,9 @@ type Swarm struct {
 	swept     int    // link that was looked at last
 }
 
-// receiveBytes is what one read takes.
-const receiveBytes = 256 << 10
+// receiveBytes is what one read takes: with many connections that have much to say,
+// no more, or the others and the clock wait for seconds.
+const receiveBytes = 64 << 10
 
 // New makes a swarm that does nothing yet.
 func New(plan Plan) (*Swarm, error) {

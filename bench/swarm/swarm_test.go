@@ -8,6 +8,12 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -269,18 +275,73 @@ func certificate(t *testing.T) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert}, PrivateKey: key}}}
 }
 
-func TestRefusedSymbolEndsTheRun(t *testing.T) {
+func TestSymbolThatIsRefusedForGoodEndsTheRun(t *testing.T) {
 	s := swarmtest.New(t, nil)
-	w := rig(t, s, nil)
-	s.Each(func(c *swarmtest.Conn) {
-		for i := range 2 {
-			item := uint32(i)
-			c.Frame(&pb.Frame{Body: &pb.Frame_Error{Error: &pb.Error{Id: 1, Item: &item, Code: pb.ErrorCode_ERROR_CODE_UNKNOWN_SYMBOL, Retry: pb.Retry_RETRY_NEVER}}})
+	s.Refuse = func(item *pb.SubscribeItem) *pb.Error {
+		if item.Symbol != "1" {
+			return nil
+		}
+		return &pb.Error{Code: pb.ErrorCode_ERROR_CODE_UNKNOWN_SYMBOL, Retry: pb.Retry_RETRY_NEVER}
+	}
+	w, err := New(Plan{URLs: []string{s.URL()}, Symbols: []string{"0", "1"}, PerConn: 2, Conns: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Close() })
+	begin(t, w, StepRamp)
+	select {
+	case err := <-w.Failed():
+		if !strings.Contains(err.Error(), "unknown_symbol") {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Error("it goes on")
+	}
+}
+
+func TestSymbolThatIsNotReadyIsAskedForAgain(t *testing.T) {
+	bothCodecs(t, func(t *testing.T, codec func(*Plan)) {
+		s := swarmtest.New(t, nil)
+		left := 5
+		s.Refuse = func(*pb.SubscribeItem) *pb.Error {
+			if left--; left < 0 {
+				return nil
+			}
+			return &pb.Error{Code: pb.ErrorCode_ERROR_CODE_NOT_READY, Retry: pb.Retry_RETRY_AFTER, RetryAfterMs: 1}
+		}
+		w := rig(t, s, codec)
+		sum, faults := until(t, w, "the refusals", func(f *Figures) bool { return f.Refused["not_ready"] == 5 })
+		if len(faults) > 0 || len(sum.Ended) > 0 || sum.Subscribe.Count() != 12 {
+			t.Errorf("%v, ended %v, %d subscribed", faults, sum.Ended, sum.Subscribe.Count())
 		}
 	})
-	sum, _ := until(t, w, "the refusal", func(f *Figures) bool { return f.Refused["unknown_symbol"] == 12 })
-	if len(sum.Ended) > 0 {
-		t.Errorf("%v", sum.Ended) // an error frame ends nothing
+}
+
+func TestHandshakeThatIsRefusedIsTriedAgain(t *testing.T) {
+	s := swarmtest.New(t, nil)
+	var mu sync.Mutex
+	refused := 0
+	gate := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if refused++; refused <= 3 {
+			w.Header().Set("Retry-After", "0")
+			http.Error(w, "full", http.StatusServiceUnavailable)
+			return
+		}
+		target, err := url.Parse("http://" + strings.TrimPrefix(s.URL(), "ws://"))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		httputil.NewSingleHostReverseProxy(target).ServeHTTP(w, r)
+	}))
+	defer gate.Close()
+	w := rig(t, s, func(p *Plan) { p.URLs = []string{"ws://" + gate.Listener.Addr().String()}; p.Conns = 1; p.Verify = 1 })
+	defer w.Close()
+	sum := w.Take().Figures
+	if sum.Refused["handshake 503"] != 3 || sum.Join.Count() != 1 {
+		t.Errorf("refused %v, %d joined", sum.Refused, sum.Join.Count())
 	}
 }
 

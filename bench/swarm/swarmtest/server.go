@@ -24,6 +24,8 @@ type Server struct {
 	listener net.Listener
 	done     sync.WaitGroup
 
+	// Refuse, if set, may answer an item with an error.
+	Refuse func(item *pb.SubscribeItem) *pb.Error
 	// Spoil, if set, may change or drop a delta for one of the subscribers.
 	Spoil func(conn int, d *proto.Delta) (send bool)
 
@@ -139,6 +141,13 @@ func (s *Server) obey(c *Conn, req *pb.Request) {
 	switch body := req.Body.(type) {
 	case *pb.Request_Subscribe:
 		for i, item := range body.Subscribe.Items {
+			if s.Refuse != nil {
+				if e := s.Refuse(item); e != nil {
+					e.Id, e.Item = req.Id, proto32(i)
+					c.Frame(&pb.Frame{Body: &pb.Frame_Error{Error: e}})
+					continue
+				}
+			}
 			topic := topicOf(item.Symbol)
 			ack := &pb.Ack{Id: req.Id, Item: uint32(i), Topic: topic, Symbol: item.Symbol, Epoch: Epoch, State: pb.State_STATE_LIVE,
 				PriceExponent: int32(Exponents.Price), QtyExponent: int32(Exponents.Qty)}
@@ -162,6 +171,11 @@ func (s *Server) obey(c *Conn, req *pb.Request) {
 			s.snapshot(c, topic, proto.Live)
 		}
 	}
+}
+
+func proto32(i int) *uint32 {
+	n := uint32(i)
+	return &n
 }
 
 // Hash is that of the book. The caller holds Mu.
