@@ -19,6 +19,9 @@
 // a reader that takes nothing for too long, and the client resumes). The books are
 // right at every turn of the loop; only turns become fewer.
 //
+// A book of the channel orders is a Book too: beside its levels it has the orders
+// of each, and tells how much stands before one in its queue (Book.Ahead).
+//
 // A subscription goes through these states; a lost connection leads back to the
 // first, with what a resume needs:
 //

@@ -46,3 +46,16 @@ func ExampleClient() {
 		}
 	}
 }
+
+// Where an order stands in its queue, in a book that a subscription to the channel
+// orders keeps (client.Item{Channel: proto.ChannelOrders}).
+func ExampleBook_Ahead() {
+	orders := proto.Orders{Bids: []proto.RankedOrder{
+		{ID: 101, Price: 10000, Qty: 200, RankSeq: 9}, {ID: 104, Price: 10000, Qty: 50, RankSeq: 12},
+	}}
+	b := client.NewBookByOrder()
+	b.ApplySnapshot(&proto.Snapshot{State: proto.Live, Orders: orders, Hash: proto.HashOrders(&orders)})
+	count, qty, _ := b.Ahead(104)
+	fmt.Println(count, "order ahead, of quantity", qty)
+	// Output: 1 order ahead, of quantity 200
+}

@@ -296,44 +296,18 @@ func through(t *testing.T, cfg feed.ReplayConfig, codec proto.Codec, first, leng
 // is live. It returns the books of all symbols.
 func inBook(t *testing.T, cfg feed.ReplayConfig, length int64, depth uint32, judge func(b *proto.Batch, s *proto.Snapshot, offset int64)) *book.Engine {
 	t.Helper()
-	engine, err := book.New(book.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	engine.Begin(1, false)
-	engine.CatchingUp(false)
-	known := exponentsOf{}
-	codec, err := ingest.NewCodec(cfg.Format, known)
-	if err != nil {
-		t.Fatal(err)
-	}
+	alone := newBookAlone(t, cfg.Format)
 	var s proto.Snapshot
 	eachRecord(t, cfg, func(offset int64, r *ingest.Record) error {
 		if offset == length {
 			return errEnough
 		}
-		b, err := &proto.Batch{}, error(nil)
-		if r.ContentType == ingest.ContentType("proto") {
-			err = proto.DecodeEvents(r.Value, b)
-		} else {
-			b, err = codec.Decode(r)
-		}
-		if err != nil {
-			t.Fatalf("offset %d: %v", offset, err)
-		}
+		b := alone.apply(t, offset, r)
 		if b == nil {
 			return nil
 		}
-		b.Seq = offset
-		if _, err := engine.Apply(b); err != nil {
-			t.Fatalf("offset %d: %v", offset, err)
-		}
-		if b.Events[0].Kind == proto.EventInstrument {
-			known[b.Symbol] = b.Events[0].Instrument.Exponents
-			return nil
-		}
 		key := proto.TopicKey{Symbol: b.Symbol, Channel: proto.ChannelBook, View: proto.View{Depth: depth}}
-		if err := engine.Read(key, &s); err != nil {
+		if err := alone.engine.Read(key, &s); err != nil {
 			t.Fatal(err)
 		}
 		if s.State == proto.Live {
@@ -341,7 +315,55 @@ func inBook(t *testing.T, cfg feed.ReplayConfig, length int64, depth uint32, jud
 		}
 		return nil
 	})
-	return engine
+	return alone.engine
+}
+
+// bookAlone is a codec and books without anything between or behind them.
+type bookAlone struct {
+	engine *book.Engine
+	codec  ingest.Codec
+	known  exponentsOf
+}
+
+func newBookAlone(t *testing.T, format string) *bookAlone {
+	t.Helper()
+	engine, err := book.New(book.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine.Begin(1, false)
+	engine.CatchingUp(false)
+	a := &bookAlone{engine: engine, known: exponentsOf{}}
+	if a.codec, err = ingest.NewCodec(format, a.known); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// apply applies the record at offset and returns what it said; nil where that is
+// nothing, or an instrument.
+func (a *bookAlone) apply(t *testing.T, offset int64, r *ingest.Record) *proto.Batch {
+	b, err := &proto.Batch{}, error(nil)
+	if r.ContentType == ingest.ContentType("proto") {
+		err = proto.DecodeEvents(r.Value, b)
+	} else {
+		b, err = a.codec.Decode(r)
+	}
+	if err != nil {
+		t.Fatalf("offset %d: %v", offset, err)
+	}
+	if b == nil {
+		return nil
+	}
+	b.Seq = offset
+	if _, err := a.engine.Apply(b); err != nil {
+		t.Fatalf("offset %d: %v", offset, err)
+	}
+	if b.Events[0].Kind == proto.EventInstrument {
+		a.known[b.Symbol] = b.Events[0].Instrument.Exponents
+		return nil
+	}
+	return b
 }
 
 // exponentsOf are ingest.Instruments.
