@@ -32,10 +32,10 @@ func (s *levels) follow() {
 	}
 }
 
-// owe counts what came at once, as a snapshot.
-func (s *levels) owe() {
-	if n := len(s.far.rungs); n > fewLevels {
-		s.debt += int32(n)
+// settle chooses the frame after many levels came at once, as a snapshot.
+func (s *levels) settle() {
+	if len(s.far.rungs) > fewLevels {
+		s.reconsider()
 	}
 }
 

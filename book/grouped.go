@@ -87,7 +87,7 @@ func (g *grouping) fill(to *groupedSide, from *side) {
 		l := &levels[i]
 		g.move(to, &touch{key: l.key, after: l.qty, count: l.count})
 	}
-	to.levels.owe()
+	to.levels.settle()
 }
 
 // follow takes over what the batch touched, which is settled.

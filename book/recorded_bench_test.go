@@ -34,13 +34,12 @@ func benchmarkRecordedSetLevel(b *testing.B, s *recording, books int, sorted boo
 					all[i][j] = newSide(proto.Side(j+1), 50_000)
 				}
 				all[i][j].clear()
-				if sorted {
-					all[i][j].levels.patience = math.MaxInt32
-				}
 				if err := all[i][j].fill(levels); err != nil {
 					b.Fatal(err)
 				}
-				all[i][j].levels.follow()
+				if sorted {
+					all[i][j].levels.flatten()
+				}
 			}
 		}
 	}
@@ -57,4 +56,10 @@ func benchmarkRecordedSetLevel(b *testing.B, s *recording, books int, sorted boo
 		}
 	}
 	m.stop()
+}
+
+// flatten keeps the levels in a sorted list from now on.
+func (s *levels) flatten() {
+	s.spill(0, len(s.near.blocks))
+	s.near, s.patience = ladder{}, math.MaxInt32
 }

@@ -120,19 +120,37 @@ func (s *side) touch(key, before int64, had uint32) {
 
 // settle leaves each touched level once, best first, with its final state.
 func (s *side) settle() {
-	t := s.touched
-	if len(t) > 1 {
-		slices.SortFunc(t, func(a, b touch) int {
-			return cmp.Or(cmp.Compare(b.key, a.key), cmp.Compare(a.nth, b.nth))
-		})
-		t = slices.CompactFunc(t, func(a, b touch) bool { return a.key == b.key })
-	}
-	for i := range t {
-		if l := s.get(t[i].key); l != nil {
-			t[i].after, t[i].count = l.qty, l.count
+	s.touched = inOrder(s.touched)
+	for i := range s.touched {
+		t := &s.touched[i]
+		if l := s.get(t.key); l != nil {
+			t.after, t.count = l.qty, l.count
 		}
 	}
-	s.touched = t
+}
+
+// inOrder sorts touches best first, and keeps the first of each key. Venues tell levels in
+// the order of their prices, one way or the other, so that is looked for first.
+func inOrder(t []touch) []touch {
+	rising, falling := true, true
+	for i := 1; i < len(t); i++ {
+		rising = rising && t[i-1].key < t[i].key
+		falling = falling && t[i-1].key > t[i].key
+	}
+	switch {
+	case falling:
+		return t
+	case rising:
+		slices.Reverse(t)
+		return t
+	}
+	slices.SortFunc(t, func(a, b touch) int {
+		if a.key != b.key {
+			return cmp.Compare(b.key, a.key)
+		}
+		return cmp.Compare(a.nth, b.nth)
+	})
+	return slices.CompactFunc(t, func(a, b touch) bool { return a.key == b.key })
 }
 
 // copyTo appends all levels to a list, best first.

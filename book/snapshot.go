@@ -134,7 +134,7 @@ func (s *side) fill(levels []proto.Level) *refusal {
 		l := s.place(key)
 		l.qty, l.count = from.Qty, from.Count
 	}
-	s.levels.owe()
+	s.levels.settle()
 	return nil
 }
 
@@ -173,6 +173,6 @@ func (b *book) fillOrders(s *side, list []proto.Order) *refusal {
 		end = at
 	}
 	b.orders.rankIndex = first + uint32(len(list))
-	s.levels.owe()
+	s.levels.settle()
 	return nil
 }
