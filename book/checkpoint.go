@@ -49,14 +49,16 @@ func (e *Engine) sawFeed(name string, at int64) *feed {
 }
 
 // Save copies all that decides what later records do to the symbol's book into
-// to.Book, and sets HasBook; false if there is no such book. It reuses the memory
+// to.Book, and sets HasBook; false if there is no such book, of which it says only
+// whether it will begin whole (Tainted). It reuses the memory
 // of to, and takes about as long as copying that takes: levels and orders in the
 // order in which they are stored. What never changes once it is made (a definition,
 // records held back) is shared, so that to may be read outside the lock.
 func (e *Engine) Save(symbol string, to *proto.SymbolState) bool {
 	b := e.books[symbol]
-	to.HasBook = b != nil
+	to.HasBook, to.Tainted = b != nil, false
 	if b == nil {
+		_, to.Tainted = e.tainted[symbol]
 		return false
 	}
 	s := &to.Book

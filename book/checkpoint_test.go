@@ -104,7 +104,7 @@ func (r *run) cuttable(next *logged) bool {
 // there is none.
 func (r *run) saved(t fataler, symbol string) []byte {
 	var s proto.SymbolState
-	if !r.engine.Save(symbol, &s) {
+	if !r.engine.Save(symbol, &s) && !s.Tainted {
 		return nil
 	}
 	s.Symbol, s.Offset = symbol, r.at

@@ -20,7 +20,7 @@ type Engine struct {
 	stale      uint32 // a bit for each reason, for every feed
 
 	books map[string]*book
-	list  []*book // in order of their first record
+	list  []*book // in order of their first record; before them those that were restored
 	ended []*book // those of list that have ended, in order of their end
 	feeds map[string]*feed
 	views []*View // open
@@ -260,7 +260,12 @@ func (e *Engine) Refuse(symbol string, seq int64, reason proto.Reason) {
 		b.missed(seq, reason)
 		return
 	}
-	if !e.complete {
+	e.taint(symbol)
+}
+
+// taint sees to it that a symbol without a book will not begin with a whole one.
+func (e *Engine) taint(symbol string) {
+	if _, known := e.tainted[symbol]; known || !e.complete {
 		return
 	}
 	if len(e.tainted) >= maxTainted {

@@ -23,8 +23,8 @@ type List struct {
 }
 
 // List tells to at once how the symbols are listed that match the pattern (see
-// proto.IsPattern) and have not ended, in the order of their first records, and
-// from then on of every change. While the engine catches up it tells nothing, and
+// proto.IsPattern) and have not ended, in the order of their first records or of
+// being restored, and from then on of every change. While the engine catches up it tells nothing, and
 // afterwards what has changed.
 func (e *Engine) List(pattern string, to Lister) *List {
 	l := &List{engine: e, prefix: pattern[:len(pattern)-1], to: to}

@@ -12,10 +12,18 @@ import (
 // Restore makes the book that Save copied, as it was. From then on Refuse passes
 // over what lies at or before s.Offset, as it is in the state. The state is judged
 // like records are, and more: what no engine could have come to is refused
-// (proto.ErrBadValue), and the engine is left without that symbol.
+// (proto.ErrBadValue), and the engine is left without that symbol. Where there was
+// no book to save, there is none to come either, but it may be one not to begin
+// whole.
 func (e *Engine) Restore(s *proto.SymbolState) error {
 	if e.books[s.Symbol] != nil || !proto.ValidSymbol(s.Symbol) {
 		return unfit(s.Symbol, errDuplicateBook)
+	}
+	if !s.HasBook {
+		if s.Tainted {
+			e.taint(s.Symbol)
+		}
+		return nil
 	}
 	if len(e.list) >= e.config.MaxSymbols {
 		return unfit(s.Symbol, errTooManySymbols)

@@ -2,7 +2,7 @@ package book
 
 import "github.com/depthcast/depthcast/proto"
 
-// Symbols describes the symbols that have not ended, in order of their first record.
+// Symbols describes the symbols that have not ended, in order of their first record or of being restored.
 func (e *Engine) Symbols() []proto.SymbolInfo {
 	infos := make([]proto.SymbolInfo, 0, len(e.list)-len(e.ended))
 	for _, b := range e.list {

@@ -42,8 +42,9 @@ type Books interface {
 	// Tick renews the marks of open views. now is in ns since 1970.
 	Tick(now int64)
 	// Save copies the symbol's book into to.Book, as it is behind the last record
-	// applied, and reports whether there is one. It reuses the memory of to, whose
-	// other fields it leaves alone, and takes as long as copying does: what must
+	// applied, and reports whether there is one; if not, to.Tainted is set where
+	// none would begin whole. It reuses the memory of to, whose other fields it
+	// leaves alone, and takes as long as copying does: what must
 	// be put in order is left to proto.AppendSymbolState, outside the lock. An
 	// instrument that has ended has a book until it is forgotten.
 	Save(symbol string, to *proto.SymbolState) bool

@@ -55,7 +55,7 @@ func (p *Partition) restore(into *proto.SymbolState, data []byte, symbol string,
 		p.reclaim(k, &into.Claim) // first, as codecs ask for its exponents
 	}
 	err := p.restoreCodecs(into)
-	if err == nil && into.HasBook {
+	if err == nil && (into.HasBook || into.Tainted) {
 		if err = p.books.Restore(into); err != nil {
 			p.forgetCodecs(symbol)
 		}

@@ -16,6 +16,7 @@ type SymbolState struct {
 	Codecs  []CodecState // what codecs keep of it, by rising name of the format
 	HasBook bool         // it has a book, and Book is that
 	Book    BookState
+	Tainted bool // it has no book and will not begin with a whole one: a record was refused
 }
 
 // ClaimState is what a partition knows of a symbol that has records in it.

@@ -38,6 +38,7 @@ func AppendSymbolState(dst []byte, s *SymbolState) []byte {
 	if s.HasBook {
 		dst = appendBookState(dst, &s.Book)
 	}
+	dst = appendBool(dst, 6, s.Tainted)
 	return appendChecksum(dst, from)
 }
 

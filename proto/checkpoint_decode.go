@@ -97,6 +97,8 @@ func DecodeSymbolState(data []byte, s *SymbolState) error {
 			}
 			s.HasBook = true
 			err = decodeBookState(f.bytes, &s.Book)
+		case 6<<3 | varintKey:
+			s.Tainted = f.value != 0
 		default:
 			return false, nil
 		}

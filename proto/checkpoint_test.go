@@ -26,6 +26,7 @@ func drawSymbolState(t *rapid.T) *SymbolState {
 			s.Claim.Exponents = Exponents{anyExponent.Draw(t, "pe"), anyExponent.Draw(t, "qe")}
 		}
 	}
+	s.Tainted = rapid.Bool().Draw(t, "tainted")
 	for _, format := range []string{"binance", "kraken"} {
 		if state := rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(t, format); len(state) > 0 {
 			s.Codecs = append(s.Codecs, CodecState{format, state})
@@ -227,8 +228,8 @@ func TestWhatIsTooLargeOrNotKnownIsRefusedBeforeItIsRead(t *testing.T) {
 		"orders":              {book(&pb.BookState{AskOrders: &pb.RankedOrders{OrderId: make([]int64, MaxRecordLevels+1)}}), ErrTooLarge},
 		"levels":              {book(&pb.BookState{Bids: &pb.Levels{Price: make([]int64, MaxRecordLevels+1)}}), ErrTooLarge},
 		"held":                {book(&pb.BookState{Held: []*pb.HeldRecord{{Events: &pb.Events{Symbol: "X", PriceExponent: new(int32)}}}}), ErrBadValue},
-		"unknown field":       {append(appendUint(nil, 6, 1), sealed(&pb.SymbolState{Symbol: "X"})...), ErrChecksum},
-		"known to none":       {appendChecksum(appendUint(nil, 6, 1), 0), ErrBadValue},
+		"unknown field":       {append(appendUint(nil, 7, 1), sealed(&pb.SymbolState{Symbol: "X"})...), ErrChecksum},
+		"known to none":       {appendChecksum(appendUint(nil, 7, 1), 0), ErrBadValue},
 		"a length beyond all": {appendChecksum(appendNested(nil, 5, 1<<40), 0), ErrMalformed},
 	} {
 		if err := DecodeSymbolState(c.data, &SymbolState{}); !errors.Is(err, c.want) {

@@ -95,6 +95,8 @@ type SymbolState struct {
 	Codecs []*CodecState `protobuf:"bytes,4,rep,name=codecs,proto3" json:"codecs,omitempty"`
 	// Its book; absent: it has none.
 	Book *BookState `protobuf:"bytes,5,opt,name=book,proto3" json:"book,omitempty"`
+	// It has no book, and will not begin with a whole one, as a record was refused.
+	Tainted bool `protobuf:"varint,6,opt,name=tainted,proto3" json:"tainted,omitempty"`
 	// CRC-32C of all bytes before this number; the last field.
 	Checksum      uint32 `protobuf:"fixed32,15,opt,name=checksum,proto3" json:"checksum,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -164,6 +166,13 @@ func (x *SymbolState) GetBook() *BookState {
 		return x.Book
 	}
 	return nil
+}
+
+func (x *SymbolState) GetTainted() bool {
+	if x != nil {
+		return x.Tainted
+	}
+	return false
 }
 
 func (x *SymbolState) GetChecksum() uint32 {
@@ -1388,13 +1397,14 @@ var File_checkpoint_proto protoreflect.FileDescriptor
 
 const file_checkpoint_proto_rawDesc = "" +
 	"\n" +
-	"\x10checkpoint.proto\x12\fdepthcast.v1\x1a\x10marketdata.proto\x1a\fstream.proto\"\xe8\x01\n" +
+	"\x10checkpoint.proto\x12\fdepthcast.v1\x1a\x10marketdata.proto\x1a\fstream.proto\"\x82\x02\n" +
 	"\vSymbolState\x12\x16\n" +
 	"\x06symbol\x18\x01 \x01(\tR\x06symbol\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x12R\x06offset\x12.\n" +
 	"\x05claim\x18\x03 \x01(\v2\x18.depthcast.v1.ClaimStateR\x05claim\x120\n" +
 	"\x06codecs\x18\x04 \x03(\v2\x18.depthcast.v1.CodecStateR\x06codecs\x12+\n" +
-	"\x04book\x18\x05 \x01(\v2\x17.depthcast.v1.BookStateR\x04book\x12\x1a\n" +
+	"\x04book\x18\x05 \x01(\v2\x17.depthcast.v1.BookStateR\x04book\x12\x18\n" +
+	"\atainted\x18\x06 \x01(\bR\atainted\x12\x1a\n" +
 	"\bchecksum\x18\x0f \x01(\aR\bchecksum\"\x98\x01\n" +
 	"\n" +
 	"ClaimState\x12\x14\n" +
