@@ -54,6 +54,7 @@ type PhaseReport struct {
 	BytesPerConn  float64 `json:"resident_bytes_per_connection"`
 	TCPPerConn    float64 `json:"tcp_bytes_per_connection"` // of this machine's kernel, both ends where both are here
 	FramesPerSend float64 `json:"frames_per_send"`
+	Drops         float64 `json:"drops"` // connections ended, by the metrics: a frozen reader does not hear of its end
 }
 
 // Latency is a histogram by what most look at, in ms.
@@ -136,6 +137,7 @@ func (p *PhaseReport) close(c *Config, before, after observe.Usage, offered, now
 			p.CPUPerMessage = float64(used) / 1e3 / float64(f.Messages)
 		}
 	}
+	p.Drops = after.Drops - before.Drops
 	if sends := after.Sends - before.Sends; sends > 0 {
 		p.FramesPerSend = (after.Frames - before.Frames) / sends
 	}

@@ -76,6 +76,9 @@ func (p *PhaseReport) print(w io.Writer) {
 		if p.FramesPerSend > 0 {
 			fmt.Fprintf(w, "; %.2f frames a send", p.FramesPerSend)
 		}
+		if p.Drops > 0 {
+			fmt.Fprintf(w, "; %.0f connections ended by it or its clients", p.Drops)
+		}
 		fmt.Fprintln(w)
 	}
 	fmt.Fprintf(w, "  kernel     %.1f MiB in TCP buffers here, %.0f bytes a connection\n", float64(p.Usage.Sockets.MemoryBytes)/(1<<20), p.TCPPerConn)
