@@ -88,7 +88,6 @@ wire: ## lint the .proto files; fail when they break the released wire or the ge
 
 tidy: ## fail when `go mod tidy` would change go.mod or go.sum
 	go mod tidy -diff
-	go -C bench/peers mod tidy -diff
 
 imports: ## fail when a package imports what it must not
 	go test -count=1 -run '^TestImport' ./cmd/depthcast
