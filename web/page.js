@@ -6,8 +6,9 @@ const BACKOFF_MS = [250, 10_000]; // first and longest wait before connecting an
 
 const book = new Book();
 const tape = [];
-const view = { state: "connecting", reason: "", phase: "", book: 0, trades: 0, updates: 0, checked: 0, dirty: true };
+const view = { state: "connecting", reason: "", phase: "", book: 0, trades: 0, ticker: 0, updates: 0, checked: 0, dirty: true };
 let socket, attempts = 0, requests = 0, awaiting = false;
+let session = null; // the newest ticker; null: the next one counts, whatever its seq
 
 function request(message) {
   if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ id: ++requests, ...message }));
@@ -19,16 +20,17 @@ function subscribe() {
   const items = [
     { symbol, channel: "book", depth: Number($("depth").value), group: $("group").value, resume: book.resume() },
     { symbol, channel: "trades", last: TAPE },
+    { symbol, channel: "ticker" },
   ];
   request({ type: "subscribe", items });
 }
 
 // Another symbol, depth or group: the old topics end, and nothing of them is shown again.
 function choose() {
-  const topics = [view.book, view.trades].filter(Boolean);
+  const topics = [view.book, view.trades, view.ticker].filter(Boolean);
   if (topics.length) request({ type: "unsubscribe", topics });
-  Object.assign(view, { book: 0, trades: 0, dirty: true, state: "connecting", reason: "" });
-  book.reset(); tape.length = 0;
+  Object.assign(view, { book: 0, trades: 0, ticker: 0, dirty: true, state: "connecting", reason: "" });
+  book.reset(); tape.length = 0; session = null;
   subscribe();
   location.hash = encodeURIComponent($("symbol").value);
 }
@@ -59,6 +61,7 @@ const handlers = {
     if (f.channel === "book" && !f.resumed) book.reset();
   },
   snapshot(f) {
+    if (f.topic === view.ticker) session = null;
     if (f.topic !== view.book) return;
     awaiting = false;
     outcome(book.snapshot(f), f);
@@ -73,6 +76,10 @@ const handlers = {
     tape.unshift(...[...(f.trades ?? [])].reverse());
     tape.length = Math.min(tape.length, TAPE);
   },
+  ticker(f) {
+    if (f.topic !== view.ticker) return;
+    if (!session || BigInt(f.seq) >= BigInt(session.seq)) session = f;
+  },
   error(f) { view.state = "offline"; view.reason = f.message; if (f.retry === "after") setTimeout(subscribe, f.retry_after_ms || 1000); },
 };
 
@@ -85,7 +92,8 @@ function connect() {
     view.dirty = true;
   };
   socket.onclose = (e) => {
-    Object.assign(view, { state: "offline", reason: e.reason, book: 0, trades: 0, dirty: true });
+    Object.assign(view, { state: "offline", reason: e.reason, book: 0, trades: 0, ticker: 0, dirty: true });
+    session = null;
     const wait = Math.min(BACKOFF_MS[1], BACKOFF_MS[0] * 2 ** attempts++);
     setTimeout(connect, wait / 2 + Math.random() * wait / 2);
   };
@@ -131,6 +139,12 @@ function draw() {
   $("seq").textContent = book.whole ? String(book.seq) : "–";
   $("hash").textContent = book.whole ? book.hash.toString(16).padStart(8, "0") : "–";
   $("checked").textContent = view.checked;
+  // What a ticker leaves out is not known.
+  $("last").textContent = session?.last ?? "";
+  $("change").textContent = session?.change === undefined ? "" : (session.change.startsWith("-") ? "" : "+") + session.change;
+  $("change").className = session?.change?.startsWith("-") ? "sell" : "buy";
+  const known = ["open", "high", "low", "volume"].filter((name) => session?.[name] !== undefined);
+  $("session").textContent = known.map((name) => `${name} ${session[name]}`).join(" · ");
   const clock = (ns) => new Date(Number(BigInt(ns) / 1_000_000n)).toLocaleTimeString([], { hour12: false });
   const mark = (t) => t.cancellation ? "cancelled" : t.correction ? "corrected" : "";
   $("tape").replaceChildren(...tape.map((t) => row([[`${mark(t)} ${t.venue_time ? clock(t.venue_time) : ""}`], [t.price, t.aggressor], [t.qty]])));
