@@ -145,3 +145,26 @@ func TestOrdersResumeByTheirOwnHashAndStayAlive(t *testing.T) {
 		t.Errorf("%d keepalives, at %d; want 1, at %d", m.keepalives, m.mine, seq+10)
 	}
 }
+
+// A change of more orders than the ring has room for is told by the snapshot.
+func TestChangeOfVeryManyOrdersIsToldByASnapshot(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.RingBytes = 40 * orderBytes }, btc)
+	b := r.book(btc)
+	b.publish(seeded(1), 5)
+	c := r.dial(proto.CodecJSON)
+	m := newModel(t, c.subscribe(orders))
+	seq, _ := b.whereOrders()
+	m.follow(c, seq)
+	b.publish(seeded(2), 2000)
+	seq, hash := b.whereOrders()
+	m.follow(c, seq)
+	if m.deltas != 0 || m.snapshots != 2 || m.reasons[1] != pb.SnapshotReason_SNAPSHOT_REASON_LAPPED || m.hash() != hash {
+		t.Errorf("%d deltas, %d snapshots for %v", m.deltas, m.snapshots, m.reasons)
+	}
+	b.publish(seeded(3), 5)
+	seq, hash = b.whereOrders()
+	m.follow(c, seq)
+	if m.deltas != 1 || m.hash() != hash {
+		t.Errorf("%d deltas after it", m.deltas)
+	}
+}

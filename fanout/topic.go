@@ -110,7 +110,14 @@ func (t *Topic) takeOver(s *snapshot) {
 
 // Delta publishes a change of the view. Its PrevSeq becomes the seq of the last
 // delta or reset: a status in between has a seq too, but clients do not step to it.
+//
+// One of orders that is greater than the ring may be, as when a snapshot replaces a
+// very large book, is told as a reset: the snapshot is less.
 func (t *Topic) Delta(d *proto.Delta) {
+	if d.Orders != nil && orderBytes*int64(d.Levels()) > t.hub.config.RingBytes {
+		t.Reset(proto.SnapshotLapped)
+		return
+	}
 	if d.Orders != nil {
 		e := &ordersEntry{delta: *d, orders: proto.Orders{Bids: t.orders.keep(d.Orders.Bids), Asks: t.orders.keep(d.Orders.Asks)}}
 		e.delta.Bids, e.delta.Asks, e.delta.Orders = nil, nil, &e.orders
