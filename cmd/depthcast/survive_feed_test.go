@@ -21,7 +21,6 @@ type survivors struct {
 	now     int64
 	levels  []*leveled
 	binance []*binanceFeed
-	buf     []byte
 }
 
 const survivorStep = 20_000_000 // ns of a market's time

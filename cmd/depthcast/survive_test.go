@@ -85,7 +85,6 @@ type survival struct {
 	store     string // Kafka topic for checkpoints
 	own, raws *ingest.Producer
 	reference *running
-	items     []string // what is compared: subscriptions, in JSON
 
 	round                      int
 	starts, restarts, restored int
