@@ -58,7 +58,10 @@ func (b *book) rescale(x proto.Exponents) {
 	}
 	b.breaks(proto.SnapshotInstrument)
 	b.tradesBroken = max(b.tradesBroken, proto.SnapshotInstrument)
-	b.sessionInHand().rescale()
+	b.session.rescale() // for good, as all of this, even if the record is refused
+	if b.drafting {
+		b.engine.draft.rescale()
+	}
 	b.trades.forget()
 	b.indicative = proto.Indicative{}
 	b.exponents = x
