@@ -88,7 +88,7 @@ func TestRealServerIsLoadedFedAndFoundRight(t *testing.T) {
 		}
 		p := &r.Phases[len(r.Phases)-1]
 		if p.Gauges.Joined != 20 || p.Figures.Rebuilt == 0 || p.Figures.Faults > 0 || p.Delivered <= 0 || p.Figures.Venue.Count() == 0 ||
-			p.CPUPerMessage <= 0 || p.FramesPerSend <= 0 {
+			p.CPUPerMessage <= 0 || p.FramesPerSend <= 0 || r.Proof == nil || r.Proof.Books != 20 || r.Proof.Equal != 20 {
 			t.Errorf("%s: %+v", form, p)
 		}
 		if merged := p.Figures.Updates > 2*p.Figures.Deltas; merged != (form[0] == "--interval=100ms") {

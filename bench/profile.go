@@ -175,12 +175,8 @@ func writeTo(name string, write func(io.Writer) error) error {
 
 // feed starts producing.
 func (f *loadFlags) feed(ctx context.Context, burst int) (*feed.Feed, error) {
-	symbols := f.Symbols
-	if len(symbols) == 0 {
-		symbols = feed.Symbols(f.FeedSymbols)
-	}
 	return feed.Open(ctx, feed.Config{
-		Brokers: f.Feed, KafkaTopic: f.FeedTopic, Symbols: symbols, Rate: f.FeedRate, Burst: burst, Zipf: f.Zipf,
+		Brokers: f.Feed, KafkaTopic: f.FeedTopic, Symbols: f.wanted(), Rate: f.FeedRate, Burst: burst, Zipf: f.Zipf,
 		Levels: f.FeedLevels, Seed: f.Seed,
 	})
 }
@@ -194,12 +190,19 @@ func closeFeed(ctx context.Context, producer *feed.Feed) error {
 	return producer.Close(ctx)
 }
 
-// symbols are those to subscribe to, once the server has them all.
-func (f *loadFlags) symbols(ctx context.Context) ([]string, error) {
+// wanted are the symbols that are named, or the feed's, each once and in order; the
+// feed and the subscribers mean the same by an index.
+func (f *loadFlags) wanted() []string {
 	wanted := f.Symbols
 	if len(wanted) == 0 && len(f.Feed) > 0 {
 		wanted = feed.Symbols(f.FeedSymbols)
 	}
+	return slices.Compact(slices.Sorted(slices.Values(wanted)))
+}
+
+// symbols are those to subscribe to, once the server has them all.
+func (f *loadFlags) symbols(ctx context.Context) ([]string, error) {
+	wanted := f.wanted()
 	for _, text := range f.URL {
 		listed, err := waitForSymbols(ctx, text, f.Insecure, wanted)
 		if err != nil {
@@ -209,7 +212,6 @@ func (f *loadFlags) symbols(ctx context.Context) ([]string, error) {
 			wanted = listed
 		}
 	}
-	slices.Sort(wanted)
 	return wanted, nil
 }
 

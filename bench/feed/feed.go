@@ -272,11 +272,30 @@ func (f *Feed) Offered() []uint64 {
 // Failed tells of the first record that was given up.
 func (f *Feed) Failed() <-chan error { return f.failed }
 
-// Close ends producing and waits, within ctx, for what was produced.
-func (f *Feed) Close(ctx context.Context) error {
+// Finish ends producing at the rate and waits, within ctx, for what was produced.
+func (f *Feed) Finish(ctx context.Context) error {
 	f.cancel()
 	<-f.done
-	err := f.client.Flush(ctx)
+	if err := f.client.Flush(ctx); err != nil {
+		return fmt.Errorf("feed: %w", err)
+	}
+	return f.err()
+}
+
+// Hash returns the state hash of a view of a symbol's book, which nobody is
+// changing: after Finish, or between calls of Publish. depth 0: all levels.
+func (f *Feed) Hash(symbol int, depth uint32) uint32 {
+	b := &f.books[symbol]
+	n := len(b.bids)
+	if depth > 0 {
+		n = min(n, int(depth))
+	}
+	return proto.HashLevels(b.bids[:n], b.asks[:n])
+}
+
+// Close ends producing, as Finish, and the connections.
+func (f *Feed) Close(ctx context.Context) error {
+	err := f.Finish(ctx)
 	f.client.Close()
 	return err
 }

@@ -62,6 +62,9 @@ func (l *Limits) judge(r *Report) []Finding {
 	if r.Plan.Verify > 0 {
 		all = append(all, Finding{"run", "frames compared with a rebuilt book", fmt.Sprint(rebuilt), "at least 1", rebuilt > 0})
 	}
+	if p := r.Proof; p != nil {
+		all = append(all, Finding{"run", "rebuilt books equal to the feed's", fmt.Sprint(p.Equal), fmt.Sprint(max(1, p.Books)), p.Books > 0 && p.Equal == p.Books})
+	}
 	if l.MaxEnded >= 0 {
 		all = append(all, Finding{"run", "connections ended", fmt.Sprint(ended), fmt.Sprint(l.MaxEnded), ended <= uint64(l.MaxEnded)})
 	}

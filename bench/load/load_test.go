@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -46,7 +47,7 @@ func config(t *testing.T, s *swarmtest.Server, profile Profile) Config {
 // market changes the book until the test ends.
 func market(t *testing.T, s *swarmtest.Server) *offer {
 	t.Helper()
-	o := &offer{stop: make(chan struct{}), done: make(chan struct{}), failed: make(chan error)}
+	o := &offer{server: s, stop: make(chan struct{}), done: make(chan struct{}), failed: make(chan error)}
 	go func() {
 		defer close(o.done)
 		for tick := time.NewTicker(5 * time.Millisecond); ; {
@@ -59,12 +60,15 @@ func market(t *testing.T, s *swarmtest.Server) *offer {
 			}
 		}
 	}()
-	t.Cleanup(func() { close(o.stop); <-o.done })
+	t.Cleanup(func() { _ = o.Finish(context.Background()) })
 	return o
 }
 
 // offer is the market as the feed of a run.
 type offer struct {
+	server     *swarmtest.Server
+	twist      uint32 // of the hash that it says to be right
+	once       sync.Once
 	steps      atomic.Uint64
 	stop, done chan struct{}
 	failed     chan error
@@ -72,6 +76,33 @@ type offer struct {
 
 func (o *offer) Offered() []uint64    { n := o.steps.Load(); return []uint64{n, n, n} }
 func (o *offer) Failed() <-chan error { return o.failed }
+
+func (o *offer) Finish(context.Context) error {
+	o.once.Do(func() { close(o.stop) })
+	<-o.done
+	return nil
+}
+
+func (o *offer) Hash(int, uint32) uint32 {
+	o.server.Mu.Lock()
+	defer o.server.Mu.Unlock()
+	return o.server.Hash() ^ o.twist
+}
+
+func TestBookThatIsNotTheFeedsFailsTheRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits until the books have had their time")
+	}
+	s := swarmtest.New(t, nil)
+	c := config(t, s, Steady)
+	o := market(t, s)
+	o.twist = 1 // as if the server had read the log wrongly, and everything it says fits
+	c.Feed = o
+	r := run(t, c)
+	if len(r.Faults) != 1 || r.Faults[0].Kind != swarm.WrongBook || r.Proof.Equal != 0 || r.Proof.Books == 0 || len(r.Failed()) < 2 || len(r.FaultFiles) != 1 {
+		t.Errorf("%v, %+v, %v", r.Faults, r.Proof, r.Failed())
+	}
+}
 
 func run(t *testing.T, c Config) *Report {
 	t.Helper()
@@ -107,6 +138,9 @@ func TestEveryProfileRunsAndIsChecked(t *testing.T) {
 			r := run(t, c)
 			if failed := r.Failed(); len(failed) > 0 {
 				t.Errorf("%v %v", failed, r.Faults)
+			}
+			if r.Proof == nil || r.Proof.Books == 0 || r.Proof.Equal != r.Proof.Books {
+				t.Errorf("proof %+v", r.Proof)
 			}
 			var sum swarm.Figures
 			for i := range r.Phases {

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -50,6 +51,10 @@ type Feed interface {
 	// Offered returns the records produced so far, by symbol of the plan: each is
 	// one update for each subscriber of the symbol.
 	Offered() []uint64
+	// Finish ends producing and waits for the broker to have everything.
+	Finish(ctx context.Context) error
+	// Hash returns the state hash that a view of a symbol has then; depth 0: all.
+	Hash(symbol int, depth uint32) uint32
 	// Failed tells of the end of producing, which ends the run.
 	Failed() <-chan error
 }

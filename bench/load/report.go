@@ -22,6 +22,7 @@ type Report struct {
 	Series     []Point        `json:"series"` // by second
 	Faults     []*swarm.Fault `json:"faults"` // the first ones
 	FaultFiles []string       `json:"fault_files"`
+	Proof      *Proof         `json:"proof,omitempty"` // with a feed
 	Verdict    []Finding      `json:"verdict"`
 
 	// Setting is of the caller: machine, commit, command.

@@ -70,7 +70,10 @@ func (l *leader) run(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	if c.Feed == nil || c.Plan.Verify == 0 {
+		return nil
+	}
+	return l.prove(ctx)
 }
 
 // observe takes the figures of the boundary between two phases.
@@ -205,6 +208,9 @@ func (l *leader) take(t *told) error {
 	n := &t.news
 	t.from.joined = t.from.joined || n.Joined
 	t.from.marked = max(t.from.marked, n.Mark)
+	if n.Books != nil {
+		t.from.books = n.Books
+	}
 	if n.Sample == nil {
 		return nil
 	}

@@ -14,18 +14,20 @@ import (
 
 // order is what a worker is told, one JSON object a line. The first has the plan.
 type order struct {
-	Plan *swarm.Plan `json:",omitempty"`
-	Step swarm.Step  `json:",omitempty"`
-	Mark int         `json:",omitempty"` // answer with a sample, so that what came before is told apart
-	Stop bool        `json:",omitempty"`
+	Plan  *swarm.Plan `json:",omitempty"`
+	Step  swarm.Step  `json:",omitempty"`
+	Mark  int         `json:",omitempty"` // answer with a sample, so that what came before is told apart
+	Books bool        `json:",omitempty"` // answer with the standings of the rebuilt books
+	Stop  bool        `json:",omitempty"`
 }
 
 // news is what a worker tells.
 type news struct {
-	Sample *swarm.Sample `json:",omitempty"`
-	Mark   int           `json:",omitempty"` // the sample is the answer to that order
-	Joined bool          `json:",omitempty"`
-	Failed string        `json:",omitempty"`
+	Sample *swarm.Sample     `json:",omitempty"`
+	Mark   int               `json:",omitempty"` // the sample is the answer to that order
+	Books  *[]swarm.Standing `json:",omitempty"`
+	Joined bool              `json:",omitempty"`
+	Failed string            `json:",omitempty"`
 }
 
 // sampleEvery is how often a worker tells its figures.
@@ -98,6 +100,10 @@ func work(ctx context.Context, orders <-chan order, broken <-chan error, tell *j
 			if o.Mark != 0 || o.Stop {
 				sample := w.Take()
 				what.Sample, what.Mark = &sample, o.Mark
+			}
+			if o.Books {
+				books := w.Standings()
+				what.Books = &books
 			}
 			if o.Stop {
 				return tell.Encode(what)

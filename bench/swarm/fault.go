@@ -19,6 +19,9 @@ const (
 	BrokenChain Kind = "broken_chain"
 	// Disagreement: two connections were shown different hashes at one seq.
 	Disagreement Kind = "disagreement"
+	// WrongBook: a book that everything the server said makes, and that is still not
+	// the one that was produced.
+	WrongBook Kind = "wrong_book"
 	// BadMessage: bytes that are no frame of the protocol.
 	BadMessage Kind = "bad_message"
 )

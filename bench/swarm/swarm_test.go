@@ -49,6 +49,23 @@ func TestRightServerHasNoFault(t *testing.T) {
 	})
 }
 
+func TestStandingsAreThoseOfTheRebuiltBooks(t *testing.T) {
+	s := swarmtest.New(t, nil)
+	w := rig(t, s, nil)
+	s.Step()
+	until(t, w, "the delta", func(f *Figures) bool { return f.Deltas == 12 })
+	books := 0
+	for _, row := range w.Standings() {
+		if row.Hash != s.Hash() || row.Seq != s.Seq {
+			t.Errorf("%+v", row)
+		}
+		books += row.Books
+	}
+	if books != 2*2 {
+		t.Errorf("%d books", books)
+	}
+}
+
 func TestWrongServerIsFoundOutWithEvidence(t *testing.T) {
 	tests := []struct {
 		name  string
