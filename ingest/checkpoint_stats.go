@@ -15,7 +15,9 @@ type CheckpointStats struct {
 	Floor   atomic.Int64  // of the last; -1: none
 	Last    atomic.Int64  // when it was written, ns since 1970; 0: none by this process
 	Took    atomic.Int64  // how long it took, ns
-	Hold    atomic.Int64  // longest hold of the partition's lock for copying, ns
+	Holds   atomic.Uint64 // of the partition's lock, for copying
+	Held    atomic.Int64  // how long they took together, ns
+	Hold    atomic.Int64  // how long the longest took, ns
 	Fenced  atomic.Bool   // another process writes them now
 
 	Restored atomic.Int64  // symbols that the start took from a checkpoint
@@ -38,6 +40,8 @@ func (s *CheckpointStats) wrote(w *written, floor int64, took time.Duration) {
 
 // held notes how long the lock was held for copying. Under that lock.
 func (s *CheckpointStats) held(d time.Duration) {
+	s.Holds.Add(1)
+	s.Held.Add(int64(d))
 	if int64(d) > s.Hold.Load() {
 		s.Hold.Store(int64(d))
 	}

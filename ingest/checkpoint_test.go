@@ -49,6 +49,42 @@ func TestKafkaCheckpointComesEveryManyRecords(t *testing.T) {
 	b.same(p)
 }
 
+// While states are copied one by one, records go on: each state is of an offset of
+// its own, and a start passes over what is in it.
+func TestKafkaCheckpointHoldsStatesOfManyOffsets(t *testing.T) {
+	b := newBench(t)
+	b.checkpointed(20)
+	b.write(30)
+	p := b.process().await()
+	c, w := p.checkpoints, &written{kept: map[string]kept{}, ended: map[string][]byte{}}
+	w.sum, w.states = c.sum, c.states
+	if !p.openRound(&c.round) || c.tx.begin() != nil {
+		t.Fatal("no round")
+	}
+	floor := int64(b.next) - 1
+	copies := make([]proto.SymbolState, 1)
+	for i := range 5 {
+		if n, err := p.copyStates(&c.round, copies, 1); n != 1 || err != nil || copies[0].Offset != floor+int64(7*i) {
+			t.Fatalf("%d copied, at offset %d: %v", n, copies[0].Offset, err)
+		}
+		if err := c.state(b.ctx, w, &copies[0]); err != nil {
+			t.Fatal(err)
+		}
+		b.write(7)
+		p.await()
+	}
+	if err := errors.Join(p.closeRound(&c.round), c.header(b.ctx, w), c.tx.commit(b.ctx)); err != nil {
+		t.Fatal(err)
+	}
+	b.put("SIM:4", "SIM:0|F|level") // empties both books, which were copied at different offsets
+	q := b.process()                // fences p, which writes no other
+	b.same(q)
+	q.wantRestored(5, 0, floor+1)
+	if got := q.Stats().Skipped.Load(); got != 14 {
+		t.Errorf("%d records were passed over, want 14", got)
+	}
+}
+
 func TestKafkaCheckpointOfAGreatBookComesInManyChunks(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.Checkpoints.ChunkBytes, c.Checkpoints.HoldBytes = 64, 64 })
 	b.checkpointed(2000)
@@ -277,6 +313,11 @@ func TestKafkaStateOfAnEndedInstrumentIsATombstone(t *testing.T) {
 	q := b.process()
 	b.same(q)
 	q.wantRestored(5, 0, 101)
+	q.Do(func() {
+		if got := q.Exponents("SIM:2"); got != (proto.Exponents{Price: -2, Qty: -3}) {
+			t.Errorf("its exponents are %v, not those of its definition", got)
+		}
+	})
 	b.put("SIM:1", "SIM:1|F|level")
 	q.await().stop()
 	b.same(b.process())

@@ -28,6 +28,8 @@ func (m scrape) checkpoints(p *ingest.Partition) {
 	gauge("floor", "Offset that the checkpoint, taken or written last, stands at; -1: there is none.", float64(s.Floor.Load()))
 	gauge("fenced", "1 when another process has taken over writing the checkpoints.", bit(s.Fenced.Load()))
 	gauge("duration_seconds", "How long the last checkpoint took.", time.Duration(s.Took.Load()).Seconds())
+	count("holds_total", "How often copying for checkpoints has held records up.", s.Holds.Load())
+	m.count("checkpoint_held_seconds_total", "How long copying for checkpoints has held records up, in all.", time.Duration(s.Held.Load()).Seconds(), label...)
 	gauge("hold_seconds_max", "Longest time that copying for a checkpoint has held records up.", time.Duration(s.Hold.Load()).Seconds())
 	age := -1.0
 	if at := s.Last.Load(); at > 0 {

@@ -48,7 +48,7 @@ func (s *survivors) step() (own, raw []ingest.Record) {
 	for range 5 + s.rand.IntN(10) {
 		own = append(own, s.levels[s.rand.IntN(len(s.levels))].next(s.now))
 	}
-	for range 1 + s.rand.IntN(6) {
+	for range 3 + s.rand.IntN(10) {
 		raw = append(raw, s.binance[s.rand.IntN(len(s.binance))].next(s.now))
 	}
 	return own, raw

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -65,12 +66,21 @@ func TestKafkaKilledProcessGoesOnAsIfItHadNeverStopped(t *testing.T) {
 		}
 		s.load(s.rand.IntN(6)) // while it is away
 		p = s.spawn()
-		s.heal()
+		if s.rand.IntN(2) == 0 {
+			s.load(s.rand.IntN(6)) // while it starts
+		}
 		s.await(p)
-		s.compare(p)
+		s.compare(p) // as the log has left the books
+		if s.rand.IntN(4) == 0 || round == rounds-1 {
+			s.heal()
+			p.kill()
+			p = s.spawn() // whose views are new
+			s.await(p)
+			s.wantLive(s.compare(p))
+		}
 	}
-	t.Logf("%d starts, %d of them from a checkpoint, of %d symbols in all; %d records, at the most %d were read again by one start",
-		s.starts, s.restarts, s.restored, s.written, s.mostRead)
+	t.Logf("%d starts, %d of them from a checkpoint, of %d symbols in all; %d records, at the most %d were read again by one start, %d passed over in all",
+		s.starts, s.restarts, s.restored, s.written, s.mostRead, s.skipped)
 	if s.restarts < rounds*2/3 {
 		t.Errorf("%d of %d starts were from a checkpoint: nothing was shown", s.restarts, s.starts)
 	}
@@ -88,7 +98,7 @@ type survival struct {
 
 	round                      int
 	starts, restarts, restored int
-	written, mostRead          int
+	written, mostRead, skipped int
 }
 
 func newSurvival(t *testing.T, seed uint64, rounds int) *survival {
@@ -151,6 +161,8 @@ type mortal struct {
 	ended chan struct{}
 	admin string
 	url   string
+
+	judged bool // see judgeStart
 }
 
 // spawn starts one, with checkpoints every few records and in small chunks.
@@ -161,7 +173,7 @@ func (s *survival) spawn() *mortal {
 		"--kafka-topic", s.events+","+s.raw, "--format", s.raw+"=binance", "--complete", s.events,
 		"--dead-letter-topic", s.deadLetter, "--max-silence", "10000h", "--keepalive", "10ms",
 		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--checkpoint-topic", s.store,
-		"--checkpoint-records", strconv.Itoa(20+s.rand.IntN(200)), "--checkpoint-interval", "1h", "--checkpoint-chunk", strconv.Itoa(200+s.rand.IntN(4000)))
+		"--checkpoint-records", strconv.Itoa(5+s.rand.IntN(80)), "--checkpoint-interval", "1h", "--checkpoint-chunk", strconv.Itoa(200+s.rand.IntN(4000)))
 	v.cmd.Env = append(os.Environ(), asProgram+"=1")
 	v.cmd.Stdout, v.cmd.Stderr = v.out, v.out
 	if err := v.cmd.Start(); err != nil {
@@ -263,14 +275,63 @@ func (m scraped) of(name string, id ingest.PartitionID) float64 {
 	return -1
 }
 
-// compare fails unless the process tells clients what the reference tells them.
-func (s *survival) compare(v *mortal) {
+// compare fails unless the process tells clients what the reference tells them, and
+// returns how many symbols there are and how many topics of them are live.
+func (s *survival) compare(v *mortal) (symbols, live int) {
 	s.t.Helper()
+	s.judgeStart(v)
+	var names []string
+	for _, info := range (books{s.reference.ingest}).Symbols() {
+		names = append(names, info.Symbol)
+	}
+	base := "http" + strings.TrimSuffix(v.url, "/v1/stream")[len("ws"):]
+	for _, path := range append(bookPaths(names), "/v1/symbols") {
+		want, got := fetchText(s.t, s.reference.url()+path, http.StatusOK), fetchText(s.t, base+path, http.StatusOK)
+		if got != want {
+			s.t.Errorf("round %d: %s\nkilled: %s\n whole: %s", s.round, path, got, want)
+		}
+	}
+	// Of all channels: from a server whose views are as new as those of the killed one.
+	whole := s.whole()
+	defer whole.stop()
+	whole.caughtUpTo(s.lab)
+	want, got := s.told(whole.stream(), names), s.told(v.url, names)
+	for _, item := range slices.Sorted(maps.Keys(want)) {
+		if want[item] != got[item] {
+			s.t.Errorf("round %d: %s\nkilled: %s\n whole: %s", s.round, item, got[item], want[item])
+		}
+		if strings.Contains(want[item], `"state":"live"`) {
+			live++
+		}
+	}
+	if s.t.Failed() {
+		s.t.Fatalf("the process logged:\n%s", v.out)
+	}
+	return len(names), live
+}
+
+// wantLive fails unless there was something to compare.
+func (s *survival) wantLive(symbols, live int) {
+	s.t.Helper()
+	if symbols < 12 || live < 3*symbols {
+		s.t.Errorf("round %d: %d live topics of %d symbols: there is nothing to compare", s.round, live, symbols)
+	}
+}
+
+// judgeStart takes note of how the process started, and fails if it refused
+// anything of a checkpoint.
+func (s *survival) judgeStart(v *mortal) {
+	s.t.Helper()
+	if v.judged {
+		return
+	}
+	v.judged = true
 	m := v.metrics()
 	restored, read := 0, 0
 	for _, p := range s.reference.ingest.Partitions() {
 		restored += int(m.of("checkpoint_restored_symbols", p.ID()))
 		read += int(m.of("ingest_records_total", p.ID()))
+		s.skipped += int(m.of("ingest_skipped_total", p.ID()))
 		if n := m.of("checkpoint_damaged_total", p.ID()); n != 0 {
 			s.t.Errorf("round %d: %v states of %s are damaged", s.round, n, p.ID())
 		}
@@ -285,37 +346,6 @@ func (s *survival) compare(v *mortal) {
 		s.restored += restored
 		s.mostRead = max(s.mostRead, read)
 	}
-	var symbols []string
-	for _, info := range (books{s.reference.ingest}).Symbols() {
-		symbols = append(symbols, info.Symbol)
-	}
-	base := "http" + strings.TrimSuffix(v.url, "/v1/stream")[len("ws"):]
-	for _, path := range append(bookPaths(symbols), "/v1/symbols") {
-		want, got := fetchText(s.t, s.reference.url()+path, http.StatusOK), fetchText(s.t, base+path, http.StatusOK)
-		if got != want {
-			s.t.Errorf("round %d: %s\nkilled: %s\n whole: %s", s.round, path, got, want)
-		}
-	}
-	// Of all channels: from a server whose views are as new as those of the killed one.
-	whole := s.whole()
-	defer whole.stop()
-	whole.caughtUpTo(s.lab)
-	want, got := s.told(whole.stream(), symbols), s.told(v.url, symbols)
-	live := 0
-	for _, item := range sortedKeys(want) {
-		if want[item] != got[item] {
-			s.t.Errorf("round %d: %s\nkilled: %s\n whole: %s", s.round, item, got[item], want[item])
-		}
-		if strings.Contains(want[item], `"state":"live"`) {
-			live++
-		}
-	}
-	if live < len(symbols) {
-		s.t.Errorf("round %d: %d live topics of %d symbols: there is nothing to compare", s.round, live, len(symbols))
-	}
-	if s.t.Failed() {
-		s.t.Fatalf("the process logged:\n%s", v.out)
-	}
 }
 
 func bookPaths(symbols []string) []string {
@@ -324,13 +354,4 @@ func bookPaths(symbols []string) []string {
 		paths = append(paths, "/v1/books/"+symbol+"?depth=0&counts=1")
 	}
 	return paths
-}
-
-func sortedKeys(m map[string]string) []string {
-	var keys []string
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
