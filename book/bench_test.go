@@ -89,23 +89,36 @@ func must(tb testing.TB, e *Engine, r *proto.Batch) {
 }
 
 // BenchmarkSetLevel: one level of one side of 328 set, in place, without the
-// record around it, near the best or anywhere.
+// record around it, near the best or anywhere; in the ladder, and in a sorted list
+// alone.
 func BenchmarkSetLevel(b *testing.B) {
 	for _, where := range []string{"near", "anywhere"} {
 		for _, books := range []int{1, 1000, 5000} {
-			b.Run(fmt.Sprintf("%s/books=%d", where, books), func(b *testing.B) {
-				benchmarkSetLevel(b, books, where == "anywhere")
-			})
+			for _, kept := range []string{"ladder", "sorted"} {
+				b.Run(fmt.Sprintf("%s/books=%d/%s", where, books, kept), func(b *testing.B) {
+					benchmarkSetLevel(b, books, where == "anywhere", kept == "sorted")
+				})
+			}
 		}
 	}
 }
 
-func benchmarkSetLevel(b *testing.B, books int, uniform bool) {
+func benchmarkSetLevel(b *testing.B, books int, uniform, sorted bool) {
 	e := liveEngine(b)
 	changes := levelChanges(b, e, books, 328, uniform)
+	for _, one := range e.list {
+		if sorted {
+			one.bids.levels.flatten()
+			one.asks.levels.flatten()
+		}
+	}
+	turns := make([]uint16, drawn)
+	for i := range turns {
+		turns[i] = uint16(i * 7919 % books)
+	}
 	round := func(i int) {
 		c := &changes[i%drawn]
-		if err := e.list[i*7919%books].side(c.side).set(c.level.Price, c.level.Qty, 0); err != nil {
+		if err := e.list[turns[i%drawn]].side(c.side).set(c.level.Price, c.level.Qty, 0); err != nil {
 			b.Fatal(err)
 		}
 	}
