@@ -30,7 +30,7 @@ build: ## build bin/depthcast
 run: build ## start the demo: embedded broker, simulated market, http://localhost:8080 (ARGS=flags)
 	@exec bin/depthcast demo $(ARGS)
 
-.PHONY: test test-kafka survive truth bench bench-ingest bench-delivery bench-memory bench-compare bench-100k fuzz
+.PHONY: test test-kafka survive truth bench bench-book bench-ingest bench-delivery bench-memory bench-compare bench-100k fuzz
 test: ## run every test that needs only Go
 	go test -timeout 10m $(PACKAGES)
 
@@ -45,6 +45,12 @@ truth: ## compare books with what the recordings say of them, print the table of
 
 bench: ## run the benchmarks (BENCH=pattern BENCHTIME=1s PACKAGES=./...)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem $(PACKAGES)
+
+bench-book: ## what books cost: levels, orders, records, single ones, the path to a frame, memory; beside alternatives
+	go test -run '^$$' -bench 'SetLevel|OrderMessage|RecordOrders|Index' -benchtime 300000x -count 3 -timeout 30m ./book
+	go test -run '^$$' -bench 'Memory' -benchtime 1x ./book
+	go test -run '^$$' -bench 'Apply|Path' -benchtime 100000x -count 3 -timeout 30m ./cmd/depthcast
+	go test -run '^$$' -bench 'Delta10Levels' -count 3 ./proto
 
 bench-ingest: ## CPU per event read from real Apache Kafka into books, beside reading alone, on one processor
 	.ci/kafka/test -run '^$$' -bench '^BenchmarkIngest$$' -benchtime 1x -count 3 -cpu 1 -timeout 20m ./cmd/depthcast
