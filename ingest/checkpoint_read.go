@@ -54,11 +54,9 @@ type checkpointReader struct {
 func (c *Cluster) readCheckpoint(ctx context.Context, cfg *CheckpointConfig, from, of PartitionID, log *slog.Logger) (*storedStates, error) {
 	r := checkpointReader{cluster: c, cfg: cfg, from: from, of: of, log: log, leader: -1, end: -1,
 		got: storedStates{states: map[string]*storedState{}}, logged: time.Now()}
-	ends, err := c.Offsets(ctx, from)
-	if err != nil {
+	if err := r.begin(ctx); err != nil {
 		return nil, err
 	}
-	r.next = ends[from].LogStart
 	for last := time.Now(); r.end < 0 || r.next < r.end; {
 		was := r.next
 		err := r.fetch(ctx)
@@ -73,6 +71,8 @@ func (c *Cluster) readCheckpoint(ctx context.Context, cfg *CheckpointConfig, fro
 		case err == nil:
 			last = time.Now()
 			continue
+		case errors.Is(err, kerr.OffsetOutOfRange) && r.begin(ctx) == nil && r.next > was:
+			continue // its beginning went meanwhile
 		case time.Since(last) > checkpointPatience:
 			return nil, fmt.Errorf("%w: %s gives nothing at offset %d of %d (last error: %w)", ErrUnreachable, from, r.next, r.end, err)
 		}
@@ -84,6 +84,15 @@ func (c *Cluster) readCheckpoint(ctx context.Context, cfg *CheckpointConfig, fro
 		}
 	}
 	return &r.got, nil
+}
+
+// begin moves to the start of the log, if that lies ahead.
+func (r *checkpointReader) begin(ctx context.Context) error {
+	ends, err := r.cluster.Offsets(ctx, r.from)
+	if err == nil {
+		r.next = max(r.next, ends[r.from].LogStart)
+	}
+	return err
 }
 
 // fetch asks the leader once and takes what it answers.

@@ -9,6 +9,13 @@
 // which also publishes. Nobody else writes to its books; who wants to read them,
 // or to open a view, does so inside Partition.Do.
 //
+// A start goes on from the partition's checkpoint, if there is one that fits the
+// log, and a goroutine beside each partition writes the next ones: rounds of the
+// states that changed, in transactions of a compacted Kafka topic (checkpoint*.go).
+// A symbol's state is of an offset of its own at or behind the round's floor, from
+// which the log is read again; records in between are passed over. What becomes of
+// books is the same with and without.
+//
 // What can go wrong with the log, and what becomes of the partition's books:
 //
 //	a record refused by codec, check or book   its symbol's: recovering
