@@ -23,7 +23,7 @@ type compareCmd struct {
 
 	Conns      int           `help:"Connections to each server in the closed loops." default:"4500"`
 	K          []int         `name:"k" help:"Messages published back to back." default:"1,16"`
-	Windows    int           `help:"Windows for each server and k." default:"9"`
+	Windows    int           `help:"Windows for each server and k. 0: no closed loops." default:"9"`
 	Window     time.Duration `help:"Length of a window." default:"400ms"`
 	FrameBytes int           `help:"Size of a frame, its header included (of the finished server: about that)." default:"102"`
 	Levels     int           `help:"Levels in each frame of the finished server." default:"6"`
@@ -34,10 +34,11 @@ type compareCmd struct {
 	Paced      time.Duration `help:"How long each of these lasts." default:"6s"`
 	Settle     time.Duration `help:"How long a server is idle before each look at its memory." default:"5s"`
 
-	ServerCPU int     `help:"Processor of the servers." default:"0" name:"server-cpu"`
-	ClientCPU int     `help:"Processor of everything else." default:"1" name:"client-cpu"`
-	MaxRatio  float64 `help:"Fail when the median ratio of depthcast to the limit is above it. 0: no limit." default:"0"`
-	JSON      string  `help:"Write the figures as JSON." name:"json" placeholder:"FILE" type:"path"`
+	ServeFlag []string `help:"Flag for depthcast serve, such as --serve-flag=--batch-delay=1ms." placeholder:"FLAG" sep:"none"`
+	ServerCPU int      `help:"Processor of the servers." default:"0" name:"server-cpu"`
+	ClientCPU int      `help:"Processor of everything else." default:"1" name:"client-cpu"`
+	MaxRatio  float64  `help:"Fail when the median ratio of depthcast to the limit is above it. 0: no limit." default:"0"`
+	JSON      string   `help:"Write the figures as JSON." name:"json" placeholder:"FILE" type:"path"`
 
 	dir     string
 	frame   []byte // that all send, with its header
@@ -72,9 +73,12 @@ const inGroup = 3
 
 // Validate is called by kong.
 func (c *compareCmd) Validate() error {
-	if min(c.Conns, c.Windows, c.PacedConns, c.FrameBytes, c.Levels) < 1 || min(c.Window, c.Paced, c.Settle) <= 0 ||
+	if min(c.Conns, c.Windows+1, c.PacedConns, c.FrameBytes, c.Levels) < 1 || min(c.Window, c.Paced, c.Settle) <= 0 ||
 		min(c.Rate, c.Overload) <= 0 || len(c.K) == 0 || slices.Min(c.K) < 1 {
 		return errors.New("numbers and durations must be positive")
+	}
+	if c.Windows == 0 && c.MaxRatio > 0 {
+		return errors.New("--max-ratio is held against closed loops, which --windows=0 leaves out")
 	}
 	for _, key := range c.Servers {
 		if !slices.ContainsFunc(entrants[1:], func(e entrant) bool { return e.key == key }) {
@@ -128,6 +132,13 @@ func (c *compareCmd) chosen() (all []entrant) {
 func (c *compareCmd) measure(ctx context.Context, r *compareReport) error {
 	limit := &compareRow{CPU: map[int]spread{}, Ratio: map[int]spread{}}
 	r.Rows = append(r.Rows, limit)
+	if c.Windows == 0 {
+		c.K = nil
+		for _, e := range c.chosen() {
+			r.Rows = append(r.Rows, &compareRow{Server: e.name})
+		}
+		return c.allAlone(ctx, r)
+	}
 	for group := range slices.Chunk(c.chosen(), inGroup) {
 		rows, err := c.closedLoops(ctx, limit, group)
 		if err != nil {
@@ -136,6 +147,11 @@ func (c *compareCmd) measure(ctx context.Context, r *compareReport) error {
 		r.Rows = append(r.Rows, rows...)
 	}
 	r.Reference = limit.Server
+	return c.allAlone(ctx, r)
+}
+
+// allAlone measures one server after the other.
+func (c *compareCmd) allAlone(ctx context.Context, r *compareReport) error {
 	for i, e := range append([]entrant{entrants[0]}, c.chosen()...) {
 		if err := c.alone(ctx, e, r.Rows[i]); err != nil {
 			return err

@@ -23,6 +23,7 @@ type fleetCmd struct {
 	RampUp    float64       `help:"Connections opened a second." default:"1500"`
 	Duration  time.Duration `help:"How long all are connected and served." default:"60s"`
 	Verify    int           `help:"One connection in so many rebuilds its book. 0: none." default:"100"`
+	ServeFlag []string      `help:"Flag for each depthcast serve, such as --serve-flag=--batch-delay=1ms." placeholder:"FLAG" sep:"none"`
 	Evidence  string        `help:"Folder for the evidence of faults." default:"bench-evidence" type:"path" placeholder:"DIR"`
 
 	limitFlags `embed:""`
@@ -62,7 +63,8 @@ func (c *fleetCmd) Run(ctx context.Context) (err error) {
 	}
 	listen, checkpoints := "127.0.0.1:0", "write"
 	for range c.Gateways {
-		p, err := d.serve(ctx, -1, nil, "--reuse-port", "--listen="+listen, "--checkpoints="+checkpoints)
+		flags := append([]string{"--reuse-port", "--listen=" + listen, "--checkpoints=" + checkpoints}, c.ServeFlag...)
+		p, err := d.serve(ctx, -1, nil, flags...)
 		if err != nil {
 			return err
 		}

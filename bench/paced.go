@@ -45,6 +45,7 @@ func (c *compareCmd) alone(ctx context.Context, e entrant, row *compareRow) erro
 		return err
 	}
 	defer s.stop()
+	row.Server = s.name
 	fmt.Fprintf(os.Stderr, "memory, latency, overload: %s\n", s.name)
 	// The first connection touches the code.
 	first, err := join(ctx, s.name, s.plan(1))

@@ -112,7 +112,7 @@ func (c *compareCmd) startServe(ctx context.Context) (_ *rival, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := d.serve(ctx, c.ServerCPU, nil, "--listen=127.0.0.1:0")
+	p, err := d.serve(ctx, c.ServerCPU, nil, append([]string{"--listen=127.0.0.1:0"}, c.ServeFlag...)...)
 	if err != nil {
 		return nil, errors.Join(err, closeFeed(ctx, producer))
 	}

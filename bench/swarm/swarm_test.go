@@ -294,12 +294,14 @@ func certificate(t *testing.T) *tls.Config {
 
 func TestSymbolThatIsRefusedForGoodEndsTheRun(t *testing.T) {
 	s := swarmtest.New(t, nil)
+	s.Mu.Lock()
 	s.Refuse = func(item *pb.SubscribeItem) *pb.Error {
 		if item.Symbol != "1" {
 			return nil
 		}
 		return &pb.Error{Code: pb.ErrorCode_ERROR_CODE_UNKNOWN_SYMBOL, Retry: pb.Retry_RETRY_NEVER}
 	}
+	s.Mu.Unlock()
 	w, err := New(Plan{URLs: []string{s.URL()}, Symbols: []string{"0", "1"}, PerConn: 2, Conns: 2})
 	if err != nil {
 		t.Fatal(err)
@@ -320,12 +322,14 @@ func TestSymbolThatIsNotReadyIsAskedForAgain(t *testing.T) {
 	bothCodecs(t, func(t *testing.T, codec func(*Plan)) {
 		s := swarmtest.New(t, nil)
 		left := 5
+		s.Mu.Lock()
 		s.Refuse = func(*pb.SubscribeItem) *pb.Error {
 			if left--; left < 0 {
 				return nil
 			}
 			return &pb.Error{Code: pb.ErrorCode_ERROR_CODE_NOT_READY, Retry: pb.Retry_RETRY_AFTER, RetryAfterMs: 1}
 		}
+		s.Mu.Unlock()
 		w := rig(t, s, codec)
 		sum, faults := until(t, w, "the refusals", func(f *Figures) bool { return f.Refused["not_ready"] == 5 })
 		if len(faults) > 0 || len(sum.Ended) > 0 || sum.Subscribe.Count() != 12 {

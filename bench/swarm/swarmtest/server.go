@@ -24,7 +24,7 @@ type Server struct {
 	listener net.Listener
 	done     sync.WaitGroup
 
-	// Refuse, if set, may answer an item with an error.
+	// Guarded by Mu. Refuse, if set, may answer an item with an error.
 	Refuse func(item *pb.SubscribeItem) *pb.Error
 	// Spoil, if set, may change or drop a delta for one of the subscribers.
 	Spoil func(conn int, d *proto.Delta) (send bool)
