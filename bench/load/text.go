@@ -64,8 +64,8 @@ func (p *PhaseReport) print(w io.Writer) {
 	}
 	fmt.Fprintf(w, "  checked    %d places in chains, %d hashes of rebuilt books, %d hashes between connections; faults %d\n",
 		f.Chained, f.Rebuilt, f.Agreed, f.Faults)
-	if f.Resumed+f.Snapshotted > 0 {
-		fmt.Fprintf(w, "  resumed    %d without a snapshot, %d with\n", f.Resumed, f.Snapshotted)
+	if f.Resumed+f.Snapshotted+f.Behind > 0 {
+		fmt.Fprintf(w, "  resumed    %d without a snapshot, %d with, %d at a server that was behind them\n", f.Resumed, f.Snapshotted, f.Behind)
 	}
 	if len(f.Ended)+len(f.Refused) > 0 {
 		fmt.Fprintf(w, "  ended      %s   refused %s\n", counts(f.Ended), counts(f.Refused))

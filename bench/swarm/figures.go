@@ -108,6 +108,7 @@ type Figures struct {
 
 	Opened      uint64 // connections open for messages
 	Resumed     uint64 // subscriptions that went on without a snapshot
+	Behind      uint64 // subscriptions that came back to a server which had seen less than they
 	Snapshotted uint64 // subscriptions that asked to resume and got a snapshot
 	Subscribes  uint64
 	Unsubs      uint64
@@ -129,7 +130,7 @@ func (f *Figures) Add(o *Figures) {
 		{&f.Snapshots, &o.Snapshots}, {&f.Keepalives, &o.Keepalives}, {&f.Statuses, &o.Statuses},
 		{&f.Ignored, &o.Ignored}, {&f.Slow, &o.Slow}, {&f.Chained, &o.Chained}, {&f.Rebuilt, &o.Rebuilt},
 		{&f.Agreed, &o.Agreed}, {&f.Faults, &o.Faults}, {&f.Resyncs, &o.Resyncs}, {&f.Opened, &o.Opened},
-		{&f.Resumed, &o.Resumed}, {&f.Snapshotted, &o.Snapshotted}, {&f.Subscribes, &o.Subscribes}, {&f.Unsubs, &o.Unsubs},
+		{&f.Resumed, &o.Resumed}, {&f.Behind, &o.Behind}, {&f.Snapshotted, &o.Snapshotted}, {&f.Subscribes, &o.Subscribes}, {&f.Unsubs, &o.Unsubs},
 	} {
 		*c.to += *c.from
 	}

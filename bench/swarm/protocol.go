@@ -238,6 +238,12 @@ func (l *link) granted(a *pb.Ack) error {
 		s.stage, s.begun = live, l.swarm.now
 		l.swarm.figures.Resumed++
 		l.settle(s)
+	case s.resuming && proto.State(a.State) == proto.Stale && proto.Reason(a.Reason) == proto.ReasonBehind && a.Epoch == s.epoch:
+		// This server has seen less than we have: what is missing follows, or a
+		// snapshot, which replaces as ever.
+		s.stage, s.begun = live, l.swarm.now
+		l.swarm.figures.Behind++
+		l.settle(s)
 	case s.resuming:
 		l.swarm.figures.Snapshotted++
 		fallthrough

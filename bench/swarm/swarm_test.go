@@ -205,6 +205,26 @@ func TestBrokenConnectionsComeBackAndResume(t *testing.T) {
 	}
 }
 
+func TestServerThatIsBehindFollowsWithoutASnapshot(t *testing.T) {
+	bothCodecs(t, func(t *testing.T, codec func(*Plan)) {
+		s := swarmtest.New(t, nil)
+		w := rig(t, s, codec)
+		s.Mu.Lock()
+		s.Behind = true
+		s.Mu.Unlock()
+		s.Each(func(c *swarmtest.Conn) { _ = c.Net.Close() })
+		joined(t, w)
+		sum, _ := until(t, w, "the return", func(f *Figures) bool { return f.Behind == 12 })
+		if sum.Snapshots > 12 {
+			t.Errorf("%d snapshots", sum.Snapshots)
+		}
+		s.Step()
+		if _, faults := until(t, w, "a delta", func(f *Figures) bool { return f.Deltas == 12 }); len(faults) > 0 {
+			t.Errorf("%v", faults)
+		}
+	})
+}
+
 func TestConnectionsThatTheServerEndsAreCountedAndComeBack(t *testing.T) {
 	s := swarmtest.New(t, nil)
 	w := rig(t, s, nil)

@@ -24,6 +24,9 @@ type Server struct {
 	listener net.Listener
 	done     sync.WaitGroup
 
+	// Guarded by Mu. Behind has it answer whoever resumes as a server that has seen
+	// less.
+	Behind bool
 	// Guarded by Mu. Refuse, if set, may answer an item with an error.
 	Refuse func(item *pb.SubscribeItem) *pb.Error
 	// Spoil, if set, may change or drop a delta for one of the subscribers.
@@ -155,9 +158,13 @@ func (s *Server) obey(c *Conn, req *pb.Request) {
 				s.resumes++
 				ack.Resumed = r.Epoch == Epoch && r.Seq == s.Seq && r.Hash == s.Hash()
 			}
+			behind := s.Behind && ack.Resumed
+			if behind {
+				ack.Resumed, ack.State, ack.Reason = false, pb.State_STATE_STALE, pb.Reason_REASON_BEHIND
+			}
 			c.Frame(&pb.Frame{Body: &pb.Frame_Ack{Ack: ack}})
 			c.Topics[topic] = true
-			if !ack.Resumed {
+			if !ack.Resumed && !behind {
 				s.snapshot(c, topic, proto.Live)
 			}
 		}
