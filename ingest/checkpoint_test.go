@@ -416,3 +416,24 @@ func FuzzParseChunk(f *testing.F) {
 		}
 	})
 }
+
+// Diffs that wait for their snapshot wait on through a restart.
+func TestKafkaCheckpointHoldsWhatACodecKeeps(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.KafkaTopics[0].Format, c.KafkaTopics[0].Complete = "binance", false })
+	diff := func(id int) {
+		b.put("BINANCE:X", fmt.Sprintf(`{"e":"depthUpdate","E":%d,"s":"X","U":%d,"u":%[2]d,"b":[["99.%02[2]d","1"]],"a":[["101.00","2"]]}`, id, id))
+	}
+	for id := range 10 {
+		diff(1 + id)
+	}
+	p := b.process().await()
+	p.stop()
+	b.put("BINANCE:X", `{"lastUpdateId":5,"bids":[["99.00","1"]],"asks":[["101.00","1"]]}`)
+	diff(11)
+	q := b.process()
+	b.same(q)
+	q.wantRestored(1, 0, 10)
+	if got := q.books.of("BINANCE:X").offsets; !slices.Equal(got, []int64{10, 11}) {
+		t.Errorf("applied were %v, want the snapshot with what waited, and what followed", got)
+	}
+}
