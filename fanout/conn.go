@@ -20,35 +20,40 @@ const (
 
 // conn is one client. Its memory is what limits how many there can be.
 type conn struct {
-	// Static.
+	// What every delivery looks at stands together, ahead of what few need: between
+	// two of them the kernel's send path has been through the cache.
+	//
+	// Static: shard, transport, plain, codec, remote, fd. The rest is owned by the
+	// shard's goroutine.
 	shard     *shard
 	transport transport
-	remote    string
-	fd        int
-	codec     proto.Codec
+	plain     plain // the transport itself, where it is unencrypted
 
-	// Owned by the shard's goroutine.
+	codec      proto.Codec
 	state      connState
-	blocked    bool            // the socket is full: nothing is tried before EPOLLOUT
-	armed      bool            // EPOLLOUT is asked for
-	conflating bool            // it has met a full socket and not caught up since
-	queued     bool            // in shard.queue
-	unread     bool            // in shard.unread
-	scan       bool            // any subscription may have something pending, not only listed ones
-	pinged     bool            // and has said nothing since
-	peerClosed bool            // its close frame came
-	laps       uint32          // of all subscriptions, since lapsFrom
-	place      int             // in shard.conns
-	subs       []*subscription // at most Config.MaxSubscriptions
-	listed     *subscription   // those that may have something pending
-	control    []byte          // frames for this client alone, before data; at most Config.ControlBytes; nil when none
-	flight     *frame          // half sent: the rest goes first; nil when none
-	sent       int             // bytes of flight that have left
-	in         *inbound        // nil unless a message is incomplete
-	held       int             // while blocked: bytes of control and of the transport that hub.pinned counts
-	requests   bucket
-	resyncs    bucket
-	caps       *caps // nil: none
+	blocked    bool          // the socket is full: nothing is tried before EPOLLOUT
+	armed      bool          // EPOLLOUT is asked for
+	conflating bool          // it has met a full socket and not caught up since
+	queued     bool          // in shard.queue
+	unread     bool          // in shard.unread
+	scan       bool          // any subscription may have something pending, not only listed ones
+	pinged     bool          // and has said nothing since
+	peerClosed bool          // its close frame came
+	laps       uint32        // of all subscriptions, since lapsFrom
+	listed     *subscription // those that may have something pending
+	caps       *caps         // nil: none
+	control    []byte        // frames for this client alone, before data; at most Config.ControlBytes; nil when none
+	flight     *frame        // half sent: the rest goes first; nil when none
+	held       int           // while blocked: bytes of control and of the transport that hub.pinned counts
+
+	sent     int             // bytes of flight that have left
+	subs     []*subscription // at most Config.MaxSubscriptions
+	in       *inbound        // nil unless a message is incomplete
+	place    int             // in shard.conns
+	remote   string
+	fd       int
+	requests bucket
+	resyncs  bucket
 
 	// Times on the shard's clock.
 	heard    time.Duration // when something came and left no message incomplete, or completed one
@@ -240,8 +245,10 @@ func (s *shard) append(c *conn, b []byte) {
 
 // hold has hub.pinned count n bytes for c beside its frame in flight.
 func (c *conn) hold(n int) {
-	c.shard.hub.pinned.Add(int64(n - c.held))
-	c.held = n
+	if n != c.held {
+		c.shard.hub.pinned.Add(int64(n - c.held))
+		c.held = n
+	}
 }
 
 // begin puts f in flight, n bytes of which have left.

@@ -47,25 +47,26 @@ const (
 
 // subscription is a connection's cursor into a topic's ring. Owned by the shard.
 type subscription struct {
-	feed *feed
-	conn *conn
-	pace *pace // nil: every change
+	// What every delivery looks at comes first.
+	conn  *conn
+	feed  *feed
+	next  uint64        // cursor: the ring position to be sent next
+	dirty *subscription // next in the connection's list of those that may have something pending
+	wait  *behind       // nil unless the node is behind the client
+	pace  *pace         // nil: every change
 
-	next    uint64        // cursor: the ring position to be sent next
-	seq     int64         // trades channel: of the last frame
-	ordinal uint64        // trades channel: of the last trade sent, 0: none yet
-	wait    *behind       // nil unless the node is behind the client
-	dirty   *subscription // next in the connection's list of those that may have something pending
-	place   uint32        // in its readers
-	last    uint16        // trades channel: how many past trades to begin with
-	state   subState
-	reason  proto.SnapshotReason // of the snapshot, while joining
-	drop    bool                 // policy drop: every frame, and the end at the first lap
+	place     uint32 // in its readers
+	last      uint16 // trades channel: how many past trades to begin with
+	state     subState
+	reason    proto.SnapshotReason // of the snapshot, while joining
+	drop      bool                 // policy drop: every frame, and the end at the first lap
+	listed    bool                 // in the connection's list
+	catchUp   bool                 // it has resumed: what it missed comes as a net delta
+	began     bool                 // trades channel: seq and ordinal are known
+	keepalive bool                 // a keepalive is due
 
-	listed    bool // in the connection's list
-	catchUp   bool // it has resumed: what it missed comes as a net delta
-	began     bool // trades channel: seq and ordinal are known
-	keepalive bool // a keepalive is due
+	seq     int64  // trades channel: of the last frame
+	ordinal uint64 // trades channel: of the last trade sent, 0: none yet
 }
 
 // wake tells the shard that the ring has more, by way of w if there is one. For

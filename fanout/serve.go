@@ -51,10 +51,10 @@ func (s *shard) relieve(c *conn, items int) {
 func (s *shard) transmit(c *conn) {
 	p := &s.plan
 	n, class := c.transport.Send(p.join())
-	s.stats.sends.Add(1)
-	s.stats.bytes.Add(uint64(n))
+	s.sentNow.sends++
+	s.sentNow.bytes += uint64(n)
 	frames := p.commit(n)
-	s.stats.frames.Add(uint64(frames))
+	s.sentNow.frames += uint64(frames)
 	c.spend(s.since, frames, n)
 	for _, sub := range p.over {
 		s.remove(sub)

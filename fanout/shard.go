@@ -71,6 +71,7 @@ type shard struct {
 	ticks     [len(intervals)]tick
 	pauses    pauses // capped connections that wait
 	plan      plan
+	sentNow   sentCounts // not in stats yet
 	encoder   encoder
 	arena     []byte // runs of this turn
 	scratch   []byte // one connection's send
@@ -203,6 +204,10 @@ func (s *shard) takeArrivals() {
 func (s *shard) welcome(a *Accepted) {
 	c := &conn{shard: s, transport: a.transport, remote: a.Remote, fd: a.FD, codec: a.Codec, heard: s.since, place: len(s.conns)}
 	c.requests.at, c.resyncs.at = s.since, s.since
+	if p, ok := a.transport.(*plain); ok {
+		c.plain = *p
+		c.transport = &c.plain
+	}
 	s.conns = append(s.conns, c)
 	s.stats.accepted.Add(1)
 	if err := s.poller.Add(a.FD, poll.In|poll.PeerIn, c); err != nil {
@@ -291,4 +296,5 @@ func (s *shard) serveQueue() {
 		s.serve(c)
 	}
 	s.serving = s.serving[:0]
+	s.stats.add(&s.sentNow)
 }

@@ -29,6 +29,20 @@ type stats struct {
 	errors        [numErrorCodes]atomic.Uint64
 }
 
+// sentCounts are what a shard has sent since it last told its stats: atomic
+// additions for each send would cost as much as collecting what is to be sent.
+type sentCounts struct {
+	sends, bytes, frames uint64
+}
+
+// add moves what c counts.
+func (s *stats) add(c *sentCounts) {
+	s.sends.Add(c.sends)
+	s.bytes.Add(c.bytes)
+	s.frames.Add(c.frames)
+	*c = sentCounts{}
+}
+
 // hubStats are the counters of what happens before a connection has a shard.
 type hubStats struct {
 	HandshakesRefused atomic.Uint64 // answered with plain HTTP
