@@ -20,13 +20,20 @@ func small(c *Config) {
 	c.MaxLaps = 1 << 15
 }
 
-// freeze publishes until a reader that does not read has met a full socket.
+// freeze publishes until a reader that does not read has met a full socket, which
+// stays full: what the kernel had yet to move to the reader's end has been moved.
 func (r *rig) freeze(b *testBook, random *rand.Rand) {
 	r.t.Helper()
 	before := r.hub.Stats().Again
+	full := 0
 	r.until("a full socket", func() bool {
-		b.publish(random, 40)
-		return r.hub.Stats().Again > before
+		if r.blocked() == 0 {
+			full = 0
+			b.publish(random, 40)
+		} else {
+			full++
+		}
+		return r.hub.Stats().Again > before && full > 20
 	})
 }
 
