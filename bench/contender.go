@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/depthcast/depthcast/bench/observe"
@@ -64,7 +65,7 @@ func (s *contender) window(k int, length time.Duration, keep bool) error {
 	began := time.Now()
 	rounds, err := s.swarm.Window(k, length, s.publish)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", s.name, err)
 	}
 	took := time.Since(began)
 	after, err := s.meter.Read()

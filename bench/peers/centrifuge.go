@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/centrifugal/centrifuge"
 )
@@ -27,7 +28,10 @@ func newCentrifuge(l net.Listener) (peer, error) {
 	if err := node.Run(); err != nil {
 		return nil, err
 	}
-	serve(l, centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{CheckOrigin: func(*http.Request) bool { return true }}))
+	serve(l, centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{
+		CheckOrigin:  func(*http.Request) bool { return true },
+		WriteTimeout: 20 * time.Second, // as the others have it; its default of 1 s ends connections on a busy processor
+	}))
 	return &centrifugeNode{node}, nil
 }
 
