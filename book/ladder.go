@@ -7,7 +7,7 @@ import (
 
 const blockTicks = 64
 
-// ladder keeps the levels whose keys lie in its frame. A key's tick, which is its
+// ladder keeps the levels whose keys lie in its span. A key's tick, which is its
 // distance from the base in units, says where its level is: in a block of 64
 // ticks, which has a bit for each tick with a level and keeps these levels side by
 // side, rising; or each at its tick, once they fill half of it. So a level is found
@@ -54,7 +54,7 @@ func (b *block) place(tick uint64) int {
 	return int(b.at) + bits.OnesCount64(b.bits&(1<<tick-1))
 }
 
-// tick returns the tick of key, at least l.ticks for one that is not in the frame.
+// tick returns the tick of key, at least l.ticks for one that is not in the span.
 //
 // The distance is divided by multiplication: by the inverse of the unit's odd part,
 // then the factors 2 are rotated out. That is exact for multiples of the unit and
@@ -67,7 +67,7 @@ func (l *ladder) tick(key int64) uint64 {
 func (l *ladder) key(tick int) int64 { return l.base + int64(tick)*l.unit }
 
 // get returns the level of key, nil where there is none, and whether key lies in
-// the frame.
+// the span.
 func (l *ladder) get(key int64) (*level, bool) {
 	t := l.tick(key)
 	if t >= l.ticks {
@@ -186,7 +186,7 @@ func (l *ladder) pack() {
 	}
 }
 
-// clear takes all levels away. The frame stays.
+// clear takes all levels away. The span stays.
 func (l *ladder) clear() {
 	if l.n == 0 {
 		return

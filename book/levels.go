@@ -10,13 +10,13 @@ import (
 // the ladder's grid, and all of a small side. What is told of them does not depend
 // on where they are kept.
 //
-// Invariant: no key of far lies in the ladder's frame.
+// Invariant: no key of far lies in the ladder's span.
 type levels struct {
 	top int64 // the greatest key; void where there is none
 	n   int
 
-	// debt counts searches of a long far list; beyond patience, the frame is
-	// considered anew. So a frame follows the price, and what that costs has been
+	// debt counts searches of a long far list; beyond patience, the span is
+	// considered anew. So a span follows the price, and what that costs has been
 	// saved up before.
 	debt, patience int32
 
@@ -33,8 +33,8 @@ func (s *levels) len() int { return s.n }
 // get returns the level of key, nil where there is none. It is valid until the
 // levels change.
 func (s *levels) get(key int64) *level {
-	l, framed := s.near.get(key)
-	if framed {
+	l, spanned := s.near.get(key)
+	if spanned {
 		return l
 	}
 	if len(s.far.rungs) > fewLevels {

@@ -40,13 +40,13 @@ type levelsTest struct {
 	fatalf func(string, ...any)
 	levels levels
 	model  map[int64]int64
-	frames map[frame]bool
+	spans  map[span]bool
 }
 
 func (m *levelsTest) step(key, qty int64) {
 	m.levels.follow()
 	if m.levels.near.ticks > 0 {
-		m.frames[m.levels.near.frame()] = true
+		m.spans[m.levels.near.span()] = true
 	}
 	l := m.levels.get(key)
 	if was := m.model[key]; was == 0 && l != nil || was != 0 && (l == nil || l.qty != was) {
@@ -115,7 +115,7 @@ func TestLevelsAreKeptWhereverPricesLie(t *testing.T) {
 	for name, draw := range drawKeys {
 		t.Run(name, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(1, 2))
-			m := levelsTest{t.Fatalf, levels{}, map[int64]int64{}, map[frame]bool{}}
+			m := levelsTest{t.Fatalf, levels{}, map[int64]int64{}, map[span]bool{}}
 			laddered := 0
 			for step := range 12_000 {
 				m.step(draw(random.IntN, step), random.Int64N(3))
@@ -145,8 +145,8 @@ func TestLevelsAreKeptWhereverPricesLie(t *testing.T) {
 			if thin := name == "all 64 bits" || name == "too thin"; !thin && laddered < 6000 {
 				t.Errorf("most levels were in the ladder after %d steps only", laddered)
 			}
-			if least := map[string]int{"drifting": 10, "falling": 5, "jumping": 4, "finer later": 3}[name]; len(m.frames) < least {
-				t.Errorf("%d frames", len(m.frames))
+			if least := map[string]int{"drifting": 10, "falling": 5, "jumping": 4, "finer later": 3}[name]; len(m.spans) < least {
+				t.Errorf("%d spans", len(m.spans))
 			}
 		})
 	}
@@ -155,7 +155,7 @@ func TestLevelsAreKeptWhereverPricesLie(t *testing.T) {
 func TestAnyRunOfLevelsIsKept(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		choose := func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "") }
-		m := levelsTest{t.Fatalf, levels{}, map[int64]int64{}, map[frame]bool{}}
+		m := levelsTest{t.Fatalf, levels{}, map[int64]int64{}, map[span]bool{}}
 		unit, reach := 1+int64(choose(1000)), 1+choose(5000)
 		for range choose(300) {
 			key := int64(choose(reach)) * unit
@@ -164,7 +164,7 @@ func TestAnyRunOfLevelsIsKept(t *testing.T) {
 			}
 			m.step(key, int64(choose(3)))
 			if choose(50) == 0 {
-				m.levels.debt = math.MaxInt32 // have the frame considered now
+				m.levels.debt = math.MaxInt32 // have the span considered now
 			}
 		}
 		m.compare()
@@ -174,7 +174,7 @@ func TestAnyRunOfLevelsIsKept(t *testing.T) {
 // A few prices that are wildly better, or off the tick, do not take the ladder
 // from all others; and whatever comes, memory stays in proportion to the levels.
 func TestAWildPriceDoesNotBlowUpABook(t *testing.T) {
-	m := levelsTest{t.Fatalf, levels{}, map[int64]int64{}, map[frame]bool{}}
+	m := levelsTest{t.Fatalf, levels{}, map[int64]int64{}, map[span]bool{}}
 	random := rand.New(rand.NewPCG(3, 4))
 	for _, key := range []int64{math.MaxInt64, 1 << 60, 1<<50 + 1, 2_000_001, math.MinInt64, -1 << 60} {
 		m.step(key, 1)
@@ -184,7 +184,7 @@ func TestAWildPriceDoesNotBlowUpABook(t *testing.T) {
 	}
 	m.compare()
 	if n := m.levels.len(); m.levels.near.n < n-6 {
-		t.Errorf("%d of %d levels are in the ladder, %+v", m.levels.near.n, n, m.levels.near.frame())
+		t.Errorf("%d of %d levels are in the ladder, %+v", m.levels.near.n, n, m.levels.near.span())
 	}
 	if most := 200 * m.levels.len(); m.levels.bytes() > most {
 		t.Errorf("%d levels take %d bytes", m.levels.len(), m.levels.bytes())

@@ -49,7 +49,7 @@ func (m *mirror) image(s *levels) []rung {
 // same panics where the levels are not those of before.
 func (m *mirror) same(s *levels, before []rung) {
 	if now := m.image(s); !slices.Equal(now, before) {
-		panic(fmt.Sprintf("book: levels changed with their frame:\n%v\n%v", before, now))
+		panic(fmt.Sprintf("book: levels changed with their span:\n%v\n%v", before, now))
 	}
 }
 
@@ -78,7 +78,7 @@ func (m *mirror) check(s *levels) string {
 	}
 	for _, r := range s.far.rungs {
 		if s.near.tick(r.key) < s.near.ticks {
-			return fmt.Sprintf("key %d is kept apart, but lies in the frame", r.key)
+			return fmt.Sprintf("key %d is kept apart, but lies in the span", r.key)
 		}
 	}
 	if len(s.near.slab) > 8*s.near.n+leastLoose+2*blockTicks {

@@ -6,25 +6,25 @@ import (
 	"slices"
 )
 
-// Frames are chosen from what is there alone: the unit from how far the levels lie
+// Spans are chosen from what is there alone: the unit from how far the levels lie
 // apart, the place from where the best are, the size from how far they spread. A
 // wild price or two change none of these.
 
-// frame is the part of all keys that a ladder covers: every unit-th one from base
+// span is the part of all keys that a ladder covers: every unit-th one from base
 // on, 64 a block.
-type frame struct {
+type span struct {
 	base, unit int64
 	blocks     int
 }
 
 const (
 	mostBlocks = 4096 // 64 KiB a side
-	// Frames lie within these bounds, so that no sum within them overflows.
+	// Spans lie within these bounds, so that no sum within them overflows.
 	mostUnit = 1 << 40
 	mostKey  = 1 << 61
 )
 
-// follow lets the frame follow the levels where that is due. Levels that get
+// follow lets the span follow the levels where that is due. Levels that get
 // returned are not valid any more.
 func (s *levels) follow() {
 	if s.debt > s.patience {
@@ -32,7 +32,7 @@ func (s *levels) follow() {
 	}
 }
 
-// settle chooses the frame after many levels came at once, as a snapshot.
+// settle chooses the span after many levels came at once, as a snapshot.
 func (s *levels) settle() {
 	if len(s.far.rungs) > fewLevels {
 		s.reconsider()
@@ -44,28 +44,28 @@ const leastPatience = 64
 func (s *levels) reconsider() {
 	s.debt = 0
 	f, ok := s.wanted()
-	if !ok || f == s.near.frame() {
+	if !ok || f == s.near.span() {
 		// As good as it gets: ask less and less often.
 		s.patience = min(2*s.patience+leastPatience, 1<<20)
 		return
 	}
 	s.patience = int32(max(leastPatience, s.len()/2))
-	s.reframe(f)
+	s.moveTo(f)
 }
 
-func (l *ladder) frame() frame { return frame{l.base, l.unit, len(l.blocks)} }
+func (l *ladder) span() span { return span{l.base, l.unit, len(l.blocks)} }
 
-// wanted returns the frame that suits the levels; false where none does.
-func (s *levels) wanted() (frame, bool) {
+// wanted returns the span that suits the levels; false where none does.
+func (s *levels) wanted() (span, bool) {
 	if s.len() <= fewLevels {
-		return frame{}, false
+		return span{}, false
 	}
 	var keys [sampled]int64
 	var gaps [sampled]uint64
 	m := s.sample(&keys, &gaps)
 	pivot := keys[m/8] // a few levels may be better and far away
 	if pivot < -mostKey || pivot > mostKey {
-		return frame{}, false
+		return span{}, false
 	}
 	most := 1 << min(bits.Len(uint(s.len()))-1, bits.Len(mostBlocks)-1)
 	unit := commonUnit(gaps[m/8 : m*3/4])
@@ -76,7 +76,7 @@ func (s *levels) wanted() (frame, bool) {
 		unit = u // another would move every level
 	}
 	if unit <= 0 || unit > mostUnit {
-		return frame{}, false
+		return span{}, false
 	}
 	best := pivot
 	for _, key := range keys[:m/8] {
@@ -131,25 +131,25 @@ func divisor(a, b uint64) uint64 {
 	return a
 }
 
-// place puts a frame on the grid of pivot so that best has some room above it. It
+// place puts a span on the grid of pivot so that best has some room above it. It
 // moves by eighths of itself, so that it is the same for prices that are near.
-func place(best, pivot, unit int64, blocks int) frame {
+func place(best, pivot, unit int64, blocks int) span {
 	step := int64(max(1, blocks/8)) * blockTicks
 	rest := floorMod(pivot, unit)
 	tick := (best - rest - floorMod(best-rest, unit)) / unit
 	end := tick - floorMod(tick, step) + 2*step
-	return frame{base: (end-int64(blocks)*blockTicks)*unit + rest, unit: unit, blocks: blocks}
+	return span{base: (end-int64(blocks)*blockTicks)*unit + rest, unit: unit, blocks: blocks}
 }
 
 func floorMod(a, b int64) int64 { return ((a % b) + b) % b }
 
-// reframe gives the ladder another frame. Blocks that both have stay as they are.
-func (s *levels) reframe(f frame) {
+// moveTo gives the ladder another span. Blocks that both have stay as they are.
+func (s *levels) moveTo(f span) {
 	before := s.mirror.image(s)
 	l := &s.near
 	moved := len(l.blocks) + f.blocks // in blocks; so far: none stays
-	if span := blockTicks * f.unit; l.unit == f.unit && (f.base-l.base)%span == 0 {
-		if d := (f.base - l.base) / span; -int64(moved) < d && d < int64(moved) {
+	if width := blockTicks * f.unit; l.unit == f.unit && (f.base-l.base)%width == 0 {
+		if d := (f.base - l.base) / width; -int64(moved) < d && d < int64(moved) {
 			moved = int(d)
 		}
 	}
@@ -177,8 +177,8 @@ func (s *levels) reframe(f frame) {
 	s.mirror.same(s, before)
 }
 
-// set makes f the ladder's frame.
-func (l *ladder) set(f frame) {
+// set makes f the ladder's span.
+func (l *ladder) set(f span) {
 	l.base, l.unit, l.ticks = f.base, f.unit, uint64(f.blocks)*blockTicks
 	l.twos = uint8(bits.TrailingZeros64(uint64(f.unit)))
 	odd := uint64(f.unit) >> l.twos
@@ -212,7 +212,7 @@ func (s *levels) spill(first, last int) {
 	}
 }
 
-// gather moves the far levels that lie in the frame to the ladder.
+// gather moves the far levels that lie in the span to the ladder.
 func (s *levels) gather() {
 	l := &s.near
 	from, _ := s.far.find(l.base)
