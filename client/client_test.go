@@ -516,3 +516,36 @@ func TestServerThatBreaksTheProtocolIsLeft(t *testing.T) {
 		})
 	}
 }
+
+func TestCapsOfTheConnectionAreAskedForWithEverySubscribe(t *testing.T) {
+	bothCodecs(t, func(t *testing.T, s *fakeServer) {
+		c := newClient(t, s, func(c *Config) { c.MaxHz, c.MaxBytesPerSecond = 20, 5000 })
+		for _, symbol := range []string{"SIM:A", "SIM:B", "SIM:C"} { // hello grants two items a request
+			mustSubscribe(t, c, Item{Symbol: symbol, Interval: 250 * time.Millisecond})
+		}
+		wait := script(func() {
+			p := s.greet()
+			for range 2 {
+				req := p.request()
+				if b := req.GetSubscribe(); b.GetMaxHz() != 20 || b.GetMaxBytesPerS() != 5000 || b.GetItems()[0].IntervalMs != 250 {
+					t.Errorf("asked for %v", req)
+				}
+				for i := range req.GetSubscribe().GetItems() {
+					p.refuse(req.Id, uint32(i), pb.ErrorCode_ERROR_CODE_UNKNOWN_SYMBOL, pb.Retry_RETRY_NEVER, 0)
+				}
+			}
+			p.closed()
+		})
+		refused := 0
+		err := loop(t, c, func(event Event) bool {
+			if _, ok := event.(*Refused); ok {
+				refused++
+			}
+			return refused == 3
+		})
+		wait()
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -61,6 +61,12 @@ type Config struct {
 	// protobuf and 45 in JSON, and 16 and 60 an order. Default 64 MiB.
 	MaxFrameBytes int
 
+	// MaxHz and MaxBytesPerSecond are the most frames and bytes a second that the
+	// server is to send over the whole connection, on average: what comes instead is
+	// the net change. 0: no wish.
+	MaxHz             uint32
+	MaxBytesPerSecond uint64
+
 	random func() float64   // in [0, 1); of the jitter
 	clock  func() time.Time // of the wall
 }

@@ -108,7 +108,7 @@ func (c *Client) subscribe(subs []*Subscription, now time.Time) error {
 	for len(subs) > 0 {
 		n := min(most, len(subs))
 		req := &pb.Request{Id: c.nextID()}
-		body := &pb.Subscribe{}
+		body := &pb.Subscribe{MaxHz: c.config.MaxHz, MaxBytesPerS: c.config.MaxBytesPerSecond}
 		for _, s := range subs[:n] {
 			body.Items = append(body.Items, s.request())
 		}

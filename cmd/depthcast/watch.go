@@ -19,19 +19,20 @@ import (
 
 // watchCmd shows books as a subscriber sees them.
 type watchCmd struct {
-	Symbols []string `arg:"" name:"symbol" help:"Symbols to watch, such as SIM:BTC-USD."`
-	URL     string   `help:"Stream of the server; wss:// for TLS." default:"ws://localhost:8080/v1/stream"`
-	Codec   string   `help:"Codec of the frames: proto or json." enum:"proto,json" default:"proto"`
-	Depth   uint32   `help:"Levels a side; 0: all." default:"10"`
-	Group   string   `help:"Sum levels over this price increment, such as 0.5." placeholder:"INCREMENT"`
-	Counts  bool     `help:"Show the number of orders of each level."`
-	Orders  bool     `help:"Show the orders of each level, the one served first in front. Only books kept by order have them."`
-	Trades  bool     `help:"Show trades too."`
-	Ticker  bool     `help:"Show the ticker too: last price and session statistics."`
-	List    bool     `help:"Show definitions, phases and ends in place of books. A symbol may be a pattern, such as 'SIM:*'."`
-	Once    bool     `help:"Print the first whole book (or list) of each symbol and exit."`
-	JSON    bool     `name:"json" help:"Print one JSON line per update."`
-	CA      string   `name:"ca" help:"PEM file of certificates to trust for wss://, in place of the system's." placeholder:"FILE" type:"existingfile"`
+	Symbols  []string      `arg:"" name:"symbol" help:"Symbols to watch, such as SIM:BTC-USD."`
+	URL      string        `help:"Stream of the server; wss:// for TLS." default:"ws://localhost:8080/v1/stream"`
+	Codec    string        `help:"Codec of the frames: proto or json." enum:"proto,json" default:"proto"`
+	Depth    uint32        `help:"Levels a side; 0: all." default:"10"`
+	Group    string        `help:"Sum levels over this price increment, such as 0.5." placeholder:"INCREMENT"`
+	Interval time.Duration `help:"Least time between two updates of a book, in whole ms; 0: every change." default:"0s"`
+	Counts   bool          `help:"Show the number of orders of each level."`
+	Orders   bool          `help:"Show the orders of each level, the one served first in front. Only books kept by order have them."`
+	Trades   bool          `help:"Show trades too."`
+	Ticker   bool          `help:"Show the ticker too: last price and session statistics."`
+	List     bool          `help:"Show definitions, phases and ends in place of books. A symbol may be a pattern, such as 'SIM:*'."`
+	Once     bool          `help:"Print the first whole book (or list) of each symbol and exit."`
+	JSON     bool          `name:"json" help:"Print one JSON line per update."`
+	CA       string        `name:"ca" help:"PEM file of certificates to trust for wss://, in place of the system's." placeholder:"FILE" type:"existingfile"`
 }
 
 // Run subscribes and prints until ctx ends, nothing is left to watch, or the
@@ -101,7 +102,7 @@ func (c *watchCmd) printer(out io.Writer) printer {
 func (c *watchCmd) subscribe(cl *client.Client, w *watcher) error {
 	for _, symbol := range slices.Compact(slices.Sorted(slices.Values(c.Symbols))) {
 		s := &watched{symbol: symbol}
-		item := client.Item{Symbol: symbol, Depth: c.Depth, Group: c.Group, Counts: c.Counts}
+		item := client.Item{Symbol: symbol, Depth: c.Depth, Group: c.Group, Counts: c.Counts, Interval: c.Interval}
 		if c.Orders {
 			item.Channel, item.Counts = proto.ChannelOrders, false // which the orders tell
 		}
