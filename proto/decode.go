@@ -96,7 +96,7 @@ func DecodeEvents(value []byte, b *Batch) error {
 		if value, err = nextField(value, &f); err != nil {
 			return err
 		}
-		if err = d.field(&f); err != nil {
+		if err = d.field(&f, value); err != nil {
 			return err
 		}
 	}
@@ -113,7 +113,8 @@ type eventsDecoder struct {
 	eventState
 }
 
-func (d *eventsDecoder) field(f *wireField) (err error) {
+// field takes a field of the record; rest is what follows it.
+func (d *eventsDecoder) field(f *wireField, rest []byte) (err error) {
 	b := d.batch
 	switch f.key {
 	case eventsSymbol<<3 | bytesKey:
@@ -143,7 +144,7 @@ func (d *eventsDecoder) field(f *wireField) (err error) {
 	case eventsGeneration<<3 | varintKey:
 		b.Generation = f.value
 	case eventsEvents<<3 | bytesKey:
-		err = d.event(f.bytes)
+		err = d.event(f.bytes, rest)
 	}
 	return err
 }

@@ -1,21 +1,25 @@
 package proto
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Slices of an event are kept for the next record up to these capacities; the
-// first events of a record may keep the larger. So a batch stays small whatever
-// it has seen.
+// first events of a record may keep the larger. So a batch keeps at most 14 MiB
+// whatever it has seen.
 const (
 	keptEvents      = 4096
-	keptLargeEvents = 64
-	keptSmall       = 64
+	keptLargeEvents = 8
+	keptSmall       = 16
 	keptLarge       = 8192
 )
 
 // event decodes one Event. A kind that comes again is merged into what there is,
-// another kind replaces it, as in every protobuf decoder.
-func (d *eventsDecoder) event(b []byte) error {
-	e, err := d.newEvent()
+// another kind replaces it, as in every protobuf decoder. rest is what follows the
+// event in the record.
+func (d *eventsDecoder) event(b, rest []byte) error {
+	e, err := d.newEvent(rest)
 	if err != nil {
 		return err
 	}
@@ -45,23 +49,41 @@ func (d *eventsDecoder) event(b []byte) error {
 }
 
 // newEvent appends an empty event to the batch.
-func (d *eventsDecoder) newEvent() (*Event, error) {
+func (d *eventsDecoder) newEvent(rest []byte) (*Event, error) {
 	b := d.batch
 	index := len(b.Events)
-	switch {
-	case index == MaxEvents:
-		return nil, fmt.Errorf("%w: more than %d events", ErrTooLarge, MaxEvents)
-	case index == 0 && cap(b.Events) > keptEvents:
+	if index == 0 && cap(b.Events) > keptEvents {
 		b.Events = nil
 	}
-	if index < cap(b.Events) {
-		b.Events = b.Events[:index+1]
-	} else {
-		b.Events = append(b.Events, Event{})
+	if index == cap(b.Events) {
+		more := 1 + countEvents(rest)
+		if index+more > MaxEvents {
+			return nil, fmt.Errorf("%w: more than %d events", ErrTooLarge, MaxEvents)
+		}
+		b.Events = slices.Grow(b.Events, more)
 	}
+	b.Events = b.Events[:index+1]
 	e := &b.Events[index]
 	d.reset(e, index)
 	return e, nil
+}
+
+// countEvents returns how many events are in the rest of a record, so that room for
+// them is made once, and none for more than are admitted: an event takes three bytes
+// of a record at the least, and 280 in memory.
+func countEvents(rest []byte) int {
+	var f wireField
+	count := 0
+	for len(rest) > 0 {
+		var err error
+		if rest, err = nextField(rest, &f); err != nil {
+			break // where decoding ends too
+		}
+		if f.key == eventsEvents<<3|bytesKey {
+			count++
+		}
+	}
+	return count
 }
 
 // reset empties e but for the slices worth keeping.

@@ -1,10 +1,14 @@
 package proto
 
 import (
+	"bytes"
 	"errors"
 	"reflect"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	googleproto "google.golang.org/protobuf/proto"
@@ -186,6 +190,71 @@ func TestAfterAHugeRecordABatchKeepsLittle(t *testing.T) {
 	}
 	if c := cap(b.Events); c > keptEvents {
 		t.Errorf("%d events kept", c)
+	}
+}
+
+// allocatedBy returns how many bytes f allocates.
+func allocatedBy(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+func TestEventsOfThreeBytesCostNoMoreThanTheirRoom(t *testing.T) {
+	event := func(kind ...byte) []byte { return append([]byte{0x82, 0x01, byte(len(kind))}, kind...) }
+	for name, c := range map[string]struct {
+		event []byte
+		most  uint64
+	}{
+		"empty":      {event(), 18 << 20},
+		"heartbeat":  {event(0x8a, 0x01, 0), 18 << 20},
+		"instrument": {event(13<<3&0x7f|2, 0), 28 << 20},
+		"statistics": {event(0x7a, 0), 28 << 20},
+		"levels":     {event(0x0a, 8, 0x0a, 6, 0x0a, 1, 2, 0x12, 1, 1), 24 << 20},
+	} {
+		value := append([]byte{0x0a, 1, 'X'}, bytes.Repeat(c.event, MaxEvents)...)
+		var b Batch
+		var err error
+		if got := allocatedBy(func() { err = DecodeEvents(value, &b) }); err != nil || len(b.Events) != MaxEvents || got > c.most {
+			t.Errorf("%s: %d events of %d bytes take %d bytes, %v; at most %d", name, len(b.Events), len(value), got, err, c.most)
+		}
+		value = append(value, c.event...)
+		if got := allocatedBy(func() { err = DecodeEvents(value, &Batch{}) }); !errors.Is(err, ErrTooLarge) || got > 4096 {
+			t.Errorf("%s: one event too many takes %d bytes, %v", name, got, err)
+		}
+	}
+}
+
+func TestABatchKeepsFourteenMebibytesWhateverItHasSeen(t *testing.T) {
+	var b Batch
+	for _, levels := range []int{keptLarge, keptSmall} {
+		full := Event{Kind: EventSetLevels, Bids: make([]Level, levels), Asks: make([]Level, levels)}
+		orders := Event{Kind: EventSnapshot, ByOrder: true, BidOrders: make([]Order, levels), AskOrders: make([]Order, levels)}
+		for i := range levels {
+			orders.BidOrders[i] = Order{ID: 1, Qty: 1}
+			orders.AskOrders[i] = Order{ID: 1, Qty: 1}
+		}
+		for _, e := range []Event{full, orders} {
+			events := slices.Repeat([]Event{e}, min(keptEvents, MaxRecordLevels/(2*levels)))
+			if err := DecodeEvents(AppendEvents(nil, &Batch{Symbol: "X", Events: events}), &b); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := DecodeEvents(AppendEvents(nil, &Batch{Symbol: "X", Events: make([]Event, keptEvents)}), &b); err != nil {
+		t.Fatal(err)
+	}
+	kept := uintptr(cap(b.Events)) * unsafe.Sizeof(Event{})
+	for _, e := range b.Events[:cap(b.Events)] {
+		kept += uintptr(cap(e.Bids)+cap(e.Asks))*unsafe.Sizeof(Level{}) + uintptr(cap(e.BidOrders)+cap(e.AskOrders))*unsafe.Sizeof(Order{})
+	}
+	if kept > 14<<20 {
+		t.Errorf("%d bytes are kept", kept)
+	}
+	if kept < 10<<20 {
+		t.Errorf("%d bytes are kept, which is less than this test fills", kept)
 	}
 }
 

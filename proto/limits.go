@@ -3,7 +3,8 @@ package proto
 // Bounds of what is decoded. Each is checked before anything of that size is
 // allocated; what exceeds one is refused, whole.
 const (
-	// MaxEvents bounds the events of one record.
+	// MaxEvents bounds the events of one record. So many take 26 MiB of memory at
+	// the most beside their levels and orders, until the next record.
 	MaxEvents = 65_536
 	// MaxRecordLevels bounds the levels and orders of one record, all its events
 	// together. A greater snapshot comes in parts (Events.more).
