@@ -1,19 +1,6 @@
 package ingest
 
-import (
-	"bytes"
-
-	"github.com/depthcast/depthcast/proto"
-)
-
-// Bounds of the diffs that wait for a snapshot. At a bound the oldest go first,
-// so that a snapshot older than what is left is refused. A snapshot that waits for
-// its diff counts among the bytes; one for which there is no room is refused.
-const (
-	maxBinanceDiffs      = 8192     // per symbol
-	maxBinanceDiffBytes  = 8 << 20  // per symbol
-	maxBinanceTotalBytes = 64 << 20 // per partition
-)
+import "github.com/depthcast/depthcast/proto"
 
 // binanceCodec reads what Binance sends for spot and USD-M futures: depthUpdate,
 // trade, aggTrade, bookTicker, and the REST depth snapshot, each as received.
@@ -48,12 +35,6 @@ type binanceState struct {
 	lastTrade uint64
 }
 
-// binanceWaiting is a diff that waits for a snapshot.
-type binanceWaiting struct {
-	first, last, previous uint64
-	value                 []byte
-}
-
 func newBinanceCodec(instruments Instruments) Codec {
 	return &binanceCodec{instruments: instruments, symbols: newVenueSymbols[binanceState]()}
 }
@@ -81,7 +62,9 @@ func (c *binanceCodec) Decode(rec *Record) (*proto.Batch, error) {
 	s.begin(&c.batch, m.time, x)
 	switch m.kind {
 	case binanceDiff:
-		return c.diff(&s.state, rec.Value)
+		b, err := c.diff(&s.state, rec.Value)
+		c.trim(&s.state)
+		return b, err
 	case binanceSnapshot:
 		return c.snapshot(&s.state, rec.Value)
 	case binanceTrade, binanceAggTrade:
@@ -110,7 +93,7 @@ func (c *binanceCodec) diff(s *binanceState, value []byte) (*proto.Batch, error)
 		if err := c.wait(s, value); err != nil || s.held == nil {
 			return nil, err
 		}
-		return c.bridge(s)
+		return c.bridge(s, s.held)
 	}
 	if covered(s, m) {
 		return nil, nil
@@ -136,19 +119,14 @@ func covered(s *binanceState, m *binanceMessage) bool {
 	return m.last <= s.last
 }
 
-// follows reports whether m is the next diff of the chain. After a snapshot:
-// spot U ≤ last+1 ≤ u, USD-M U ≤ last ≤ u; after a diff: spot U = last+1, USD-M
-// pu = last.
+// follows reports whether m, which is not covered, is the next diff of the chain.
+// Spot: U ≤ last+1 ≤ u, where what it tells again of ids up to last is absolute.
+// USD-M: after a snapshot U ≤ last ≤ u, after a diff pu = last.
 func follows(s *binanceState, m *binanceMessage) bool {
-	switch {
-	case m.chained && m.previous == s.last:
-		return true
-	case s.bridged:
-		return !m.chained && m.first == s.last+1
-	case m.chained:
-		return m.first <= s.last && s.last <= m.last
+	if !m.chained {
+		return m.first <= s.last+1 && s.last+1 <= m.last
 	}
-	return m.first <= s.last+1 && s.last+1 <= m.last
+	return m.previous == s.last || !s.bridged && m.first <= s.last && s.last <= m.last
 }
 
 // setLevels adds the message's levels to the batch and moves the chain on.
@@ -159,73 +137,6 @@ func (c *binanceCodec) setLevels(s *binanceState) {
 	e.Asks = append(e.Asks, m.asks...)
 	c.batch.VenueTime = m.time
 	s.last, s.bridged = m.last, true
-}
-
-// wait buffers the message until a snapshot. A gap among those that wait makes
-// the older ones worthless: no snapshot before it could be brought up to date.
-func (c *binanceCodec) wait(s *binanceState, value []byte) error {
-	m := &c.message
-	if n := len(s.waiting); n > 0 {
-		w := s.waiting[n-1]
-		if m.last <= w.last {
-			return nil // a duplicate
-		}
-		if m.chained && m.previous != w.last || !m.chained && m.first != w.last+1 {
-			c.restart(s)
-			c.keep(s, value)
-			return refuse(CodeSourceGap, c.batch.Symbol, proto.ReasonSourceGap,
-				"updates %d to %d (previous %d) do not follow %d", m.first, m.last, m.previous, w.last)
-		}
-	}
-	c.keep(s, value)
-	return nil
-}
-
-func (c *binanceCodec) keep(s *binanceState, value []byte) {
-	m := &c.message
-	previous := m.previous
-	if !m.chained {
-		previous = m.first - 1
-	}
-	s.waiting = append(s.waiting, binanceWaiting{first: m.first, last: m.last, previous: previous, value: bytes.Clone(value)})
-	s.bytes += len(value)
-	c.buffered += len(value)
-	for len(s.waiting) > maxBinanceDiffs || len(s.waiting) > 0 && (s.bytes > maxBinanceDiffBytes || c.buffered > maxBinanceTotalBytes) {
-		s.lost = s.waiting[0].last
-		c.discard(s, 1)
-	}
-}
-
-// discard lets go of the n oldest diffs that wait.
-func (c *binanceCodec) discard(s *binanceState, n int) {
-	for i := range s.waiting[:n] {
-		s.bytes -= len(s.waiting[i].value)
-		c.buffered -= len(s.waiting[i].value)
-		s.waiting[i].value = nil
-	}
-	if s.waiting = s.waiting[n:]; len(s.waiting) == 0 {
-		s.waiting = nil
-	}
-}
-
-// restart forgets the chain and what waits: from here on a snapshot is needed.
-func (c *binanceCodec) restart(s *binanceState) {
-	if s.chained {
-		s.lost = s.last
-	}
-	if n := len(s.waiting); n > 0 {
-		s.lost = s.waiting[n-1].last
-	}
-	c.discard(s, len(s.waiting))
-	c.letGo(s)
-	s.chained, s.bridged = false, false
-}
-
-// letGo forgets the snapshot that is held.
-func (c *binanceCodec) letGo(s *binanceState) {
-	s.bytes -= len(s.held)
-	c.buffered -= len(s.held)
-	s.held = nil
 }
 
 // unchain buffers from here on: the snapshot that the book needs may be older than
@@ -265,13 +176,11 @@ func (c *binanceCodec) snapshot(s *binanceState, value []byte) (*proto.Batch, er
 		}
 	}
 	c.letGo(s)
-	if c.buffered+len(value) > maxBinanceTotalBytes {
-		return nil, refuse(CodeTooLarge, c.batch.Symbol, proto.ReasonNone, "no room for a snapshot that waits: %d bytes are taken", c.buffered)
+	s.last = m.last
+	if b, err := c.bridge(s, value); b != nil || err != nil {
+		return b, err
 	}
-	s.held, s.last = bytes.Clone(value), m.last
-	s.bytes += len(value)
-	c.buffered += len(value)
-	return c.bridge(s)
+	return nil, c.hold(s, value)
 }
 
 // setBook adds the message, which is a snapshot, to the batch, and begins a chain.
@@ -284,51 +193,6 @@ func (c *binanceCodec) setBook(s *binanceState) {
 	// behind only what changes.
 	e.KnownLevels = uint32(max(len(m.bids), len(m.asks)))
 	s.chained, s.last = true, m.last
-}
-
-// bridge makes the batch of the snapshot that is held and of the diffs that wait
-// and follow it; nothing while all of them are covered by it, and so let go.
-func (c *binanceCodec) bridge(s *binanceState) (*proto.Batch, error) {
-	m := &c.message
-	for len(s.waiting) > 0 {
-		w := &s.waiting[0]
-		if err := m.parse(w.value, c.batch.Exponents); err != nil {
-			c.restart(s)
-			return nil, refusal(c.batch.Symbol, err) // the exponents have changed since it came
-		}
-		if !covered(s, m) {
-			break
-		}
-		s.lost = w.last
-		c.discard(s, 1)
-	}
-	if len(s.waiting) == 0 {
-		return nil, nil
-	}
-	if !follows(s, m) {
-		c.letGo(s)
-		return nil, refuse(CodeSourceGap, c.batch.Symbol, proto.ReasonSourceGap,
-			"updates %d to %d (previous %d) do not follow the snapshot of %d", m.first, m.last, m.previous, s.last)
-	}
-	values := [][]byte{s.held}
-	for i := range s.waiting {
-		values = append(values, s.waiting[i].value)
-	}
-	for i, value := range values {
-		if err := m.parse(value, c.batch.Exponents); err != nil {
-			c.restart(s)
-			return nil, refusal(c.batch.Symbol, err)
-		}
-		if i == 0 {
-			c.setBook(s)
-		} else {
-			c.setLevels(s)
-		}
-	}
-	c.discard(s, len(s.waiting))
-	c.letGo(s)
-	c.batch.Quote = s.quotes.next(s.last)
-	return &c.batch, nil
 }
 
 // trade makes the batch of the message, which is a trade. Futures report

@@ -31,7 +31,8 @@ func (s *binanceState) readFrom(r *stateReader) {
 		w.value = append([]byte(nil), r.bytes(maxBinanceDiffBytes)...)
 		if k := len(s.waiting); k > 0 {
 			before := s.waiting[k-1].last
-			r.check(w.previous == before && w.last > before, "diffs that wait without a chain")
+			overlaps := w.previous == w.first-1 && w.previous < before // spot
+			r.check((w.previous == before || overlaps) && w.last > before, "diffs that wait without a chain")
 		}
 		s.bytes += len(w.value)
 		r.check(w.first > 0 && w.first <= w.last && s.bytes <= maxBinanceDiffBytes, "a diff that waits")

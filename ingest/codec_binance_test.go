@@ -213,10 +213,21 @@ var binanceChains = map[string][]step{
 		{spotDiff(9, 9), CodeSourceGap},
 		{restSnapshot(8), "snapshot 8, set 9"},
 	},
-	"spot: overlap in the chain": {
+	"spot: one that overlaps is applied, as its quantities are absolute": {
 		{restSnapshot(5), "nothing"},
 		{spotDiff(6, 7), "snapshot 5, set 7"},
-		{spotDiff(7, 9), CodeSourceGap},
+		{spotDiff(7, 9), "set 9"},
+		{spotDiff(8, 9), "nothing"},
+		{spotDiff(4, 10), "set 10"},
+		{spotDiff(12, 12), CodeSourceGap},
+	},
+	"spot: one that overlaps while it waits": {
+		{spotDiff(1, 3), "nothing"},
+		{spotDiff(2, 6), "nothing"},
+		{spotDiff(4, 6), "nothing"},
+		{spotDiff(6, 8), "nothing"},
+		{restSnapshot(6), "snapshot 6, set 8"},
+		{spotDiff(9, 9), "set 9"},
 	},
 	"spot: a gap among those that wait": {
 		{spotDiff(1, 3), "nothing"},
@@ -270,6 +281,13 @@ var binanceChains = map[string][]step{
 		{`{"e":"aggTrade","s":"X","a":9,"p":"1","q":"1","m":true}`, "nothing"},
 		{`{"e":"trade","s":"X","t":9,"p":"1","m":true}`, CodeMalformed},
 	},
+	"trades: the other of the two streams": {
+		{`{"e":"aggTrade","s":"X","a":9,"p":"2.50","q":"3","m":true}`, "trade 250 3 2"},
+		{fmt.Sprintf(binanceTradeText, 7, true), "nothing"},
+		{fmt.Sprintf(binanceTradeText, 10, true), "nothing"},
+		{`{"e":"aggTrade","s":"X","a":10,"p":"2.50","q":"0","m":true}`, "nothing"},
+		{`{"e":"aggTrade","s":"X","a":10,"p":"2.50","q":"1","m":false}`, "trade 250 1 1"},
+	},
 	"what changes no book": {
 		{`{"stream":"x@bookTicker","data":{"u":1,"s":"X","b":"1","B":"2","a":"3","A":"4"}}`, "heartbeat"},
 		{`{"stream":"x@depth20","data":{"lastUpdateId":9,"bids":[["1","1"]],"asks":[]}}`, "nothing"},
@@ -312,29 +330,30 @@ func TestBinanceDiffsChainAsTheVenueSays(t *testing.T) {
 	}
 }
 
-func TestBinanceBufferIsBounded(t *testing.T) {
-	key := "BINANCE:X"
-	codec := newBinanceCodec(fixedExponents{key: {Price: -2, Qty: 0}})
-	for i := 1; i <= maxBinanceDiffs+10; i++ {
-		if got := outcome(t, codec, key, spotDiff(i, i)); got != "nothing" {
-			t.Fatalf("diff %d: %s", i, got)
-		}
+// otherForm is a message in the combined form if it is bare, and bare if it is not.
+func otherForm(value string) string {
+	if bare, ok := strings.CutPrefix(value, `{"stream":`); ok {
+		_, bare, _ = strings.Cut(bare, `"data":`)
+		return strings.TrimSuffix(bare, "}")
 	}
-	state := &codec.(*binanceCodec).symbols.of[key].state
-	if len(state.waiting) != maxBinanceDiffs || state.waiting[0].first != 11 {
-		t.Fatalf("%d wait, from %d", len(state.waiting), state.waiting[0].first)
-	}
-	if got := outcome(t, codec, key, restSnapshot(9)); got != CodeOldSnapshot {
-		t.Fatalf("a snapshot before what is left: %s", got)
-	}
-	wide := strings.Replace(spotDiff(maxBinanceDiffs+11, maxBinanceDiffs+11), `"a":[]`, `"a":[]`+strings.Repeat(" ", maxBinanceDiffBytes/2), 1)
-	outcome(t, codec, key, wide)
-	outcome(t, codec, key, strings.ReplaceAll(wide, fmt.Sprint(maxBinanceDiffs+11), fmt.Sprint(maxBinanceDiffs+12)))
-	if state.bytes > maxBinanceDiffBytes || len(state.waiting) != 1 {
-		t.Fatalf("%d bytes in %d diffs wait", state.bytes, len(state.waiting))
-	}
-	if c := codec.(*binanceCodec); c.buffered != state.bytes {
-		t.Fatalf("%d bytes counted in all, %d of the only symbol", c.buffered, state.bytes)
+	return `{"stream":"x@anything","data":` + value + `}`
+}
+
+func TestBinanceBareAndCombinedFormSayTheSame(t *testing.T) {
+	for name, steps := range binanceChains {
+		t.Run(name, func(t *testing.T) {
+			key := "BINANCE:X"
+			codec := newBinanceCodec(fixedExponents{key: {Price: -2, Qty: 0}})
+			for i, s := range steps {
+				value := s.value
+				if strings.Contains(value, `"e":`) { // what has no type is known by the form
+					value = otherForm(value)
+				}
+				if got := outcome(t, codec, key, value); got != s.want {
+					t.Fatalf("step %d: %s: %q, want %q", i+1, value, got, s.want)
+				}
+			}
+		})
 	}
 }
 
