@@ -61,7 +61,7 @@ type subscription struct {
 	reason    proto.SnapshotReason // of the snapshot, while joining
 	drop      bool                 // policy drop: every frame, and the end at the first lap
 	listed    bool                 // in the connection's list
-	catchUp   bool                 // it has resumed: what it missed comes as a net delta
+	catchUp   bool                 // it has resumed or joined: what came meanwhile comes as a net delta
 	began     bool                 // trades channel: seq and ordinal are known
 	keepalive bool                 // a keepalive is due
 

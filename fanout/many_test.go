@@ -191,3 +191,29 @@ func TestClientAheadInTradesIsToldToStepBack(t *testing.T) {
 		t.Errorf("%v", history)
 	}
 }
+
+func TestWhatCameSinceTheSnapshotComesToAJoinerAsOneNetDelta(t *testing.T) {
+	r := newRig(t, nil, btc)
+	b, random := r.book(btc), seeded(12)
+	b.publish(random, 5)
+	first := r.dial(proto.CodecProto) // opens the topic, with its snapshot
+	first.subscribe(book)
+	for range minRingEntries/2 - 2 {
+		b.publish(random, 5)
+	}
+	r.sync()
+	encoded := r.hub.Stats().Encoded
+	seq, _ := b.where()
+	for range 3 {
+		c := r.dial(proto.CodecProto)
+		m := newModel(t, c.subscribe(book))
+		m.follow(c, seq)
+		if m.snapshots != 1 || m.deltas != 1 || m.merged != 1 {
+			t.Errorf("%d snapshots, %d deltas, %d of them merged; want 1, 1, 1", m.snapshots, m.deltas, m.merged)
+		}
+	}
+	r.sync()
+	if made := r.hub.Stats().Encoded - encoded; made != 1 {
+		t.Errorf("%d frames made for three joiners, want the net delta alone", made)
+	}
+}

@@ -153,6 +153,7 @@ func (p *plan) follow(sub *subscription) {
 		if next, ok = p.snapshot(sub); !ok {
 			return
 		}
+		sub.catchUp = true // the snapshot may be half a ring old
 	}
 	for next <= sub.limit() && p.ends == DropNone {
 		e, status := f.topic.ring.Get(next)
