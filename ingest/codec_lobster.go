@@ -9,7 +9,8 @@ import (
 // lobsterCodec reads LOBSTER recordings. A record is three lines: "SYMBOL
 // MIDNIGHT ROW" (midnight of the exchange's day in ns since 1970, rows counted
 // from 0), row ROW of the message file and row ROW of the order-book file. Row 0
-// is a snapshot; every other one yields the order events that lead to it.
+// is a snapshot of as many levels a side as the file shows; every other one yields
+// the order events that lead to it.
 type lobsterCodec struct {
 	symbols venueSymbols[lobsterState]
 	record  lobsterRecord
@@ -75,7 +76,7 @@ func (c *lobsterCodec) start(symbol string, state *lobsterState) (*proto.Batch, 
 	}
 	*state = lobsterState{book: book, day: c.record.midnight}
 	e := addEvent(&c.batch, proto.EventSnapshot)
-	e.ByOrder = true
+	e.ByOrder, e.MaxLevels = true, uint32(book.depth)
 	e.BidOrders = book.bids.appendOrders(e.BidOrders, book.orders)
 	e.AskOrders = book.asks.appendOrders(e.AskOrders, book.orders)
 	return &c.batch, nil

@@ -46,6 +46,7 @@ func (m *lobsterMessage) side() proto.Side {
 // file holds only events inside the window, so what enters it from beyond
 // (reveals) is taken from the order-book row, as orders without a known id.
 type lobsterBook struct {
+	depth      int // of the window: levels a side that rows show
 	bids, asks lobsterSide
 	orders     map[uint64]*lobsterOrder
 	anonymous  uint64 // anonymous ids given so far
@@ -128,6 +129,7 @@ func (b *lobsterBook) seed(m *lobsterMessage, row *lobsterRow) error {
 			}
 		}
 	}
+	b.depth = row.depth
 	b.remember(row)
 	return b.compare(row)
 }
@@ -135,6 +137,9 @@ func (b *lobsterBook) seed(m *lobsterMessage, row *lobsterRow) error {
 // advance applies message m and what row shows beyond it, and adds the events
 // that do the same to e.
 func (b *lobsterBook) advance(m *lobsterMessage, row *lobsterRow, e *proto.Batch) error {
+	if row.depth != b.depth {
+		return fmt.Errorf("%w: it has %d levels, row 0 has %d", errLobsterRow, row.depth, b.depth)
+	}
 	if err := b.apply(m, e); err != nil {
 		return err
 	}

@@ -40,6 +40,7 @@ type lobsterRecord struct {
 // lobsterRow is one row of an order-book file: occupied levels, best first.
 type lobsterRow struct {
 	bids, asks []proto.Level
+	depth      int // levels a side that the file shows, occupied or not
 }
 
 func (r *lobsterRow) of(side proto.Side) []proto.Level {
@@ -136,8 +137,9 @@ func (m *lobsterMessage) parse(line []byte) error {
 }
 
 func (r *lobsterRow) parse(line []byte) error {
-	r.bids, r.asks = r.bids[:0], r.asks[:0]
-	for n := 0; len(line) > 0; n++ {
+	r.bids, r.asks, r.depth = r.bids[:0], r.asks[:0], 0
+	for ; len(line) > 0; r.depth++ {
+		n := r.depth
 		if n == maxLobsterLevels {
 			return fmt.Errorf("%w: order book: more than %d levels", errLobsterForm, maxLobsterLevels)
 		}
@@ -159,6 +161,9 @@ func (r *lobsterRow) parse(line []byte) error {
 		if err := errors.Join(err1, err2); err != nil {
 			return fmt.Errorf("%w: order book: level %d: %w", errLobsterForm, n+1, err)
 		}
+	}
+	if r.depth == 0 {
+		return fmt.Errorf("%w: order book: no columns", errLobsterForm)
 	}
 	return nil
 }

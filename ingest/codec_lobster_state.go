@@ -7,7 +7,7 @@ func (s *lobsterState) appendTo(to []byte) []byte {
 	if to = appendStateBool(to, s.book != nil); s.book == nil {
 		return to
 	}
-	to = appendStateUint(to, s.book.anonymous)
+	to = appendStateUint(appendStateUint(to, uint64(s.book.depth)), s.book.anonymous)
 	return s.book.bids.appendTo(s.book.asks.appendTo(to, s.book.orders), s.book.orders)
 }
 
@@ -32,14 +32,16 @@ func (s *lobsterState) readFrom(r *stateReader) {
 		return
 	}
 	s.book = newLobsterBook()
-	s.book.anonymous = r.uint()
+	depth := r.uint()
+	r.check(depth > 0 && depth <= maxLobsterLevels, "a depth")
+	s.book.depth, s.book.anonymous = int(depth), r.uint()
 	s.book.readSide(r, &s.book.asks)
 	s.book.readSide(r, &s.book.bids)
 }
 
 func (b *lobsterBook) readSide(r *stateReader, s *lobsterSide) {
 	s.shown, s.worst = r.bool(), r.int()
-	levels := r.count(maxLobsterLevels, 5)
+	levels := r.count(b.depth, 5)
 	for range levels {
 		l := lobsterLevel{price: r.int(), anonymous: r.uint()}
 		if k := len(s.levels); k > 0 {

@@ -124,6 +124,9 @@ func TestLobsterRowsAreAllReproduced(t *testing.T) {
 				kinds[b.Events[i].Kind]++
 			}
 		}
+		if row == 0 && b.Events[0].MaxLevels != 10 {
+			t.Fatalf("the file shows 10 levels, the snapshot says %d", b.Events[0].MaxLevels)
+		}
 		rows++
 		bids, asks := book.levels.best(proto.Bid), book.levels.best(proto.Ask)
 		var got []byte
@@ -183,6 +186,8 @@ func TestLobsterRowsThatDoNotFitAreRefused(t *testing.T) {
 		"five columns":              {{"X 0 0\n34200,1,7,5,1000\n1010,5,1000,15", CodeMalformed}},
 		"three columns of a level":  {{"X 0 0\n34200,1,7,5,1000,1\n1010,5,1000", CodeMalformed}},
 		"levels out of order":       {{"X 0 0\n34200,1,7,5,1000,1\n1010,5,1000,15,1010,5,990,5", CodeMalformed}},
+		"no levels":                 {{"X 0 0\n34200,1,7,5,1000,1\n", CodeMalformed}},
+		"another depth":             {{start, "snapshot 2 1"}, {"X 0 1\n34201,7,0,0,-1,-1\n1010,5,1000,15,1020,5,990,5,1030,0,980,0", CodeRowMismatch}},
 		"another symbol":            {{strings.Replace(start, "X", "Y", 1), CodeKeyMismatch}},
 	} {
 		t.Run(name, func(t *testing.T) {

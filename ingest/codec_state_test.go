@@ -247,7 +247,7 @@ var codecFields = map[reflect.Type]map[string]string{
 	reflect.TypeFor[krakenMirror](): {"bids": "saved", "asks": "saved", "text": "scratch"},
 	reflect.TypeFor[krakenLevel]():  {"Level": "saved", "priceDigits": "saved", "qtyDigits": "saved"},
 	reflect.TypeFor[lobsterState](): {"book": "saved", "row": "saved", "day": "saved"},
-	reflect.TypeFor[lobsterBook]():  {"bids": "saved", "asks": "saved", "orders": "made anew", "anonymous": "saved"},
+	reflect.TypeFor[lobsterBook]():  {"depth": "saved", "bids": "saved", "asks": "saved", "orders": "made anew", "anonymous": "saved"},
 	reflect.TypeFor[lobsterSide]():  {"side": "made anew", "levels": "saved", "worst": "saved", "shown": "saved"},
 	reflect.TypeFor[lobsterLevel](): {"price": "saved", "qty": "made anew", "ids": "saved", "anonymous": "saved"},
 	reflect.TypeFor[lobsterOrder](): {"side": "made anew", "price": "made anew", "qty": "saved"},
