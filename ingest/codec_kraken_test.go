@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -216,6 +217,77 @@ func TestKrakenMirrorKeepsTheChannelsDepth(t *testing.T) {
 	}
 	if len(trimmed) > 0 {
 		t.Fatal(trimmed)
+	}
+}
+
+// krakenVenue is the venue's end of a book-10 channel: a book without a limit, of
+// which subscribers know the ten best levels a side. A level that the ten lose is
+// not deleted; one that they gain is sent, as new or once more.
+type krakenVenue struct {
+	all, shown *plainLevels
+}
+
+// change sets a level, and returns the message that tells subscribers, "" if there
+// is nothing to tell.
+func (v *krakenVenue) change(side proto.Side, l proto.Level) string {
+	all, shown, letter := v.all.bids, v.shown.bids, "b"
+	if side == proto.Ask {
+		all, shown, letter = v.all.asks, v.shown.asks, "a"
+	}
+	setPlain(all, []proto.Level{l})
+	var levels []string
+	tell := func(l proto.Level) {
+		levels = append(levels, fmt.Sprintf(`["%d.%d","%d.%d","1.5"]`, l.Price/10, l.Price%10, l.Qty/10, l.Qty%10))
+	}
+	if _, was := shown[l.Price]; was && l.Qty == 0 {
+		tell(l)
+	}
+	best := v.all.best(side)
+	best = best[:min(len(best), 10)]
+	for _, b := range best {
+		if shown[b.Price] != b.Qty {
+			tell(b)
+		}
+	}
+	clear(shown)
+	setPlain(shown, best)
+	if len(levels) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(`[1,{%q:[%s],"c":"%d"},"book-10","X"]`, letter, strings.Join(levels, ","), krakenSum(v.shown))
+}
+
+// TestKrakenBookTrimmedToItsDepthIsTheVenues: the recording is of book-1000 and
+// never reaches its depth.
+func TestKrakenBookTrimmedToItsDepthIsTheVenues(t *testing.T) {
+	trimmed := 0
+	rapid.Check(t, func(r *rapid.T) {
+		codec, book := newKrakenCodec(fixedExponents{"KRAKEN:X": {Price: -1, Qty: -1}}), newPlainLevels()
+		venue := krakenVenue{newPlainLevels(), newPlainLevels()}
+		give := func(message string) {
+			b, err := codec.Decode(&Record{Key: []byte("KRAKEN:X"), Value: []byte(message)})
+			if err != nil {
+				r.Fatalf("%s: %v", message, err)
+			}
+			book.apply(t, b)
+		}
+		give(`[1,{"as":[],"bs":[]},"book-10","X"]`)
+		for range rapid.IntRange(1, 80).Draw(r, "changes") {
+			side, price := proto.Bid, rapid.Int64Range(100, 130).Draw(r, "price")
+			if rapid.Bool().Draw(r, "ask") {
+				side, price = proto.Ask, price+100
+			}
+			if message := venue.change(side, proto.Level{Price: price, Qty: max(0, rapid.Int64Range(-2, 30).Draw(r, "qty"))}); message != "" {
+				give(message)
+			}
+			if !maps.Equal(book.bids, venue.shown.bids) || !maps.Equal(book.asks, venue.shown.asks) {
+				r.Fatalf("book %v %v, the venue's %v %v", book.bids, book.asks, venue.shown.bids, venue.shown.asks)
+			}
+			trimmed += len(venue.all.bids) + len(venue.all.asks) - len(book.bids) - len(book.asks)
+		}
+	})
+	if trimmed == 0 {
+		t.Fatal("no book reached its depth")
 	}
 }
 
