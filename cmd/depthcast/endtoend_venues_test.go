@@ -84,7 +84,14 @@ func venueTales() map[string]venueTale {
 // snapshot. A price off the tick is taken and counted. A book beside it in the same
 // partition goes on, and so does the process.
 func TestEndToEndVenuesBookIsLiveOnlyWhileItIsWhole(t *testing.T) {
-	for name, tale := range venueTales() {
+	tales := venueTales()
+	for _, format := range ingest.Formats() {
+		_, told := tales[format]
+		if elsewhere := format == "json" || format == "proto" || format == "itch"; told == elsewhere { // TestEndToEnd…BadRecord…, …ITCHBook…
+			t.Errorf("%s has no tale here", format)
+		}
+	}
+	for name, tale := range tales {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			tell(t, strings.Split(name, ",")[0], tale)

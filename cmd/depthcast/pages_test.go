@@ -22,7 +22,10 @@ import (
 	"github.com/depthcast/depthcast/proto/pb"
 )
 
-const operationsPage = "../../docs/operations.md"
+const (
+	operationsPage = "../../docs/operations.md"
+	codecsPage     = "../../docs/codecs.md"
+)
 
 // A table of a page that the code decides has a mark before it: <!-- KIND --> or
 // <!-- KIND: NAME -->.
@@ -355,7 +358,7 @@ var (
 )
 
 func TestLinksOfPagesLeadSomewhere(t *testing.T) {
-	for _, page := range []string{protocolPage, operationsPage, "../../docs/bench.md", "../../README.md", "../../CHANGELOG.md"} {
+	for _, page := range []string{protocolPage, operationsPage, codecsPage, "../../docs/bench.md", "../../README.md", "../../CHANGELOG.md"} {
 		for _, m := range link.FindAllStringSubmatch(readPage(t, page), -1) {
 			target, anchor, _ := strings.Cut(m[1], "#")
 			if strings.Contains(target, "://") {
@@ -401,6 +404,17 @@ func TestVersionIsThatOfTheNewestChange(t *testing.T) {
 	if newest == nil || newest[1] != version {
 		t.Errorf("CHANGELOG.md: %v, the program: %s", newest, version)
 	}
+}
+
+func TestCodecsPageNamesEveryFormat(t *testing.T) {
+	var code, page []string
+	for _, format := range ingest.Formats() {
+		code = append(code, format+" | "+ingest.ContentType(format))
+	}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z]+)` \\| `([a-z]+/[a-z0-9.+]+)` \\| ").FindAllStringSubmatch(readPage(t, codecsPage), -1) {
+		page = append(page, m[1]+" | "+m[2])
+	}
+	sameRows(t, "formats", page, code)
 }
 
 func TestOperationsPageNamesEveryMetric(t *testing.T) {
