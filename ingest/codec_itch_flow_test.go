@@ -184,6 +184,7 @@ func FuzzITCH(f *testing.F) {
 		rec.Value, rec.Time = value, rec.Time+seconds%(30*24*3600)*1_000_000_000
 		for _, c := range []Codec{codec, newITCHCodec(nil)} {
 			b, err := c.Decode(rec)
+			keepsItsState(t, c, string(rec.Key))
 			switch {
 			case b != nil && err != nil, b != nil && len(b.Events) == 0:
 				t.Fatalf("%v, %v", b, err)

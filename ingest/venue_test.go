@@ -178,6 +178,7 @@ func mustRefuse(t testing.TB, b *proto.Batch, err error) string {
 func fuzzCodec(t *testing.T, codec Codec, key string, values [][]byte) {
 	for i, value := range values {
 		b, err := codec.Decode(&Record{Offset: int64(i), Key: []byte(key), Value: value})
+		keepsItsState(t, codec, key)
 		if err != nil {
 			mustRefuse(t, b, err)
 			continue
@@ -198,6 +199,22 @@ func fuzzCodec(t *testing.T, codec Codec, key string, values [][]byte) {
 				}
 			}
 		}
+	}
+}
+
+// keepsItsState has a codec begin anew with what it keeps of a symbol.
+func keepsItsState(t *testing.T, codec Codec, key string) {
+	k := codec.(keeper)
+	state := k.save(key, nil)
+	if len(state) == 0 {
+		return
+	}
+	k.forget(key)
+	if err := k.restore(key, state); err != nil {
+		t.Fatalf("what is kept cannot be restored: %v: %x", err, state)
+	}
+	if again := k.save(key, nil); !bytes.Equal(again, state) {
+		t.Fatalf("%x is kept as %x", state, again)
 	}
 }
 
