@@ -7,7 +7,7 @@ import (
 
 // caps are the most that a client wants to be sent, on average. What they hold
 // back is not queued: when the time comes the client is sent the net change. Acks,
-// errors, pings and pongs do not wait, but count. Owned by the shard.
+// errors, pings and pongs do not wait; their bytes count. Owned by the shard.
 type caps struct {
 	hz      uint32 // frames a second; 0: any
 	bytes   uint64 // a second; 0: any

@@ -95,6 +95,7 @@ const (
 type snapshot struct {
 	position uint64
 	since    uint64 // position of the last reset up to it, before which nobody may resume; 0: none
+	barrier  uint64 // position of the last status or reset up to it
 	final    uint64 // position of the status that ended the instrument; 0: none
 	ordinal  uint64 // trades channel: of the last trade up to it
 	void     bool   // there is nothing to show: joiners wait

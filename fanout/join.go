@@ -21,17 +21,32 @@ func (p *plan) snapshot(sub *subscription) (next uint64, ok bool) {
 	if snap.final != 0 {
 		next = snap.final // says more than the snapshot can; no entry follows it
 	}
-	if t.key.Channel == proto.ChannelTrades {
+	switch {
+	case t.key.Channel == proto.ChannelTrades:
 		return p.trades(sub, snap, next)
+	case sums(t.key.Channel):
+		return p.summary(sub, snap, next)
 	}
-	var frame *frame
-	if sums(t.key.Channel) {
-		frame, next = p.summary(sub, snap, next)
-	} else {
-		frame = p.shard.snapshotFrame(t, snap, sub.reason, p.conn.codec)
-	}
+	frame := p.shard.snapshotFrame(t, snap, sub.reason, p.conn.codec)
 	p.shard.stats.snapshots.Add(1)
 	return next, p.add(part{bytes: frame.bytes, frame: frame, sub: sub, next: next, frames: 1, joins: true})
+}
+
+// passed returns what must go before the beginning of a channel whose frames carry
+// neither state nor epoch nor exponents, where that takes sub past entries that it
+// was not sent: of a reset a snapshot without levels, else of a status the state
+// that it led to; nil if there was neither.
+func (p *plan) passed(sub *subscription, snap *snapshot) *frame {
+	t := sub.feed.topic
+	switch {
+	case sub.reason > proto.SnapshotLapped:
+		return p.shard.snapshotFrame(t, snap, sub.reason, p.conn.codec)
+	case snap.since >= sub.next:
+		return p.shard.snapshotFrame(t, snap, proto.SnapshotReset, p.conn.codec)
+	case snap.barrier >= sub.next:
+		return p.shard.stateFrame(t, snap, p.conn.codec)
+	}
+	return nil
 }
 
 // states adds the status entries from sub's cursor on, and nothing else.
@@ -51,14 +66,11 @@ func (p *plan) states(sub *subscription, snap *snapshot) {
 
 // trades adds what a trades topic begins with: past trades on joining, and later
 // what can still be had of the trades since sub's last, with the range of the
-// others. After a reset a snapshot without levels goes before, for its epoch and
-// exponents.
+// others.
 func (p *plan) trades(sub *subscription, snap *snapshot, next uint64) (uint64, bool) {
 	s, t, c := p.shard, sub.feed.topic, p.conn.codec
-	var reset, frame *frame
-	if sub.reason > proto.SnapshotLapped {
-		reset = s.snapshotFrame(t, snap, sub.reason, c)
-	}
+	var frame *frame
+	before := p.passed(sub, snap)
 	anew := !sub.began || sub.ordinal == 0 || snap.ordinal < sub.ordinal || sub.reason == proto.SnapshotResync
 	if anew {
 		frame = s.historyFrame(t, snap, int(sub.last), c)
@@ -67,12 +79,12 @@ func (p *plan) trades(sub *subscription, snap *snapshot, next uint64) (uint64, b
 	}
 	next = max(next, sub.next)
 	switch {
-	case frame == nil && reset == nil:
+	case frame == nil && before == nil:
 		sub.state, sub.next = live, next
 		return next, true
 	case frame == nil:
-		frame = reset
-	case reset != nil && !p.single(sub, reset, sub.next):
+		frame = before
+	case before != nil && !p.single(sub, before, sub.next):
 		return 0, false
 	}
 	return next, p.add(part{
@@ -190,23 +202,27 @@ func (s *shard) settle(sub *subscription) bool {
 		return false
 	}
 	sub.wait = nil
-	if same && t.bookSeq() < w.resume.seq {
-		// The end of the log may have been lost: that the levels are the same says
-		// nothing of the history. The older snapshot has the client step back.
-		if t.key.Channel == proto.ChannelTrades || t.key.Channel == proto.ChannelTicker {
-			sub.rejoin(proto.SnapshotReset)
-		}
-		return true
-	}
-	if sums(t.key.Channel) {
-		return true // what it is now follows
+	behind := same && t.bookSeq() < w.resume.seq
+	if behind && (t.key.Channel == proto.ChannelTrades || t.key.Channel == proto.ChannelTicker) {
+		// The end of the log may have been lost. The older snapshot, which has the
+		// state, has the client step back.
+		sub.rejoin(proto.SnapshotReset)
 	}
 	next, found := t.place(w.resume)
-	if !found || snap.void {
-		return true // a snapshot follows
+	switch {
+	case snap.void:
+		s.sayState(sub, snap) // the ack said stale, behind
+	case behind:
+		// That the levels are the same says nothing of the history: a snapshot follows.
+		if t.key.Channel == proto.ChannelInstruments {
+			s.sayState(sub, snap)
+		}
+	case found && !sums(t.key.Channel):
+		sub.goOn(next)
+		s.stats.resumed.Add(1)
+		s.sayState(sub, snap)
+	case t.key.Channel == proto.ChannelTrades || sums(t.key.Channel):
+		s.sayState(sub, snap) // what follows has none
 	}
-	sub.goOn(next)
-	s.stats.resumed.Add(1)
-	s.sayState(sub, snap)
 	return true
 }

@@ -97,7 +97,8 @@ type fixedHead struct {
 func (t *Topic) headAt(step uint8, number int64) uint64 {
 	for {
 		was := t.fixed[step].Load()
-		if was != nil && was.tick >= number {
+		// One from further ahead was fixed before the clock was put back.
+		if was != nil && was.tick >= number && was.tick-number <= 1 {
 			return was.head
 		}
 		now := &fixedHead{tick: number, head: t.ring.Head()}

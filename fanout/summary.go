@@ -55,21 +55,14 @@ func (t *Topic) Instruments(in *proto.Instruments) {
 }
 
 // summaryFrame returns what a ticker or instruments topic begins with: all that
-// snap says, in one frame or several behind one another. After a reset a snapshot
-// without levels goes before, for its epoch and exponents.
-func (s *shard) summaryFrame(t *Topic, snap *snapshot, reason proto.SnapshotReason, c proto.Codec) *frame {
-	if reason <= proto.SnapshotLapped {
-		reason = proto.SnapshotInitial // it is not said
-	}
-	slot := &snap.frames[reason][c]
+// snap says, in one frame or several behind one another.
+func (s *shard) summaryFrame(t *Topic, snap *snapshot, c proto.Codec) *frame {
+	slot := &snap.frames[proto.SnapshotInitial][c] // the reason is not said
 	if f := slot.Load(); f != nil {
 		return f
 	}
 	state, form := &snap.state, t.form(snap.state.Exponents)
 	var b []byte
-	if reason > proto.SnapshotLapped {
-		b = append(b, s.encoder.finish(opCode(c), c.AppendSnapshot(s.encoder.begin(), form, reason, state))...)
-	}
 	if t.key.Channel == proto.ChannelTicker {
 		ticker := state.Ticker
 		ticker.Seq, ticker.PrevSeq, ticker.Times.Published = state.Seq, state.Seq, state.Times.Published
@@ -86,20 +79,27 @@ func (s *shard) summaryFrame(t *Topic, snap *snapshot, reason proto.SnapshotReas
 	return slot.Load()
 }
 
-// summary returns what sub, which is joining, is to be shown, and the cursor after
-// it; next is that after snap. What came after snap follows as one.
+// summary adds what sub, which is joining, is to be shown, and returns the cursor
+// after it; next is that after snap. What came after snap follows as one.
 //
 // Of a ticker the newest says all that snap says, anew, so that nobody is shown an
-// older one first; after a reset the snapshot must go before.
-func (p *plan) summary(sub *subscription, snap *snapshot, next uint64) (*frame, uint64) {
+// older one first. No status or reset lies between the two: snap would be of it.
+func (p *plan) summary(sub *subscription, snap *snapshot, next uint64) (uint64, bool) {
 	t, limit := sub.feed.topic, sub.limit()
-	sub.catchUp = true
-	if sub.reason <= proto.SnapshotLapped && limit >= next {
+	if before := p.passed(sub, snap); before != nil && !p.single(sub, before, sub.next) {
+		return 0, false
+	}
+	var frame *frame
+	if limit >= next {
 		if e, status := t.ring.Get(limit); status == ring.OK && e.Value.kind == kindTicker {
-			return p.shard.entryFrame(t, e, p.conn.codec), limit + 1
+			frame, next = p.shard.entryFrame(t, e, p.conn.codec), limit+1
 		}
 	}
-	return p.shard.summaryFrame(t, snap, sub.reason, p.conn.codec), next
+	if frame == nil {
+		frame = p.shard.summaryFrame(t, snap, p.conn.codec)
+	}
+	p.shard.stats.snapshots.Add(1)
+	return next, p.add(part{bytes: frame.bytes, frame: frame, sub: sub, next: next, frames: 1, joins: true})
 }
 
 // pageListings is how many listings one frame holds at most.

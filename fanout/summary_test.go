@@ -137,12 +137,19 @@ func TestTickerOfANodeThatIsBehindWaits(t *testing.T) {
 	b.quote(2)
 	r.sync()
 	b.quote(3) // that is where the client stood
+	told := false
 	for {
-		if f := c.next().GetTicker(); f.GetLast() == 3 {
+		f := c.next()
+		if s := f.GetStatus(); s != nil && s.State == pb.State_STATE_LIVE {
+			told = true // the ack said stale
+		} else if f := f.GetTicker(); f.GetLast() == 3 {
 			break
 		} else if f == nil || f.Seq < 2 {
 			t.Fatalf("got %v, older than what the client had", f)
 		}
+	}
+	if !told {
+		t.Error("nobody said that it is no longer behind")
 	}
 	// One that never catches up has its client step back.
 	item.Resume.Seq = 100

@@ -218,7 +218,7 @@ func (t *Topic) publish(e *entry, levels, bytes uint32, now int64) {
 // t.next says, so the snapshot stands there although the entry may not be visible
 // yet.
 func (t *Topic) refresh() {
-	s := &snapshot{position: t.next, since: t.since, final: t.final, ordinal: t.ordinal}
+	s := &snapshot{position: t.next, since: t.since, barrier: t.barrier, final: t.final, ordinal: t.ordinal}
 	if last := t.snapshot.Load(); last != nil {
 		s.state.Bids = make([]proto.Level, 0, len(last.state.Bids)+1)
 		s.state.Asks = make([]proto.Level, 0, len(last.state.Asks)+1)
