@@ -139,7 +139,7 @@ func (s *shard) turn() {
 			s.receive(c)
 		}
 	}
-	if s.since >= s.deliverAt {
+	if s.config.BatchDelay == 0 || s.since >= s.deliverAt {
 		s.takeDirty()
 	}
 	s.tick()
