@@ -185,6 +185,9 @@ func (b *book) apply(r *proto.Batch) (proto.Outcome, error) {
 		b.finish()
 		return proto.Ignored, nil
 	}
+	if seq := seqOf(r); seq <= b.seq { // the log lost its end, and uses offsets anew
+		b.tradesBroken = proto.SnapshotReset
+	}
 	b.seq = seqOf(r)
 	b.times = proto.Times{VenueFirst: first.VenueTime, Venue: r.VenueTime, Kafka: r.KafkaTime}
 	if b.feed == nil || b.kinds&levelKinds != 0 {
@@ -210,7 +213,7 @@ func (b *book) begin(r *proto.Batch) {
 		b.fresh, b.whole = false, true
 	}
 	b.applied, b.parts.old, b.parts.source = 0, false, 0
-	if b.kinds&(orderKinds|1<<proto.EventSnapshot) != 0 {
+	if b.kinds&(orderKinds|1<<proto.EventSnapshot|1<<proto.EventInstrument) != 0 { // what may rank orders, or take some away
 		b.orders.rankSeq, b.orders.rankIndex = seqOf(r), 0
 	}
 	b.track(b.shown() && b.broken == 0 && len(b.views) > 0)
