@@ -1,9 +1,6 @@
 package proto
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
 // Slices of an event are kept for the next record up to these capacities; the
 // first events of a record may keep the larger. So a batch keeps at most 14 MiB
@@ -60,7 +57,7 @@ func (d *eventsDecoder) newEvent(rest []byte) (*Event, error) {
 		if index+more > MaxEvents {
 			return nil, fmt.Errorf("%w: more than %d events", ErrTooLarge, MaxEvents)
 		}
-		b.Events = slices.Grow(b.Events, more)
+		b.Events = append(make([]Event, 0, max(index+more, min(2*index, keptEvents))), b.Events...)
 	}
 	b.Events = b.Events[:index+1]
 	e := &b.Events[index]
