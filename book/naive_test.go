@@ -13,7 +13,8 @@ type naive struct {
 	byOrder int // 0: undecided, 1: by level, 2: by order
 	orders  []naiveOrder
 	levels  map[naiveKey]proto.Level
-	limit   uint32
+	limit   uint32               // levels a side that the source keeps, by its snapshot; 0: all
+	defined uint32               // likewise, by the instrument's definition
 	floor   map[proto.Side]int64 // worst price of a snapshot of a deeper book
 	phase   proto.Phase
 	source  uint64 // newest source sequence
@@ -91,8 +92,11 @@ func (n *naive) apply(r *proto.Batch) (*naive, bool) {
 		c.whole = false
 		c.empty()
 		for i := range r.Events {
-			if e := &r.Events[i]; e.Kind == proto.EventPhase {
+			switch e := &r.Events[i]; e.Kind {
+			case proto.EventPhase:
 				c.phase = e.Phase
+			case proto.EventInstrument:
+				c.defined = e.Instrument.MaxLevels
 			}
 		}
 	}
@@ -110,6 +114,9 @@ func (n *naive) event(e *proto.Event) bool {
 		return e.Trade.Qty > 0
 	case proto.EventPhase:
 		n.phase = e.Phase
+		return true
+	case proto.EventInstrument:
+		n.define(e.Instrument.MaxLevels)
 		return true
 	case proto.EventClear:
 		n.empty()
@@ -247,6 +254,24 @@ func (n *naive) order(e *proto.Event) bool {
 	return true
 }
 
+// known is how many levels a side the source keeps; 0: all.
+func (n *naive) known() uint32 {
+	if n.limit == 0 || n.defined == 0 {
+		return max(n.limit, n.defined)
+	}
+	return min(n.limit, n.defined)
+}
+
+// define takes another limit. Levels that a smaller one had cut off are not known.
+func (n *naive) define(limit uint32) {
+	knew := n.known()
+	n.defined = limit
+	if knew != 0 && (n.known() == 0 || n.known() > knew) && n.whole && len(n.levels)+len(n.orders) > 0 {
+		n.whole = false
+		n.empty()
+	}
+}
+
 // queue returns the orders of a side, best first, oldest first within a price.
 func (n *naive) queue(side proto.Side) []naiveOrder {
 	var list []naiveOrder
@@ -292,10 +317,10 @@ func bestFirst(side proto.Side, a, b int64) int {
 func (n *naive) trim() {
 	for _, side := range []proto.Side{proto.Bid, proto.Ask} {
 		levels := n.side(side)
-		if n.limit == 0 || len(levels) <= int(n.limit) {
+		if n.known() == 0 || len(levels) <= int(n.known()) {
 			continue
 		}
-		for _, l := range levels[n.limit:] {
+		for _, l := range levels[n.known():] {
 			delete(n.levels, naiveKey{side, l.Price})
 			n.orders = slices.DeleteFunc(n.orders, func(o naiveOrder) bool { return o.side == side && o.price == l.Price })
 		}

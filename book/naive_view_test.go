@@ -72,7 +72,7 @@ func naiveGroup(side proto.Side, price, unit int64) *big.Int {
 
 // partial reports whether a level that nobody told of would change what v shows.
 func (n *naive) partial(v proto.View) bool {
-	if v.Group.None() && n.limit != 0 && (v.Depth == 0 || v.Depth > n.limit) {
+	if v.Group.None() && n.known() != 0 && (v.Depth == 0 || v.Depth > n.known()) {
 		return true
 	}
 	for side, worse := range map[proto.Side]int64{proto.Bid: -1, proto.Ask: 1} {
@@ -81,7 +81,7 @@ func (n *naive) partial(v proto.View) bool {
 		if floor, ok := n.floor[side]; ok {
 			hidden = append(hidden, floor+worse)
 		}
-		if n.limit != 0 && !v.Group.None() {
+		if n.known() != 0 && !v.Group.None() {
 			if len(levels) == 0 {
 				return true
 			}

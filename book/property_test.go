@@ -243,6 +243,10 @@ func (m *market) event() proto.Event {
 		return proto.Event{Kind: proto.EventTrade, Trade: proto.Trade{Price: 100, Qty: int64(m.choose(6))}}
 	case k == 14:
 		return proto.Event{Kind: proto.EventNone}
+	case k == 17:
+		return proto.Event{Kind: proto.EventInstrument, Instrument: &proto.Instrument{
+			Exponents: proto.DefaultExponents, MaxLevels: uint32(m.choose(5) * 6),
+		}}
 	case k == 15: // of the other kind of book
 		return proto.Event{Kind: proto.EventDelete, OrderID: 1 << 60}
 	case k == 16:
