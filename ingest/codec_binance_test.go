@@ -290,6 +290,8 @@ var binanceChains = map[string][]step{
 	},
 	"what changes no book": {
 		{`{"stream":"x@bookTicker","data":{"u":1,"s":"X","b":"1","B":"2","a":"3","A":"4"}}`, "heartbeat"},
+		{`{"u":2,"s":"X","b":"1","B":"2","a":"3","A":"4"}`, "heartbeat"}, // spot's, which has no type
+		{`{"e":"bookTicker","u":3,"s":"X","b":"1","B":"2","a":"3","A":"4","T":1,"E":2}`, "heartbeat"},
 		{`{"stream":"x@depth20","data":{"lastUpdateId":9,"bids":[["1","1"]],"asks":[]}}`, "nothing"},
 		{`{"result":null,"id":1}`, "nothing"},
 	},
