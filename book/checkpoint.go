@@ -50,10 +50,11 @@ func (e *Engine) sawFeed(name string, at int64) *feed {
 
 // Save copies all that decides what later records do to the symbol's book into
 // to.Book, and sets HasBook; false if there is no such book, of which it says only
-// whether it will begin whole (Tainted). It reuses the memory
-// of to, and takes about as long as copying that takes: levels and orders in the
-// order in which they are stored. What never changes once it is made (a definition,
-// records held back) is shared, so that to may be read outside the lock.
+// whether it will begin whole (Tainted). Of an instrument that has ended there are
+// no trades and no session, as nobody can ask for them any more. It reuses the
+// memory of to, and takes about as long as copying that takes: levels and orders in
+// the order in which they are stored. What never changes once it is made (a
+// definition, records held back) is shared, so that to may be read outside the lock.
 func (e *Engine) Save(symbol string, to *proto.SymbolState) bool {
 	b := e.books[symbol]
 	to.HasBook, to.Tainted = b != nil, false
@@ -67,11 +68,14 @@ func (e *Engine) Save(symbol string, to *proto.SymbolState) bool {
 		Epoch: b.epoch, Seq: b.seq, Chain: b.chain.save(),
 		Kind: proto.BookKind(b.kind), Whole: b.whole, Fresh: b.fresh, Reason: b.reason, Phase: b.phase,
 		Indicative: b.indicative, Exponents: b.exponents, Limit: b.limit, KnownBid: b.bids.known(), KnownAsk: b.asks.known(), Instrument: b.instrument,
-		Times: b.times, Session: proto.Session(b.session),
-		TradeOrdinal: b.trades.ordinal, Trades: b.trades.last(s.Trades[:0]),
+		Times:        b.times,
+		TradeOrdinal: b.trades.ordinal, Trades: s.Trades[:0],
 		EndReason: b.endReason, NewSymbol: b.newSymbol, EndedAt: b.endedAt,
 		Held: append(s.Held[:0], b.held.records...),
 		Bids: s.Bids[:0], Asks: s.Asks[:0], BidOrders: s.BidOrders[:0], AskOrders: s.AskOrders[:0],
+	}
+	if !b.ended {
+		s.Session, s.Trades = proto.Session(b.session), b.trades.last(s.Trades)
 	}
 	if b.feed != nil {
 		s.Feed, s.FeedTime = b.feed.name, b.feed.time

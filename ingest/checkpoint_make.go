@@ -51,6 +51,8 @@ func checkpointFailure(err error) string {
 		return "log_changed"
 	case errors.Is(err, errKeysMoved):
 		return "keys_moved"
+	case errors.Is(err, errHeaderLarge):
+		return "too_large"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return "timeout"
 	}
@@ -65,6 +67,7 @@ func (c *checkpointer) attempt(ctx context.Context) (*written, error) {
 	if err := c.ready(ctx); err != nil {
 		return nil, err
 	}
+	c.partition.touchForgotten(c.ended)
 	r := &c.round
 	if !c.partition.openRound(r) {
 		return nil, nil
@@ -205,6 +208,9 @@ func (c *checkpointer) header(ctx context.Context, w *written) error {
 		}
 	}
 	c.bytes = proto.AppendCheckpointHeader(c.bytes[:0], h)
+	if len(c.bytes) > proto.MaxHeaderBytes {
+		return fmt.Errorf("%w: %d bytes, %d symbols that have ended", errHeaderLarge, len(c.bytes), len(h.Ended))
+	}
 	return c.put(ctx, w, "", h.Floor, c.bytes)
 }
 

@@ -25,6 +25,9 @@ var errRoundVoid = errors.New("the log changed meanwhile")
 // errKeysMoved: see marks.moved.
 var errKeysMoved = errors.New("records of symbols that live in other partitions come here since partitions were added: the next start has to read them again, so it must not begin behind them")
 
+// errHeaderLarge: proto.MaxHeaderBytes. No start would read it.
+var errHeaderLarge = errors.New("the header is larger than a start reads")
+
 // news reports whether there is anything to say since the checkpoint at floor of the
 // log epoch.
 func (p *Partition) news(epoch uint64, floor int64) (bool, error) {
@@ -59,6 +62,19 @@ func (p *Partition) openRound(r *round) bool {
 	r.due, m.dirty, r.at = m.dirty, r.due[:0], 0
 	r.voided = m.voided
 	return true
+}
+
+// touchForgotten sees to it that the next round says of what the books remember no
+// more. ended is by symbol.
+func (p *Partition) touchForgotten(ended map[string][]byte) {
+	p.mu.Lock()
+	defer p.release()
+	var s proto.SymbolState
+	for name := range ended {
+		if !p.books.Save(name, &s) {
+			p.marks.touch(p.symbols[name], []byte(name))
+		}
+	}
 }
 
 // copyStates copies the next states of the round into to, at most about hold
