@@ -301,6 +301,9 @@ func TestARestartAnywhereChangesNothing(t *testing.T) {
 		proveCut(t, tight, log, cut, nil)
 		noteWhatWasCut(t, log[:cut], seen)
 	})
+	if testing.Short() {
+		return // too few logs to have seen everything
+	}
 	for _, what := range []string{"whole by level", "whole by order", "held", "ended", "trades", "instrument", "tainted", "origin", "session"} {
 		if seen[what] == 0 {
 			t.Errorf("no log was cut where there is one with: %s", what)
