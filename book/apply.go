@@ -81,8 +81,10 @@ func (b *book) event(e *proto.Event, r *proto.Batch) *refusal {
 	if e.Kind == proto.EventSnapshot && e.Continued {
 		return b.snapshot(e)
 	}
-	if err := b.install(); err != nil {
-		return err
+	if b.parts.active {
+		if err := b.install(); err != nil {
+			return err
+		}
 	}
 	if 1<<e.Kind&orderKinds != 0 {
 		return b.orderEvent(e, r)

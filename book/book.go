@@ -19,10 +19,12 @@ const (
 // after all of it was applied.
 //
 // What every record needs stands together, what few need at the end: with
-// thousands of books each line of the cache that a record touches is a wait.
+// thousands of books each line of the cache that a record touches is a wait. A
+// line is 64 bytes; chain, seq and both sides begin one, as layout_test.go holds.
 type book struct {
 	engine *Engine
-	parts  *parts // the engine's
+	parts  *parts    // the engine's
+	told   condition // what views were last told
 
 	// Where the book stands.
 	chain    chain
@@ -44,31 +46,31 @@ type book struct {
 	kinds      uint32            // of the batch in hand: a bit for each kind of event in it
 	limit      uint32            // levels a side that the source keeps, by its last snapshot; 0: all
 	instrument *proto.Instrument // nil: not defined
-	seq        int64             // of the last record applied; -1: none
-	feed       *feed             // that the book's levels come through; nil: not known yet
-	from       *feed             // of the record in hand
-	need       uint64            // of the batch in hand; see verdict
-	applied    int               // how many of its events changed something
+	epoch      uint64
 
-	views      []*View
-	bids, asks side
-	told       condition // what views were last told
+	seq     int64  // of the last record applied; -1: none
+	feed    *feed  // that the book's levels come through; nil: not known yet
+	from    *feed  // of the record in hand
+	need    uint64 // of the batch in hand; see verdict
+	applied int    // how many of its events changed something
+	views   []*View
+
+	bids       side
 	indicative proto.Indicative
 	times      proto.Times
+	asks       side
+
 	held       held // the batch in hand but for its last record
 	trades     trades
-
-	orderViews int         // of views: those of orders
 	groupings  []*grouping // that views have
-
-	orders    orders
-	epoch     uint64
-	symbol    string
-	restored  int64        // offset that it was restored as of; -1: it was not
-	endReason proto.Reason // why it ended
-	endedAt   int64        // offset of the record that ended it
-	newSymbol string       // what it was renamed to
-	session   session
+	orderViews int         // of views: those of orders
+	orders     orders
+	symbol     string
+	restored   int64        // offset that it was restored as of; -1: it was not
+	endReason  proto.Reason // why it ended
+	endedAt    int64        // offset of the record that ended it
+	newSymbol  string       // what it was renamed to
+	session    session
 }
 
 func newBook(e *Engine, symbol string) *book {
@@ -89,7 +91,7 @@ func newBook(e *Engine, symbol string) *book {
 func (b *book) take(r *proto.Batch) (proto.Outcome, error) {
 	seen := b.chain.offset >= 0 || b.seq >= 0
 	// A producer that sends it again sends it with `more`, as before.
-	lastPart := !r.More && r.Seq > b.chain.offset && b.held.numberedAs(r)
+	lastPart := len(b.held.records) > 0 && !r.More && r.Seq > b.chain.offset && b.held.numberedAs(r)
 	var v verdict
 	b.chain.admit(r, b.heals(r), &v)
 	if v.anew && seen {
@@ -216,21 +218,26 @@ func (b *book) begin(r *proto.Batch) {
 	if b.kinds&(orderKinds|1<<proto.EventSnapshot|1<<proto.EventInstrument) != 0 { // what may rank orders, or take some away
 		b.orders.rankSeq, b.orders.rankIndex = seqOf(r), 0
 	}
-	b.track(b.shown() && b.broken == 0 && len(b.views) > 0)
+	if len(b.views) > 0 && b.broken == 0 && b.shown() {
+		b.track(true)
+	}
 }
 
 // close ends a batch: what must hold after the whole of it, not within.
 func (b *book) close() *refusal {
-	if err := b.install(); err != nil {
-		return err
+	if b.parts.active {
+		if err := b.install(); err != nil {
+			return err
+		}
 	}
 	if n := b.bids.offTick + b.asks.offTick; n > 0 {
 		b.engine.offTick += uint64(n)
 		b.bids.offTick, b.asks.offTick = 0, 0
 	}
-	most := int(b.known())
-	b.trim(&b.bids, most)
-	b.trim(&b.asks, most)
+	if most := int(b.known()); most != 0 {
+		b.trim(&b.bids, most)
+		b.trim(&b.asks, most)
+	}
 	if crossed, _ := b.crossing(); crossed && b.uncrossed() {
 		return errCrossed
 	}

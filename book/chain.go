@@ -11,11 +11,10 @@ type chain struct {
 	generation uint64
 	session    string
 	source     uint64 // newest source sequence; 0: none
+	venue      int64  // newest venue time
 
 	former       string // the session before this one
 	formerSource uint64 // and its newest source sequence; 0: none
-
-	venue int64 // newest venue time
 }
 
 func newChain() chain { return chain{offset: -1, origin: -1} }

@@ -36,11 +36,9 @@ func (b *book) drop() {
 	b.held = held{}
 }
 
-// numberedAs reports whether r has the same number as the newest record held.
+// numberedAs reports whether r has the same number as the newest record held, of
+// which there must be one.
 func (h *held) numberedAs(r *proto.Batch) bool {
-	if len(h.records) == 0 {
-		return false
-	}
 	newest := &h.records[len(h.records)-1]
 	if r.OriginEpoch != 0 && r.OriginEpoch == newest.OriginEpoch && r.OriginSeq == newest.OriginSeq {
 		return true

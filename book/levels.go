@@ -20,9 +20,9 @@ type levels struct {
 	// saved up before.
 	debt, patience int32
 
+	mirror mirror // not last, where nothing would take a word
 	near   ladder
 	far    sorted
-	mirror mirror
 }
 
 // fewLevels are searched in a list as fast as in a ladder.

@@ -265,7 +265,7 @@ func (b *book) delete(id uint64) *refusal {
 
 // trim takes the worst levels of a side away until most are left, with their orders.
 func (b *book) trim(s *side, most int) {
-	if most == 0 || s.len() <= most {
+	if s.len() <= most {
 		return
 	}
 	least := s.edge(most)

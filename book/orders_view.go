@@ -139,9 +139,6 @@ func (e *Engine) noOrders(b *book) error {
 
 // settle leaves each touched order once, by rising identifier, with its slot.
 func (o *orders) settle() {
-	if o.touches == nil {
-		return
-	}
 	for _, which := range []proto.Side{proto.Bid, proto.Ask} {
 		list := o.touches.of(which)
 		t := *list

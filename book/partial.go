@@ -48,6 +48,9 @@ func (v *View) reaches() bool {
 	}
 	b := v.book
 	most := int(b.known())
+	if most == 0 && b.bids.floor == allKnown && b.asks.floor == allKnown {
+		return false
+	}
 	if v.grouping == nil && most != 0 && (v.depth == 0 || v.depth > most) {
 		return true
 	}

@@ -35,14 +35,14 @@ type touch struct {
 // Invariant: no level has quantity 0.
 type side struct {
 	mask     int64 // price = key ^ mask
-	levels   levels
 	which    proto.Side
-	tracking bool // touched is being filled
+	tracking bool   // touched is being filled
+	offTick  uint32 // levels of the batch in hand that came at prices off the tick
+	tick     int64  // least step of the price that the instrument names; 0: none
+	floor    int64  // from this key on upwards all levels are known; see partial.go
+	levels   levels
 	touched  []touch
 	most     int
-	floor    int64 // from this key on upwards all levels are known; see partial.go
-	tick     int64 // least step of the price that the instrument names; 0: none
-	offTick  int   // levels of the batch in hand that came at other prices
 }
 
 func newSide(which proto.Side, most int) side {

@@ -66,13 +66,10 @@ func (b *book) snapshot(e *proto.Event) *refusal {
 	return nil
 }
 
-// install makes the snapshot collected, if any, the book. A live book sees it as
-// a change of every level that differs.
+// install makes the snapshot collected the book. A live book sees it as a change
+// of every level that differs.
 func (b *book) install() *refusal {
 	p := b.parts
-	if !p.active {
-		return nil
-	}
 	p.active = false
 	if p.old {
 		return nil

@@ -78,7 +78,9 @@ func (b *book) finish() {
 	if b.unlisted && !b.engine.catchingUp {
 		b.tellLists()
 	}
-	b.track(false)
+	if b.tracking {
+		b.track(false)
+	}
 	b.trades.told()
 	if verifying {
 		b.verify()
@@ -90,9 +92,6 @@ func (b *book) finish() {
 
 // track begins or ends noting what is touched, in memory that the engine lends.
 func (b *book) track(on bool) {
-	if on == b.tracking {
-		return
-	}
 	b.tracking, b.bids.tracking, b.asks.tracking = on, on, on
 	b.trackOrders(on)
 	e := b.engine
@@ -104,16 +103,29 @@ func (b *book) track(on bool) {
 	b.bids.touched, b.asks.touched = nil, nil
 }
 
+// settle settles what the batch touched.
+func (b *book) settle() {
+	if len(b.bids.touched) > 0 {
+		b.bids.settle()
+	}
+	if len(b.asks.touched) > 0 {
+		b.asks.settle()
+	}
+	if b.orders.touches != nil {
+		b.orders.settle()
+	}
+}
+
 // tell tells the views of a batch; was: they were shown a book before it.
 func (b *book) tell(was, changed bool) {
 	visible := b.shown()
 	reset := visible && (b.broken != 0 || !was)
 	if b.tracking && visible && !reset {
-		b.bids.settle()
-		b.asks.settle()
-		b.orders.settle()
+		b.settle()
 	}
-	b.regroup(visible, reset)
+	if len(b.groupings) > 0 {
+		b.regroup(visible, reset)
+	}
 	over := false
 	for _, v := range b.views {
 		told, changed := false, changed

@@ -82,8 +82,13 @@ func (v *View) delta() {
 	if len(v.bids.touched)+len(v.asks.touched) == 0 {
 		return
 	}
-	d.Bids = v.window(v.bids, &v.bidEdge, d.Bids[:0])
-	d.Asks = v.window(v.asks, &v.askEdge, d.Asks[:0])
+	d.Bids, d.Asks = d.Bids[:0], d.Asks[:0]
+	if len(v.bids.touched) > 0 {
+		d.Bids = v.window(v.bids, &v.bidEdge, d.Bids)
+	}
+	if len(v.asks.touched) > 0 {
+		d.Asks = v.window(v.asks, &v.askEdge, d.Asks)
+	}
 	if len(d.Bids)+len(d.Asks) == 0 {
 		return
 	}
