@@ -79,6 +79,9 @@ func (e *Engine) Begin(epoch uint64, complete bool) {
 	for len(e.ended) > 0 {
 		e.forgetEnded()
 	}
+	for _, l := range e.lists {
+		l.to.Restarted()
+	}
 	for _, b := range e.list {
 		b.restart(proto.ReasonRecreated)
 		b.chain, b.epoch, b.fresh, b.restored = newChain(), epoch, complete, -1

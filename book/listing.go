@@ -11,6 +11,9 @@ import (
 // the log. A listing never changes, and may be kept.
 type Lister interface {
 	Listed(l *proto.Listing, times proto.Times)
+	// Restarted says that another log is read now, of which nothing is known yet:
+	// what was told of the one before is void.
+	Restarted()
 	// Tick says that all is told up to now.
 	Tick()
 }

@@ -545,4 +545,5 @@ type lister struct {
 func (l *lister) Listed(x *proto.Listing, _ proto.Times) {
 	l.s.say("%s: listed %s", l.name, listingText(x))
 }
-func (l *lister) Tick() { l.s.say("%s: tick", l.name) }
+func (l *lister) Restarted() { l.s.say("%s: restarted", l.name) }
+func (l *lister) Tick()      { l.s.say("%s: tick", l.name) }

@@ -69,6 +69,23 @@ func (b *Board) Listed(l *proto.Listing, times proto.Times, w *Wakes) {
 	b.topic.Instruments(&b.change)
 }
 
+// Keep takes off the listings of the symbols for which still is false, for the
+// holder of a partition's lock, whose wakes are given. Readers are told by a list
+// anew, since nothing is known of how these symbols ended. still must not call the
+// board.
+func (b *Board) Keep(still func(symbol string) bool, w *Wakes) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	had := len(b.listings)
+	b.listings = slices.DeleteFunc(b.listings, func(l *proto.Listing) bool { return !still(l.Symbol) })
+	if !b.opened || len(b.listings) == had {
+		return
+	}
+	b.seq++
+	b.topic.wakes = w
+	b.topic.Reset(proto.SnapshotReset)
+}
+
 // Tick renews what keepalives say.
 func (b *Board) Tick() {
 	b.mu.Lock()

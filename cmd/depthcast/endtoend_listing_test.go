@@ -121,6 +121,43 @@ func TestEndToEndPatternSeesPhasesEndsAndLaterListings(t *testing.T) {
 	}
 }
 
+// A Kafka topic that was made again tells all anew: of what the old one listed
+// nothing stays in a pattern that is followed, until the new one lists it.
+func TestEndToEndRecreatedKafkaTopicLeavesNoListingsOfTheOldOne(t *testing.T) {
+	l := newLab(t, 1)
+	p := l.producer()
+	l.writeRaw(p, eventRecord("SIM:A", defined("First"), inPhase(proto.Halted)), eventRecord("SIM:B", defined("First"), inPhase(proto.PreOpen)))
+	server := l.serve(nil)
+	server.caughtUpTo(l)
+	c := server.dial(proto.CodecProto)
+	sub := subscribe(t, c, client.Item{Symbol: "SIM:*", Channel: proto.ChannelInstruments})
+	listed := func(s *client.Subscription) (text string) {
+		for _, symbol := range []string{"SIM:A", "SIM:B"} {
+			if x := s.Listing(symbol); x != nil {
+				text += fmt.Sprint(symbol, " ", proto.PhaseWord(x.Phase), " ")
+			}
+		}
+		return text
+	}
+	follow(t, l.ctx, c, func(client.Event) bool { return listed(sub) == "SIM:A halted SIM:B pre_open " })
+	l.recreate(1)
+	follow(t, l.ctx, c, func(client.Event) bool { return listed(sub) == "" })
+	p = l.producer()
+	l.writeRaw(p, eventRecord("SIM:B", defined("Second"), inPhase(proto.Continuous)))
+	follow(t, l.ctx, c, func(client.Event) bool { return listed(sub) != "" })
+	late := server.dial(proto.CodecJSON)
+	newcomer := subscribe(t, late, client.Item{Symbol: "SIM:*", Channel: proto.ChannelInstruments})
+	follow(t, l.ctx, late, func(client.Event) bool { return listed(newcomer) != "" })
+	for _, s := range []*client.Subscription{sub, newcomer} {
+		if got := listed(s); got != "SIM:B continuous " {
+			t.Errorf("listed: %s", got)
+		}
+	}
+	// The old one is listed again with its first record, whatever that says.
+	l.writeRaw(p, eventRecord("SIM:A", levels(1, 2)))
+	follow(t, l.ctx, c, func(client.Event) bool { return listed(sub) == "SIM:A none SIM:B continuous " })
+}
+
 // The end of an instrument ends all that is followed of it, with its reason. Under
 // the same symbol it may be listed again: then as new topics.
 func TestEndToEndEndOfAnInstrumentEndsAllItsTopics(t *testing.T) {

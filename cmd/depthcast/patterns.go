@@ -26,6 +26,15 @@ func (p *pattern) Listed(l *proto.Listing, times proto.Times) {
 	}
 }
 
+// Restarted is book.Lister's. With the claims of the Kafka topic that was recreated
+// went those of all its partitions; what they list anew they claim first.
+func (p *pattern) Restarted() {
+	p.board.Keep(func(symbol string) bool {
+		owner, _ := p.directory.Find(symbol)
+		return owner != nil
+	}, p.wakes)
+}
+
 // Tick is book.Lister's.
 func (p *pattern) Tick() { p.board.Tick() }
 
