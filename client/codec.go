@@ -159,6 +159,14 @@ func statusOf(s *pb.Status) *proto.Status {
 	}
 }
 
+// statusIn is the status that s holds: no separate one announces it.
+func statusIn(s *proto.Snapshot) *proto.Status {
+	return &proto.Status{
+		Seq: s.Seq, State: s.State, Reason: s.Reason, Phase: s.Phase, Indicative: s.Indicative,
+		Locked: s.Locked, Crossed: s.Crossed, Partial: s.Partial, Times: s.Times,
+	}
+}
+
 func indicative(price, qty *int64) proto.Indicative {
 	p, q := optional(price), optional(qty)
 	return proto.Indicative{Price: p.Value, HasPrice: p.Set, Qty: q.Value, HasQty: q.Set}

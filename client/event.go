@@ -88,7 +88,8 @@ type Listed struct {
 	Instruments *proto.Instruments
 }
 
-// StatusChanged: state or phase of the symbol changed. After a final one the
+// StatusChanged: state or phase of the symbol changed, or, of channels without
+// levels, came with a snapshot that begins them anew. After a final one the
 // subscription has ended.
 type StatusChanged struct {
 	Sub    *Subscription

@@ -147,13 +147,15 @@ func (c *Client) takeSnapshot(s *Subscription, f *pb.Snapshot, now time.Time) (E
 	s.exponents = c.snapshot.Exponents
 	if s.tape != nil { // it tells of another epoch, other exponents, or a step back
 		s.tape.replace(c.snapshot.Epoch, c.snapshot.Seq)
-		return nil, nil
 	}
 	if s.quote != nil { // likewise
 		s.quote.replace(c.snapshot.Epoch, false)
 	}
-	if s.book == nil {
+	switch {
+	case s.book == nil && proto.IsPattern(s.item.Symbol): // it has no state
 		return nil, nil
+	case s.book == nil:
+		return &StatusChanged{Sub: s, Status: statusIn(&c.snapshot)}, nil
 	}
 	if s.book.ApplySnapshot(&c.snapshot) == Mismatch {
 		if s.lost.Attempt > 0 {

@@ -35,7 +35,7 @@ func TestTickerReplacesWhatWasKnown(t *testing.T) {
 			p.frame(&pb.Frame{Body: &pb.Frame_Status{Status: &pb.Status{Topic: 1, Seq: 20, State: pb.State_STATE_RECOVERING}}})
 			// A step back, under other exponents.
 			p.frame(&pb.Frame{Body: &pb.Frame_Snapshot{Snapshot: &pb.Snapshot{
-				Topic: 1, Epoch: testEpoch, Seq: 5, PriceExponent: int32(testExponents.Price), QtyExponent: -7}}})
+				Topic: 1, Epoch: testEpoch, Seq: 5, State: pb.State_STATE_LIVE, PriceExponent: int32(testExponents.Price), QtyExponent: -7}}})
 			p.ticker(1, 5, 5, 50)
 			_ = p.net.Close()
 			p = s.greet()
@@ -56,14 +56,18 @@ func TestTickerReplacesWhatWasKnown(t *testing.T) {
 					t.Error("the subscription has another ticker")
 				}
 			case *StatusChanged:
-				said = append(said, fmt.Sprintf("%d bid %v", sub.Ticker().Last.Value, sub.Ticker().Bid.Set))
+				text := proto.StateWord(e.Status.State)
+				if x := sub.Ticker(); x != nil {
+					text += fmt.Sprintf(" %d bid %v", x.Last.Value, x.Bid.Set)
+				}
+				said = append(said, text)
 			case *Alive, *Disconnected:
 				said = append(said, fmt.Sprintf("%T", e))
 			}
 			return len(said) > 0 && said[len(said)-1] == "60 bid 59"
 		})
 		wait()
-		want := []string{"100 bid 99", "101 bid 100", "102 bid 101", "*client.Alive", "102 bid false", "50 bid 49", "*client.Disconnected", "60 bid 59"}
+		want := []string{"100 bid 99", "101 bid 100", "102 bid 101", "*client.Alive", "recovering 102 bid false", "live", "50 bid 49", "*client.Disconnected", "60 bid 59"}
 		if err != nil || !slices.Equal(said, want) || sub.Exponents().Qty != -7 {
 			t.Errorf("%v; got\n%q, want\n%q", err, said, want)
 		}

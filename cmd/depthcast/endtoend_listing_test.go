@@ -139,12 +139,21 @@ func TestEndToEndRecreatedKafkaTopicLeavesNoListingsOfTheOldOne(t *testing.T) {
 		}
 		return text
 	}
-	follow(t, l.ctx, c, func(client.Event) bool { return listed(sub) == "SIM:A halted SIM:B pre_open " })
-	l.recreate(1)
-	follow(t, l.ctx, c, func(client.Event) bool { return listed(sub) == "" })
-	p = l.producer()
-	l.writeRaw(p, eventRecord("SIM:B", defined("Second"), inPhase(proto.Continuous)))
-	follow(t, l.ctx, c, func(client.Event) bool { return listed(sub) != "" })
+	step := 0
+	follow(t, l.ctx, c, func(client.Event) bool {
+		switch got := listed(sub); {
+		case step == 0 && got == "SIM:A halted SIM:B pre_open ":
+			l.recreate(1)
+		case step == 1 && got == "":
+			p = l.producer()
+			l.writeRaw(p, eventRecord("SIM:B", defined("Second"), inPhase(proto.Continuous)))
+		case step == 2 && got != "":
+		default:
+			return false
+		}
+		step++
+		return step == 3
+	})
 	late := server.dial(proto.CodecJSON)
 	newcomer := subscribe(t, late, client.Item{Symbol: "SIM:*", Channel: proto.ChannelInstruments})
 	follow(t, l.ctx, late, func(client.Event) bool { return listed(newcomer) != "" })
@@ -156,6 +165,45 @@ func TestEndToEndRecreatedKafkaTopicLeavesNoListingsOfTheOldOne(t *testing.T) {
 	// The old one is listed again with its first record, whatever that says.
 	l.writeRaw(p, eventRecord("SIM:A", levels(1, 2)))
 	follow(t, l.ctx, c, func(client.Event) bool { return listed(sub) == "SIM:A none SIM:B continuous " })
+}
+
+// Also where no levels are followed a client knows that the book is good again.
+func TestEndToEndRecreatedKafkaTopicTellsEveryChannelThatItIsLiveAgain(t *testing.T) {
+	l := newLab(t, 1)
+	p := l.producer()
+	whole := eventRecord("SIM:A", defined("A"), sessionStart, levels(1, 2), traded(1, 1, 1))
+	l.writeRaw(p, whole)
+	server := l.serve(nil)
+	server.caughtUpTo(l)
+	c := server.dial(proto.CodecProto)
+	channels := []proto.Channel{proto.ChannelTicker, proto.ChannelTrades, proto.ChannelInstruments}
+	for _, channel := range channels {
+		subscribe(t, c, client.Item{Symbol: "SIM:A", Channel: channel})
+	}
+	states := map[proto.Channel]proto.State{}
+	step := 0
+	follow(t, l.ctx, c, func(event client.Event) bool {
+		switch e := event.(type) {
+		case *client.Granted:
+			states[e.Sub.Item().Channel] = proto.State(e.Ack.State)
+		case *client.StatusChanged:
+			states[e.Sub.Item().Channel] = e.Status.State
+		}
+		all := func(state proto.State) bool {
+			return !slices.ContainsFunc(channels, func(c proto.Channel) bool { return states[c] != state })
+		}
+		switch {
+		case step == 0 && all(proto.Live):
+			l.recreate(1)
+		case step == 1 && all(proto.Recovering):
+			l.writeRaw(l.producer(), whole)
+		case step == 2 && all(proto.Live):
+		default:
+			return false
+		}
+		step++
+		return step == 3
+	})
 }
 
 // The end of an instrument ends all that is followed of it, with its reason. Under
