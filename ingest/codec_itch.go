@@ -24,7 +24,8 @@ import (
 // it, has no book until the next day: ITCH has no snapshots. It has no sequence
 // numbers in its messages either, so that what is missing shows as contradiction
 // at best, and lost records are for Kafka to tell; what comes again shows by
-// its time.
+// its time. A record like the one before it is that record once more: the venue
+// does not take the same part off the same order twice within a nanosecond.
 type itchCodec struct {
 	symbols  venueSymbols[itchState]
 	midnight int64 // of the newest record

@@ -104,6 +104,7 @@ func (f *itchFlow) draw(t *rapid.T) []byte {
 		f.printed += int64(shares)
 		return f.text.message('Q', uint64(shares), f.text.name(), price, f.next, byte('O'))
 	case 'H':
+		f.text.now++ // two alike within a nanosecond are one that came again
 		return f.text.action("HPQT"[rapid.IntRange(0, 3).Draw(t, "state")])
 	case 'A', 'F':
 		side, letter := proto.Bid, byte('B')
@@ -137,6 +138,7 @@ func (f *itchFlow) change(t *rapid.T, kind byte, id uint64, shares, price uint32
 		f.printed += part
 		return f.text.executeAt(id, uint32(part), f.next, 'Y', price)
 	case 'X':
+		f.text.now++ // as above
 		f.orders.take(id, part)
 		return f.text.cancel(id, uint32(part))
 	case 'D':
