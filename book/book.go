@@ -92,7 +92,9 @@ func (b *book) take(r *proto.Batch) (proto.Outcome, error) {
 	seen := b.chain.offset >= 0 || b.seq >= 0
 	// A producer that sends it again sends it with `more`, as before.
 	lastPart := len(b.held.records) > 0 && !r.More && r.Seq > b.chain.offset && b.held.numberedAs(r)
-	b.unlisted = b.unlisted || !seen // what lists were told of it may be of another log
+	if !seen {
+		b.unlisted = true // what lists were told of it may be of another log
+	}
 	var v verdict
 	b.chain.admit(r, b.heals(r), &v)
 	if v.anew && seen {

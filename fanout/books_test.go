@@ -20,7 +20,7 @@ type testBooks struct {
 	listings []*proto.Listing // that patterns begin with, whatever they match
 	boards   []*Board
 	closed   int  // boards
-	oneGroup bool // a book may have but one view with a group at once
+	oneGroup bool // a book may have views of but one group at once
 }
 
 // testBook is a book of absolute levels with the views that watch it. All views
@@ -81,8 +81,11 @@ func (b *testBooks) OpenView(key proto.TopicKey, t *Topic) error {
 	if _, err := key.View.Group.Under(book.state.Exponents.Price); err != nil {
 		return err
 	}
-	grouped := func(v *testView) bool { return !v.topic.key.View.Group.None() }
-	if !key.View.Group.None() && b.oneGroup && slices.ContainsFunc(book.views, grouped) {
+	other := func(v *testView) bool {
+		g := v.topic.key.View.Group
+		return !g.None() && g != key.View.Group
+	}
+	if !key.View.Group.None() && b.oneGroup && slices.ContainsFunc(book.views, other) {
 		return proto.ErrTooManyGroups
 	}
 	b.opens++

@@ -154,9 +154,13 @@ func (h *Hub) checkEmptied() {
 
 // acquire returns the topic of key for one more shard, opening it if need be,
 // which takes the partition's lock. Each success is followed by one release.
+//
+// A symbol's price increment is free again when the last of its views has closed,
+// so several topics may have to give way to a new one.
 func (h *Hub) acquire(key proto.TopicKey) (*Topic, error) {
+	grouped := func(t *Topic) bool { return t.key.Symbol == key.Symbol && !t.key.View.Group.None() }
 	t, err := h.opened(key)
-	if errors.Is(err, proto.ErrTooManyGroups) && h.evict(func(t *Topic) bool { return t.key.Symbol == key.Symbol && !t.key.View.Group.None() }) {
+	for n := 0; n < h.config.MaxTopics && errors.Is(err, proto.ErrTooManyGroups) && h.evict(grouped); n++ {
 		t, err = h.opened(key)
 	}
 	return t, err

@@ -353,7 +353,7 @@ func TestTopicThatOnlyLingersGivesWay(t *testing.T) {
 }
 
 // TestGroupThatOnlyLingersGivesWay: to another of its symbol, where a symbol has as
-// many as it may.
+// many as it may. It does with all its views, of which each holds it.
 func TestGroupThatOnlyLingersGivesWay(t *testing.T) {
 	r := newRig(t, nil, "A", "B")
 	r.books.oneGroup = true
@@ -361,12 +361,15 @@ func TestGroupThatOnlyLingersGivesWay(t *testing.T) {
 	first := c.subscribe(&pb.SubscribeItem{Symbol: "A", Group: "0.5"})
 	other := c.subscribe(&pb.SubscribeItem{Symbol: "B", Group: "0.5"})
 	whole := c.subscribe(&pb.SubscribeItem{Symbol: "A"})
+	deep := c.subscribe(&pb.SubscribeItem{Symbol: "A", Group: "0.5", Depth: 5})
+	counted := c.subscribe(&pb.SubscribeItem{Symbol: "A", Group: "0.5", Counts: true})
 	c.ask(subscribeTo(1, &pb.SubscribeItem{Symbol: "A", Group: "5"}))
 	if e := c.refused(pb.ErrorCode_ERROR_CODE_OVERLOADED); e.Retry != pb.Retry_RETRY_AFTER {
 		t.Errorf("%v", e)
 	}
-	c.ask(&pb.Request{Body: &pb.Request_Unsubscribe{Unsubscribe: &pb.Unsubscribe{Topics: []uint32{whole.Topic, other.Topic, first.Topic}}}})
-	for ended := 0; ended < 3; {
+	c.ask(&pb.Request{Body: &pb.Request_Unsubscribe{Unsubscribe: &pb.Unsubscribe{Topics: []uint32{
+		whole.Topic, other.Topic, first.Topic, deep.Topic, counted.Topic}}}})
+	for ended := 0; ended < 5; {
 		if c.next().GetAck().GetEnded() {
 			ended++
 		}
