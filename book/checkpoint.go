@@ -21,16 +21,21 @@ func (e *Engine) SaveShared(to *proto.SharedState) {
 	slices.SortFunc(to.Feeds, func(a, b proto.FeedState) int { return strings.Compare(a.Name, b.Name) })
 }
 
-// RestoreShared puts back what SaveShared copied. It comes after Begin, before any
-// Restore; the rest of the log follows. An error (proto.ErrBadValue) leaves the
-// engine as it was.
+// RestoreShared puts back what SaveShared copied, in place of what there was, but
+// for feeds. It comes after Begin, before any Restore; the rest of the log follows.
+// Before that it may come once more, with what there was at an earlier offset from
+// which symbols without a book are read anew. An error (proto.ErrBadValue) leaves
+// the engine as it was.
 func (e *Engine) RestoreShared(s *proto.SharedState) error {
 	if len(s.Feeds) > e.config.MaxFeeds || len(s.Tainted) > maxTainted {
 		return unfit("", errTooManyFeeds)
 	}
 	e.complete = s.Whole
+	clear(e.tainted)
 	for _, name := range s.Tainted {
-		e.tainted[name] = struct{}{}
+		if e.books[name] == nil {
+			e.tainted[name] = struct{}{}
+		}
 	}
 	for _, f := range s.Feeds {
 		e.sawFeed(f.Name, f.Time)

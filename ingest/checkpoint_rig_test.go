@@ -27,6 +27,7 @@ type ledger struct {
 type account struct {
 	offsets []int64 // rising
 	reason  proto.Reason
+	fresh   bool // it began whole
 	ended   bool
 }
 
@@ -37,7 +38,7 @@ func newLedger() *ledger {
 func (l *ledger) of(symbol string) *account {
 	a := l.books[symbol]
 	if a == nil {
-		a = &account{}
+		a = &account{fresh: l.whole}
 		if !l.whole {
 			a.reason = proto.ReasonNoSnapshot
 		}
@@ -100,6 +101,9 @@ func (l *ledger) Save(symbol string, to *proto.SymbolState) bool {
 	}
 	to.Book = proto.BookState{Seq: -1, Whole: a.reason == 0, Reason: a.reason, Kind: proto.BookByLevel,
 		Bids: to.Book.Bids[:0], Chain: proto.ChainState{Offset: -1, Origin: -1}}
+	if a.fresh {
+		to.Book.Limit = 1
+	}
 	if a.ended {
 		to.Book.EndReason = proto.ReasonDelisted
 	}
@@ -110,7 +114,7 @@ func (l *ledger) Save(symbol string, to *proto.SymbolState) bool {
 }
 
 func (l *ledger) Restore(s *proto.SymbolState) error {
-	a := &account{reason: s.Book.Reason, ended: s.Book.EndReason != 0}
+	a := &account{reason: s.Book.Reason, fresh: s.Book.Limit == 1, ended: s.Book.EndReason != 0}
 	for _, level := range slices.Backward(s.Book.Bids) {
 		a.offsets = append(a.offsets, level.Price)
 	}
@@ -124,7 +128,7 @@ func (l *ledger) state() string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(l.books)) {
 		a := l.books[name]
-		fmt.Fprintf(&b, "%s %s %v %v\n", name, proto.ReasonWord(a.reason), a.ended, a.offsets)
+		fmt.Fprintf(&b, "%s %s %v %v%s\n", name, proto.ReasonWord(a.reason), a.ended, a.offsets, map[bool]string{false: " began unknown"}[a.fresh])
 	}
 	return b.String()
 }

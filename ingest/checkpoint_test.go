@@ -195,6 +195,19 @@ func TestKafkaDamagedStateIsMadeAnewAndNoOther(t *testing.T) {
 	}
 }
 
+func TestKafkaDamagedStateIsMadeAnewWholeThoughLaterRecordsWereLost(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.Checkpoints.ChunkBytes = 64 })
+	b.write(20)
+	b.put("no symbol", "garbage") // from here on no symbol begins whole
+	b.checkpointed(100)
+	b.store().put("SIM:2", 1, []byte{})
+	p := b.process()
+	b.same(p)
+	p.wantRestored(4, 1, 0)
+	b.put("SIM:7", "SIM:7|F|level")
+	b.same(p)
+}
+
 func TestKafkaCheckpointThatDoesNotFitIsNotUsed(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil  func(b *bench)

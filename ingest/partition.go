@@ -56,7 +56,8 @@ type Books interface {
 	// SaveShared copies what the books have in common, and RestoreShared puts it
 	// back, after Begin and before any Restore. Whole and Tainted are to be of the
 	// offset from which the log is read on; Feeds, which only grow, of one that no
-	// restored book is beyond.
+	// restored book is beyond. Where symbols are made anew, RestoreShared comes
+	// once more behind the last Restore, for them.
 	SaveShared(to *proto.SharedState)
 	RestoreShared(s *proto.SharedState) error
 	// Release comes last under each hold of the lock: what was published under it

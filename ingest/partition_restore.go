@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/depthcast/depthcast/proto"
@@ -106,6 +107,9 @@ func (p *Partition) closeRestored(r *restored, damaged []string) int64 {
 			p.lost(r.log.LogStart-1, proto.ReasonTruncated)
 		}
 	}
+	if len(damaged) > 0 && r.log.LogStart == 0 {
+		p.beginAnew(&r.header, damaged)
+	}
 	for _, name := range damaged {
 		k := &mark{name: name, through: -1}
 		p.marks.of[name] = k
@@ -123,6 +127,21 @@ func (p *Partition) closeRestored(r *restored, damaged []string) int64 {
 	p.source.(seeker).StartAt(p.next, p.last)
 	p.log.Info("reading", "from", p.next, "high_watermark", r.log.HighWatermark, "complete", p.complete)
 	return p.next
+}
+
+// beginAnew tells the books how the log began, of which the damaged symbols are made
+// anew: records missing for every book will be told again. Which symbols had a record
+// refused will not be, so where those were too many to name, none begins whole.
+func (p *Partition) beginAnew(h *proto.CheckpointHeader, damaged []string) {
+	if !h.Shared.Whole && len(h.Shared.Tainted) >= proto.MaxTainted {
+		return
+	}
+	began := h.Shared
+	began.Whole = h.Complete
+	began.Tainted = slices.DeleteFunc(slices.Clone(began.Tainted), func(name string) bool { return slices.Contains(damaged, name) })
+	if err := p.books.RestoreShared(&began); err != nil { // they took as much before
+		p.books.Refuse("", h.Ceiling, proto.ReasonNoSnapshot)
+	}
 }
 
 // resetCodecs drops what the codecs keep, since records up to seq are missing, but
