@@ -44,29 +44,34 @@ func (o *orders) clear() {
 	o.index.clear()
 }
 
-// take returns a slot that holds v.
-func (o *orders) take(v order) uint32 {
-	o.note(order{id: v.id, side: v.side})
+// take returns a slot that holds an order without its place in a queue and its
+// rank: both are for enqueue to set.
+func (o *orders) take(id uint64, side proto.Side, key, qty int64) uint32 {
+	if o.touches != nil {
+		o.note(&order{id: id, side: side})
+	}
 	slot := o.free
 	if slot != 0 {
 		o.free = o.slab[slot].next
-		o.slab[slot] = v
 	} else {
 		if len(o.slab) == 0 {
 			o.slab = append(o.slab, order{})
 		}
 		slot = uint32(len(o.slab))
-		o.slab = append(o.slab, v)
+		o.slab = append(o.slab, order{})
 	}
-	o.index.put(v.id, slot)
+	v := &o.slab[slot]
+	v.id, v.side, v.key, v.qty = id, side, key, qty
+	o.index.put(id, slot)
 	return slot
 }
 
-// give frees a slot that no queue holds any more.
+// give frees a slot that no queue holds any more. But for id and next it keeps what
+// it held.
 func (o *orders) give(slot uint32) {
 	v := &o.slab[slot]
 	o.index.remove(v.id)
-	*v = order{next: o.free}
+	v.id, v.next = 0, o.free
 	o.free = slot
 }
 
@@ -96,12 +101,17 @@ func (b *book) add(which proto.Side, id uint64, price, qty int64) *refusal {
 	case b.orders.index.n >= b.orders.most:
 		return errTooManyOrders
 	}
+	return b.enter(s, id, price, qty)
+}
+
+// enter is add, where side, identifier and quantity are known to be right.
+func (b *book) enter(s *side, id uint64, price, qty int64) *refusal {
 	key := price ^ s.mask
 	l, err := s.room(key, qty)
 	if err != nil {
 		return err
 	}
-	b.orders.enqueue(l, b.orders.take(order{id: id, key: key, qty: qty, side: which}))
+	b.orders.enqueue(l, b.orders.take(id, s.which, key, qty))
 	return nil
 }
 
@@ -158,7 +168,7 @@ func (b *book) withdraw(slot uint32) {
 	s := b.side(v.side)
 	l := s.get(v.key)
 	s.touch(v.key, l.qty, l.count)
-	b.orders.note(*v)
+	b.orders.note(v)
 	b.orders.dequeue(l, v)
 	if l.count == 0 {
 		s.remove(v.key)
@@ -196,7 +206,7 @@ func (b *book) modify(id uint64, price, qty int64, keep bool) *refusal {
 		return errOverflow
 	}
 	s.touch(key, l.qty, l.count)
-	b.orders.note(*v)
+	b.orders.note(v)
 	if keep {
 		l.qty += qty - v.qty
 		v.qty = qty
@@ -232,7 +242,7 @@ func (b *book) reduce(e *proto.Event) (order, *refusal) {
 	s := b.side(v.side)
 	l := s.get(v.key)
 	s.touch(v.key, l.qty, l.count)
-	b.orders.note(was)
+	b.orders.note(v)
 	l.qty -= e.Qty
 	v.qty -= e.Qty
 	return was, nil
@@ -241,16 +251,20 @@ func (b *book) reduce(e *proto.Event) (order, *refusal) {
 // replace ends the order old and adds another on its side.
 func (b *book) replace(old, id uint64, price, qty int64) *refusal {
 	slot := b.orders.index.get(old)
-	if slot == 0 {
+	switch {
+	case slot == 0:
 		return errUnknownOrder
-	}
-	if b.orders.index.get(id) != 0 {
+	case b.orders.index.get(id) != 0:
 		return errDuplicateOrder
+	case id == 0:
+		return errZeroOrder
+	case qty <= 0:
+		return errBadQty
 	}
-	which := b.orders.slab[slot].side
+	s := b.side(b.orders.slab[slot].side)
 	b.withdraw(slot)
 	b.orders.give(slot)
-	return b.add(which, id, price, qty)
+	return b.enter(s, id, price, qty)
 }
 
 func (b *book) delete(id uint64) *refusal {
@@ -274,7 +288,7 @@ func (b *book) trim(s *side, most int) {
 		s.touch(w.key, l.qty, l.count)
 		for slot := l.head; slot != 0; {
 			next := b.orders.slab[slot].next
-			b.orders.note(b.orders.slab[slot])
+			b.orders.note(&b.orders.slab[slot])
 			b.orders.give(slot)
 			slot = next
 		}

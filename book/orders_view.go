@@ -38,23 +38,24 @@ func (t *orderTouches) of(which proto.Side) *[]orderTouch {
 // note notes an order that is about to change; of quantity 0, one that is about to
 // come. One that has its rank from the batch in hand and was not noted before came
 // with it.
-func (o *orders) note(before order) {
-	if o.touches == nil {
-		return
+func (o *orders) note(before *order) {
+	if o.touches != nil {
+		o.touches.add(before, o.rankSeq)
 	}
-	if before.rankSeq == o.rankSeq {
-		before.qty = 0
-	}
-	o.touches.add(&before)
 }
 
-func (t *orderTouches) add(before *order) {
+// add is note, where rankSeq is that of the batch in hand.
+func (t *orderTouches) add(before *order, rankSeq int64) {
 	list := t.of(before.side)
 	n := len(*list)
 	if n > 0 && (*list)[n-1].before.id == before.id {
 		return
 	}
-	*list = append(*list, orderTouch{before: *before, nth: uint32(n)})
+	touch := orderTouch{before: *before, nth: uint32(n)}
+	if before.rankSeq == rankSeq {
+		touch.before.qty = 0
+	}
+	*list = append(*list, touch)
 }
 
 // noteOld notes what views show of the orders of a book that is about to be
@@ -78,7 +79,7 @@ func (b *book) noteOld() {
 func (b *book) noteFrom(s *side, least int64) {
 	q := b.orders.walk(s, math.MaxInt64, least)
 	for o := q.next(); o != nil; o = q.next() {
-		b.orders.note(*o)
+		b.orders.note(o)
 	}
 }
 

@@ -145,7 +145,7 @@ func (b *book) restoreOrders(s *side, list []proto.RankedOrder) error {
 				return errUnsorted
 			}
 			b.orders.rankSeq, b.orders.rankIndex = o.RankSeq, o.RankIndex
-			b.orders.enqueue(l, b.orders.take(order{id: o.ID, key: key, qty: o.Qty, side: s.which}))
+			b.orders.enqueue(l, b.orders.take(o.ID, s.which, key, o.Qty))
 		}
 		end = at
 	}

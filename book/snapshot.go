@@ -165,7 +165,7 @@ func (b *book) fillOrders(s *side, list []proto.Order) *refusal {
 			case l.qty > math.MaxInt64-o.Qty:
 				return errOverflow
 			}
-			b.orders.enqueue(l, b.orders.take(order{id: o.ID, key: key, qty: o.Qty, side: s.which}))
+			b.orders.enqueue(l, b.orders.take(o.ID, s.which, key, o.Qty))
 		}
 		end = at
 	}
