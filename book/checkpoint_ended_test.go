@@ -32,3 +32,45 @@ func TestAnEndedInstrumentIsSavedInFewBytesAndListedAgainGoesOn(t *testing.T) {
 		t.Errorf("listed again, its first trade has the ordinal %d, want 101", got)
 	}
 }
+
+// What is forgotten of a symbol is how far its log was read: a record of it may go on
+// with orders that its book does not know.
+func TestASymbolThatWasForgottenDoesNotBeginWhole(t *testing.T) {
+	e, err := New(Config{KeptEnded: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Begin(7, true)
+	seq := int64(-1)
+	apply := func(e *Engine, symbol string, ev proto.Event) {
+		t.Helper()
+		seq++
+		if _, err := e.Apply(&proto.Batch{Symbol: symbol, Feed: "f", Seq: seq, KafkaTime: 5, Events: []proto.Event{ev}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	level := proto.Event{Kind: proto.EventSetLevels, Bids: []proto.Level{{Price: 10, Qty: 5}}}
+	end := proto.Event{Kind: proto.EventInstrumentEnd, EndReason: proto.ReasonExpired}
+	for _, symbol := range []string{"SIM:A", "SIM:B", "SIM:C"} {
+		apply(e, symbol, level)
+		apply(e, symbol, end)
+	}
+	var shared proto.SharedState
+	e.SaveShared(&shared)
+	restarted := engineOfSeven(t)
+	if err := restarted.RestoreShared(&shared); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range []*Engine{e, restarted} {
+		apply(e, "SIM:A", level)
+		apply(e, "SIM:D", level)
+		if e.books["SIM:A"].whole || !e.books["SIM:D"].whole {
+			t.Errorf("SIM:A, forgotten, is whole: %v; SIM:D, new, is whole: %v", e.books["SIM:A"].whole, e.books["SIM:D"].whole)
+		}
+	}
+	e.Begin(8, true)
+	apply(e, "SIM:B", level)
+	if !e.books["SIM:B"].whole {
+		t.Error("in another history a symbol that is new there does not begin whole")
+	}
+}

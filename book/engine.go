@@ -15,7 +15,7 @@ type Engine struct {
 	epoch      uint64
 	begun      bool
 	complete   bool                // books start whole
-	tainted    map[string]struct{} // symbols not listed, of which a record was refused: they do not start whole
+	tainted    map[string]struct{} // symbols not listed that do not start whole: a record was refused, or they were given up
 	catchingUp bool
 	stale      uint32 // a bit for each reason, for every feed
 
@@ -166,7 +166,7 @@ func (e *Engine) refuse(r *proto.Batch, why *refusal) (proto.Outcome, error) {
 // there is no room.
 func (e *Engine) enlist(symbol string) (*book, *refusal) {
 	if len(e.list) >= e.config.MaxSymbols && len(e.ended) > 0 {
-		e.forgetEnded()
+		e.giveUp()
 	}
 	if len(e.list) >= e.config.MaxSymbols {
 		return nil, errTooManySymbols
@@ -206,11 +206,19 @@ func (e *Engine) noteEnded(b *book) {
 func (e *Engine) giveUpEnded(seq int64) {
 	n, _ := slices.BinarySearchFunc(e.ended, seq, func(o *book, at int64) int { return cmp.Compare(o.endedAt, at) })
 	for ; n > e.config.KeptEnded; n-- {
-		e.forgetEnded()
+		e.giveUp()
 	}
 }
 
-// forgetEnded gives up the book that ended longest ago.
+// giveUp gives up the book that ended longest ago. How far its log was read is not
+// known any more, so it does not begin whole again.
+func (e *Engine) giveUp() {
+	symbol := e.ended[0].symbol
+	e.forgetEnded()
+	e.taint(symbol)
+}
+
+// forgetEnded forgets the book that ended longest ago.
 func (e *Engine) forgetEnded() {
 	b := e.ended[0]
 	if b.unlisted {
