@@ -38,7 +38,7 @@ func (e *ClosedError) Error() string {
 // HandshakeError is an HTTP answer other than the upgrade.
 type HandshakeError struct {
 	Status     int
-	Text       string        // beginning of the body
+	Text       string        // first line of the body; of a page (HTML) what to look for
 	RetryAfter time.Duration // as the server asks; 0: it does not
 }
 
@@ -117,7 +117,11 @@ func refusedHandshake(status int, resp io.Reader) *HandshakeError {
 	}
 	defer r.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(r.Body, maxRefusalBytes)) // as much as there is
-	e.Text = string(bytes.ToValidUTF8(bytes.TrimSpace(text), nil))
+	line, _, _ := bytes.Cut(bytes.TrimSpace(text), []byte("\n"))
+	if bytes.HasPrefix(line, []byte("<")) {
+		line = []byte("a page, not a stream of this protocol: is the path right?")
+	}
+	e.Text = string(bytes.ToValidUTF8(bytes.TrimSpace(line), nil))
 	if seconds, err := strconv.ParseUint(r.Header.Get("Retry-After"), 10, 16); err == nil {
 		e.RetryAfter = time.Duration(seconds) * time.Second
 	}

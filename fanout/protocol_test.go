@@ -61,6 +61,50 @@ func TestEachItemIsAnsweredForItself(t *testing.T) {
 	}
 }
 
+// TestErrorsSayWhatIsWrong: also where the code is one for several faults, and
+// whatever else was asked for.
+func TestErrorsSayWhatIsWrong(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.MaxTopics, c.MaxPatterns = 3, 1 }, btc)
+	r.books.oneGroup = true
+	c := r.dial(proto.CodecProto)
+	instruments := func(symbol string) *pb.SubscribeItem {
+		return &pb.SubscribeItem{Symbol: symbol, Channel: pb.Channel_CHANNEL_INSTRUMENTS}
+	}
+	long := strings.Repeat("7", proto.MaxSymbolBytes+1)
+	asked := []struct {
+		item *pb.SubscribeItem
+		code pb.ErrorCode // 0: granted
+		says string
+	}{
+		{&pb.SubscribeItem{Symbol: long}, pb.ErrorCode_ERROR_CODE_UNKNOWN_SYMBOL, "65 bytes, at most 64"},
+		{&pb.SubscribeItem{Symbol: btc, Group: long}, pb.ErrorCode_ERROR_CODE_BAD_VIEW, "group"},
+		{&pb.SubscribeItem{Symbol: "SIM:*"}, pb.ErrorCode_ERROR_CODE_UNKNOWN_SYMBOL, "channel instruments only"},
+		{instruments("SIM:**"), pb.ErrorCode_ERROR_CODE_UNKNOWN_SYMBOL, "one *, at its end"},
+		{instruments("S*M"), pb.ErrorCode_ERROR_CODE_UNKNOWN_SYMBOL, "at the end only"},
+		{instruments("SIM:*"), 0, ""},
+		{instruments("*"), pb.ErrorCode_ERROR_CODE_OVERLOADED, "patterns"},
+		{&pb.SubscribeItem{Symbol: btc, Group: "0.5"}, 0, ""},
+		{&pb.SubscribeItem{Symbol: btc, Group: "5"}, pb.ErrorCode_ERROR_CODE_OVERLOADED, "groups"},
+		{&pb.SubscribeItem{Symbol: btc}, 0, ""},
+		{&pb.SubscribeItem{Symbol: btc, Depth: 1}, pb.ErrorCode_ERROR_CODE_OVERLOADED, "topics"},
+	}
+	items := make([]*pb.SubscribeItem, len(asked))
+	for i := range asked {
+		items[i] = asked[i].item
+	}
+	c.ask(subscribeTo(4, items...))
+	for i, tt := range asked {
+		switch f := c.next(); {
+		case f.GetError() != nil:
+			if e := f.GetError(); e.GetItem() != uint32(i) || e.Code != tt.code || !strings.Contains(e.Message, tt.says) {
+				t.Errorf("item %d: %v", i, e)
+			}
+		case f.GetAck().GetItem() != uint32(i) || tt.code != 0:
+			t.Errorf("item %d: %v", i, f)
+		}
+	}
+}
+
 func TestUnknownSymbolIsNotReadyUntilCaughtUp(t *testing.T) {
 	r := newRig(t, nil, btc)
 	r.books.ready = false

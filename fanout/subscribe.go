@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/depthcast/depthcast/proto"
 	"github.com/depthcast/depthcast/proto/pb"
@@ -28,9 +29,43 @@ func errorOf(err error) pb.ErrorCode {
 	return pb.ErrorCode_ERROR_CODE_INTERNAL
 }
 
+// textOf says more than the table does of why the topic of key cannot be opened;
+// empty: there is no more to say.
+func textOf(key proto.TopicKey, err error) string {
+	switch {
+	case errors.Is(err, proto.ErrBadView):
+		return err.Error()
+	case errors.Is(err, proto.ErrTooManyGroups):
+		return "as many groups (price increments) of the symbol are followed as can be at once"
+	case errors.Is(err, errPatterns):
+		return "as many patterns are followed as the server has open at once"
+	case errors.Is(err, errOverloaded):
+		return "as many topics are followed as the server has open at once"
+	case errors.Is(err, proto.ErrUnknownSymbol) && strings.Contains(key.Symbol, "*"):
+		return "no such symbol: * stands for others at the end only"
+	}
+	return ""
+}
+
+// nameable reports why symbol names nothing in a channel, whatever the books hold.
+// The error wraps proto.ErrUnknownSymbol.
+func nameable(symbol string, channel proto.Channel) error {
+	switch {
+	case len(symbol) > proto.MaxSymbolBytes:
+		return fmt.Errorf("%w: %d bytes, at most %d", proto.ErrUnknownSymbol, len(symbol), proto.MaxSymbolBytes)
+	case !proto.IsPattern(symbol):
+		return nil
+	case channel != proto.ChannelInstruments:
+		return fmt.Errorf("%w: patterns are for the channel instruments only", proto.ErrUnknownSymbol)
+	case strings.Count(symbol, "*") > 1:
+		return fmt.Errorf("%w: a pattern has one *, at its end", proto.ErrUnknownSymbol)
+	}
+	return nil
+}
+
 // grant returns the topic that stands for what an item asks, with the depth that
 // can be given. Whether the symbol's prices can be grouped so is for its book to
-// say. err wraps proto.ErrBadView or ErrUnknownChannel.
+// say. err wraps proto.ErrUnknownSymbol, ErrBadView or ErrUnknownChannel.
 func grant(symbol string, channel pb.Channel, depth uint32, group string, counts bool) (proto.TopicKey, error) {
 	key := proto.TopicKey{Symbol: symbol, Channel: proto.ChannelBook}
 	if channel != pb.Channel_CHANNEL_UNSPECIFIED {
@@ -38,6 +73,9 @@ func grant(symbol string, channel pb.Channel, depth uint32, group string, counts
 			return key, proto.ErrUnknownChannel
 		}
 		key.Channel = proto.Channel(channel)
+	}
+	if err := nameable(symbol, key.Channel); err != nil {
+		return key, err
 	}
 	by, err := proto.ParseGroup(group)
 	switch {
@@ -86,14 +124,11 @@ func (s *shard) begin(sub *subscription, a answer, key proto.TopicKey, step uint
 	}
 	f, err := s.feed(key)
 	if err != nil {
-		code, text := errorOf(err), ""
-		switch code {
-		case pb.ErrorCode_ERROR_CODE_INTERNAL:
+		code := errorOf(err)
+		if code == pb.ErrorCode_ERROR_CODE_INTERNAL {
 			s.config.Log.Error("cannot open a topic", "symbol", key.Symbol, "channel", proto.ChannelWord(key.Channel), "err", err)
-		case pb.ErrorCode_ERROR_CODE_BAD_VIEW:
-			text = err.Error()
 		}
-		s.refuse(c, a, code, text)
+		s.refuse(c, a, code, textOf(key, err))
 		return false
 	}
 	if had := c.subscription(f.topic.number); had != nil {

@@ -22,8 +22,6 @@ const (
 	// MaxRequestItems bounds the items, or topic numbers, of one request. A
 	// server may grant fewer (hello.limits.max_items).
 	MaxRequestItems = 4096
-	// MaxGroupBytes bounds the text of a price increment.
-	MaxGroupBytes = maxDecimalBytes
 	// MaxPingBytes bounds what a ping carries.
 	MaxPingBytes = 64
 	// MaxTokenBytes bounds a token.
