@@ -77,6 +77,24 @@ func TestRefusedHandshakeIsRetriedOnlyWhereThatCanHelp(t *testing.T) {
 	}
 }
 
+func TestRefusalByAPageIsToldInOneLine(t *testing.T) {
+	for body, want := range map[string]string{
+		"<!doctype html>\n<title>a page</title>\n": "a page, not a stream",
+		"no such thing\nand more of it\n":          ": no such thing",
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) }))
+		defer server.Close()
+		c, err := New(Config{URL: "ws" + strings.TrimPrefix(server.URL, "http")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = loop(t, c, func(Event) bool { return false })
+		if err == nil || !strings.Contains(err.Error(), want) || strings.ContainsAny(err.Error(), "<\n") {
+			t.Errorf("%q: %v", body, err)
+		}
+	}
+}
+
 func TestServerThatCannotServeThisClientEndsTheLoop(t *testing.T) {
 	t.Run("another subprotocol", func(t *testing.T) {
 		s := newFakeServer(t, proto.CodecJSON)

@@ -49,6 +49,9 @@ func (c *watchCmd) Run(ctx context.Context, out io.Writer) error {
 	if c.List {
 		return c.list(ctx, cl, out)
 	}
+	if i := slices.IndexFunc(c.Symbols, proto.IsPattern); i >= 0 {
+		return fmt.Errorf("%s is a pattern: only --list takes patterns; it shows which symbols match", c.Symbols[i])
+	}
 	w := &watcher{once: c.Once, print: c.printer(out)}
 	defer w.print.close()
 	if err := c.subscribe(cl, w); err != nil {

@@ -45,6 +45,13 @@ func text(lines []line) string {
 	return b.String()
 }
 
+func TestWatchOfAPatternPointsToTheList(t *testing.T) {
+	err := (&watchCmd{Symbols: []string{"SIM:A", "SIM:*"}, URL: "ws://localhost"}).Run(t.Context(), &bytes.Buffer{})
+	if err == nil || !strings.Contains(err.Error(), "SIM:*") || !strings.Contains(err.Error(), "--list") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestLadderSaysWhatABookIs(t *testing.T) {
 	s := watchedBook(t)
 	if got, want := text(ladder(s, dim)), "SIM:A LIVE continuous seq 42\n0.01 0.7 3\n1.51 spread\n-1.50 2.5\n"; got != want {
