@@ -175,7 +175,8 @@ func (c *checkpointer) write(ctx context.Context, w *written) error {
 	return c.header(ctx, w)
 }
 
-// state hands over one symbol's state, or tombstones where there is none.
+// state hands over one symbol's state, or tombstones where there is none. Where there
+// was one at the floor, an empty one keeps a start from the records in between.
 func (c *checkpointer) state(ctx context.Context, w *written, s *proto.SymbolState) error {
 	w.symbols++
 	if _, was := c.ended[s.Symbol]; was {
@@ -185,7 +186,7 @@ func (c *checkpointer) state(ctx context.Context, w *written, s *proto.SymbolSta
 		w.ended[s.Symbol] = proto.AppendSymbolState(nil, s)
 		return c.remove(ctx, w, s.Symbol)
 	}
-	if !known(s) {
+	if !known(s) && s.Offset <= c.round.header.Floor {
 		return c.remove(ctx, w, s.Symbol)
 	}
 	c.bytes = proto.AppendSymbolState(c.bytes[:0], s)

@@ -93,6 +93,13 @@ func (p *Partition) copyStates(r *round, to []proto.SymbolState, hold int) (int,
 		r.at++
 		k.dirty = false
 		p.save(k, &to[n])
+		switch {
+		case known(&to[n]):
+		case to[n].Offset > r.header.Floor:
+			p.marks.add(k) // an empty state, which the next round takes away
+		default:
+			p.marks.drop(k)
+		}
 		size += stateMemory(&to[n])
 	}
 	p.checkpoint.held(time.Since(from))
@@ -137,9 +144,6 @@ func (p *Partition) save(k *mark, to *proto.SymbolState) {
 		to.Claim = proto.ClaimState{First: s.first, Raw: s.raw, Defined: s.defined, Exponents: s.exponents}
 	}
 	p.saveCodecs(k.name, to)
-	if !known(to) {
-		p.marks.drop(k)
-	}
 }
 
 // known reports whether a state says anything.

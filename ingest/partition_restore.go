@@ -70,6 +70,9 @@ func (p *Partition) restore(into *proto.SymbolState, data []byte, symbol string,
 	if !k.claimed {
 		p.marks.loose++
 	}
+	if !known(into) && p.marks.writing {
+		p.marks.add(k) // an empty state: it has served
+	}
 	p.checkpoint.Restored.Add(1)
 	return nil
 }
