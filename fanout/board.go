@@ -15,8 +15,8 @@ import (
 //
 // Every partition writes to it, each under its own lock, so the topic's single
 // writer is the holder of mu, which comes after the partition's lock and before
-// the poller's only. It is held for a change of one listing; now and then for a
-// copy of the list, a pointer for each.
+// the poller's and what Keep's argument takes. It is held for a change of one
+// listing; now and then for a copy of the list, a pointer for each.
 type Board struct {
 	// Static.
 	topic *Topic

@@ -264,6 +264,36 @@ func TestPatternBeginsWithAListInPagesAndSeesWhatIsListedLater(t *testing.T) {
 	}
 }
 
+// What is listed no more, and did not end, is taken off by a list that begins anew.
+func TestPatternBeginsAnewWithoutWhatIsListedNoMore(t *testing.T) {
+	r := newRig(t, nil)
+	for _, symbol := range []string{"A", "B", "C"} {
+		r.books.listings = append(r.books.listings, &proto.Listing{Symbol: symbol})
+	}
+	c := r.dial(proto.CodecProto)
+	c.subscribe(everything("*"))
+	c.list()
+	keep := func(still func(string) bool) {
+		r.books.mu.Lock()
+		defer r.books.mu.Unlock()
+		var w Wakes
+		r.books.boards[0].Keep(still, &w)
+		w.Flush()
+	}
+	keep(func(string) bool { return true }) // says nothing
+	keep(func(symbol string) bool { return symbol == "B" })
+	if s := c.next().GetSnapshot(); s == nil || s.Reason != pb.SnapshotReason_SNAPSHOT_REASON_RESET || s.State != pb.State_STATE_LIVE || s.Seq != 1 {
+		t.Fatalf("got %v, want a reset", s)
+	}
+	if symbols, f := c.list(); len(symbols) != 1 || symbols[0] != "B" || !f.Snapshot || f.Seq != 1 {
+		t.Fatalf("a list of %v: %v", symbols, f)
+	}
+	r.books.list("A", proto.Halted, false)
+	if symbols, f := c.list(); len(symbols) != 1 || symbols[0] != "A" || f.PrevSeq != 1 || f.Seq != 2 {
+		t.Fatalf("listed again: %v", f)
+	}
+}
+
 func TestSlowReaderOfAPatternGetsTheLastOfEachListing(t *testing.T) {
 	sockets := &polltest.Sockets{}
 	r := newRig(t, func(c *Config) { c.Sockets = sockets }, btc)
