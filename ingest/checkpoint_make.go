@@ -51,6 +51,8 @@ func checkpointFailure(err error) string {
 		return "log_changed"
 	case errors.Is(err, errKeysMoved):
 		return "keys_moved"
+	case errors.Is(err, errLogCut):
+		return "log_cut"
 	case errors.Is(err, errHeaderLarge):
 		return "too_large"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

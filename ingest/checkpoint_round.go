@@ -25,6 +25,9 @@ var errRoundVoid = errors.New("the log changed meanwhile")
 // errKeysMoved: see marks.moved.
 var errKeysMoved = errors.New("records of symbols that live in other partitions come here since partitions were added: the next start has to read them again, so it must not begin behind them")
 
+// errLogCut: see marks.cut.
+var errLogCut = errors.New("the log lost records that are in the books: the next start has to read it again, so it must not begin behind them")
+
 // errHeaderLarge: proto.MaxHeaderBytes. No start would read it.
 var errHeaderLarge = errors.New("the header is larger than a start reads")
 
@@ -37,13 +40,16 @@ func (p *Partition) news(epoch uint64, floor int64) (bool, error) {
 	if p.marks.moved {
 		return false, errKeysMoved
 	}
+	if p.marks.cut {
+		return false, errLogCut
+	}
 	return p.checkpointable() && (p.epoch != epoch || p.next-1 != floor || len(p.marks.dirty) > 0), nil
 }
 
 // checkpointable reports whether the partition is past all that it was restored
 // with. Called under the lock.
 func (p *Partition) checkpointable() bool {
-	return p.begun && p.next > 0 && p.next > p.marks.until && !p.marks.moved
+	return p.begun && p.next > 0 && p.next > p.marks.until && !p.marks.moved && !p.marks.cut
 }
 
 // openRound begins a round, unless the log has just begun anew.

@@ -49,8 +49,8 @@ func (s *CheckpointStats) held(d time.Duration) {
 
 // Why rounds are given up: another process has taken over; Kafka does not take
 // them; CheckpointConfig.RoundTimeout; the log changed while the round was made;
-// marks.moved; proto.MaxHeaderBytes.
-var checkpointFailures = []string{"fenced", "kafka", "timeout", "log_changed", "keys_moved", "too_large"}
+// marks.moved; marks.cut; proto.MaxHeaderBytes.
+var checkpointFailures = []string{"fenced", "kafka", "timeout", "log_changed", "keys_moved", "log_cut", "too_large"}
 
 // Why a start does not use a checkpoint it found: it cannot be read now; it is
 // beyond CheckpointConfig.MaxBytes; its header is damaged; it is of another version

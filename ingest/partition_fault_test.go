@@ -3,6 +3,7 @@ package ingest
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,6 +102,33 @@ func TestRecordThatReadsDifferentlyMakesEveryBookRecovering(t *testing.T) {
 	r.give(Fetched{}, &Recreated{WasID: [16]byte{1}, IsID: [16]byte{1}, Offset: 0})
 	r.records(rec(1, "X", "level"))
 	r.want("apply X@0", "refuse @0 recreated", "apply X@1")
+}
+
+// A start reads what the log is now, and may have whole books where these are not.
+func TestNoCheckpointIsMadeOnceTheLogLostRecordsThatWereRead(t *testing.T) {
+	for name, fault := range map[string]error{
+		"its end is gone":      &OutOfRange{Wanted: 3, LogStart: 0, HighWatermark: 1},
+		"a record is another":  &Recreated{WasID: [16]byte{1}, IsID: [16]byte{1}, Offset: 1},
+		"its start is missing": &OutOfRange{Wanted: 3, LogStart: 5, HighWatermark: 6}, // stays missing
+	} {
+		r := newRig(t, nil)
+		cut := !strings.Contains(name, "start")
+		r.records(rec(0, "X", "level"), rec(1, "X", "level"), rec(2, "X", "level"))
+		r.give(Fetched{}, fault)
+		r.records(rec(7, "X", "level"))
+		_, err := r.news(0, -1)
+		if cut != errors.Is(err, errLogCut) || cut == r.openRound(&round{}) {
+			t.Errorf("%s: is there anything to write: %v", name, err)
+		}
+		if cut && checkpointFailure(err) != "log_cut" {
+			t.Errorf("%s: the reason is %q", name, checkpointFailure(err))
+		}
+		r.give(Fetched{}, &Recreated{WasID: [16]byte{1}, IsID: [16]byte{2}})
+		r.records(rec(0, "X", "level"))
+		if _, err := r.news(0, -1); err != nil || !r.openRound(&round{}) {
+			t.Errorf("%s: of another log nothing is written: %v", name, err)
+		}
+	}
 }
 
 func TestCatchingUpIsNeverLive(t *testing.T) {

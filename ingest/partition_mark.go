@@ -19,8 +19,11 @@ type marks struct {
 	// puts them by now: they decide where those symbols live after the next start,
 	// which therefore has to read them.
 	moved bool
-	due   int64 // records after which wake is told; 0: never
-	wake  chan<- struct{}
+	// The log lost its end, or a record is another one: books are recovering for it,
+	// while a start that reads what is there now knows nothing of that.
+	cut  bool
+	due  int64 // records after which wake is told; 0: never
+	wake chan<- struct{}
 
 	// Of the checkpoint that the partition began with.
 	floor int64 // records up to here are in it, but for those of symbols that are rebuilt; -1: none
@@ -42,7 +45,7 @@ func newMarks(most int) marks {
 // forget drops what belongs to an earlier log.
 func (m *marks) forget() {
 	clear(m.of)
-	m.dirty, m.loose, m.floor, m.until, m.moved = nil, 0, -1, -1, false
+	m.dirty, m.loose, m.floor, m.until, m.moved, m.cut = nil, 0, -1, -1, false, false
 	m.voided++
 }
 
@@ -50,6 +53,7 @@ func (m *marks) forget() {
 // must be copied anew, and nothing may be skipped.
 func (m *marks) void() {
 	m.voided++
+	m.cut = true
 	m.floor, m.until = -1, -1
 	m.dirty = m.dirty[:0]
 	for _, k := range m.of {
