@@ -99,6 +99,9 @@ func (c *checkpointer) attempt(ctx context.Context) (*written, error) {
 // ready makes what a round needs: a producer, and knowledge of what the Kafka
 // topic holds.
 func (c *checkpointer) ready(ctx context.Context) error {
+	if c.tx == nil {
+		c.kept = nil // another process may have written until now
+	}
 	if err := c.open(ctx); err != nil || c.kept != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ type checkpointReader struct {
 	leader int32 // -1: to be looked up
 	topic  [16]byte
 	next   int64
-	end    int64 // of what was committed when the read began; -1: not known
+	end    int64 // of what was committed at the last answer; -1: not known
 	got    storedStates
 	logged time.Time
 }
@@ -135,9 +135,7 @@ func (r *checkpointReader) take(p *kmsg.FetchResponseTopicPartition) error {
 	if part.Err != nil {
 		return part.Err
 	}
-	if r.end < 0 {
-		r.end = part.LastStableOffset
-	}
+	r.end = max(r.end, part.LastStableOffset) // a part of what was written meanwhile would be no checkpoint
 	prefix := chunkPrefix(r.of)
 	for _, rec := range part.Records {
 		if rest, ours := strings.CutPrefix(string(rec.Key), prefix); ours {
