@@ -37,7 +37,7 @@ type Config struct {
 	// KeptEnded is how many symbols whose instrument has ended are remembered, so
 	// that their records are refused and, listed again, they go on where they
 	// were. Beyond, the one that ended longest ago is forgotten: a later record
-	// begins a new symbol, which does not begin whole; beyond 1,024 of those,
+	// begins a new symbol, which does not begin whole; beyond 65,536 of those,
 	// no symbol does. Default 1,024.
 	KeptEnded int
 

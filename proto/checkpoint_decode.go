@@ -23,7 +23,7 @@ const (
 	MaxHeaderBytes = 64 << 20
 	// MaxTainted bounds the symbols of SharedState.Tainted, and MaxStateFeeds the
 	// feeds.
-	MaxTainted    = 1024
+	MaxTainted    = 1 << 16
 	MaxStateFeeds = 4096
 
 	maxStateCodecs    = 32
