@@ -124,7 +124,7 @@ func (l *lab) serve(change func(*readFlags, *serverFlags)) *running {
 // first record, which start makes it do. It must be started.
 func (l *lab) open(change func(*readFlags, *serverFlags)) (_ *running, start func()) {
 	l.t.Helper()
-	read := readFlags{KafkaTopic: []string{l.events}, DeadLetterTopic: l.deadLetter, Start: "beginning", MaxSilence: forever}
+	read := readFlags{KafkaTopic: []string{l.events}, DeadLetterTopic: l.deadLetter, Start: "beginning", MaxSilence: forever, MaxOutage: forever}
 	serve := serverFlags{Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", Keepalive: 50 * time.Millisecond}
 	if change != nil {
 		change(&read, &serve)

@@ -175,7 +175,7 @@ func (s *survival) spawn() *mortal {
 	v := &mortal{t: s.t, out: &output{}, ended: make(chan struct{})}
 	v.cmd = exec.Command(os.Args[0], "serve", "--brokers", s.kafka.Brokers[0],
 		"--kafka-topic", s.events+","+s.raw, "--format", s.raw+"=binance", "--complete", s.events,
-		"--dead-letter-topic", s.deadLetter, "--max-silence", "10000h", "--keepalive", "10ms",
+		"--dead-letter-topic", s.deadLetter, "--max-silence", "10000h", "--max-outage", "10000h", "--keepalive", "10ms",
 		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--checkpoint-topic", s.store,
 		"--checkpoint-records", strconv.Itoa(5+s.rand.IntN(80)), "--checkpoint-interval", "1h", "--checkpoint-chunk", strconv.Itoa(200+s.rand.IntN(4000)))
 	v.cmd.Env = append(os.Environ(), asProgram+"=1")
