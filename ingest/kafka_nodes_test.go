@@ -83,6 +83,22 @@ func (n *nodes) on(name string, configs map[string]string, replicas ...int32) {
 	}
 }
 
+// open is the lab's, but asks again while the node that was asked has not heard of
+// the Kafka topic yet.
+func (n *nodes) open(topic string, start Start) *KafkaSource {
+	n.t.Helper()
+	for {
+		s, err := n.Open(n.ctx, PartitionID{topic, 0}, start)
+		switch {
+		case err == nil:
+			n.t.Cleanup(func() { s.Close() })
+			return s
+		case !errors.Is(err, ErrNoTopic):
+			n.t.Fatal(err)
+		}
+	}
+}
+
 // partition describes partition 0, asking until condition holds of it.
 func (n *nodes) partition(name string, what string, condition func(p *kmsg.MetadataResponseTopicPartition) bool) *kmsg.MetadataResponseTopicPartition {
 	n.t.Helper()
