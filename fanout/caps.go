@@ -12,7 +12,7 @@ type caps struct {
 	hz      uint32 // frames a second; 0: any
 	bytes   uint64 // a second; 0: any
 	until   time.Duration
-	waiting bool // in shard.capped
+	waiting bool // in shard.pauses
 }
 
 // Bounds of caps that can be granted, and of the time that one send is paid for

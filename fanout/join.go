@@ -32,9 +32,8 @@ func (p *plan) snapshot(sub *subscription) (next uint64, ok bool) {
 	return next, p.add(part{bytes: frame.bytes, frame: frame, sub: sub, next: next, frames: 1, joins: true})
 }
 
-// passed returns what must go before the beginning of a channel whose frames carry
-// neither state nor epoch nor exponents, where that takes sub past entries that it
-// was not sent: of a reset a snapshot without levels, else of a status the state
+// passed returns what must go before the beginning of a bare channel, where that
+// takes sub past entries that it was not sent: of a reset a snapshot without levels, else of a status the state
 // that it led to; nil if there was neither.
 func (p *plan) passed(sub *subscription, snap *snapshot) *frame {
 	t := sub.feed.topic
@@ -197,32 +196,26 @@ type behind struct {
 func (s *shard) settle(sub *subscription) bool {
 	t, w := sub.feed.topic, sub.wait
 	snap := t.snapshot.Load()
-	same := snap.state.Epoch == w.resume.epoch
-	if same && t.bookSeq() < w.resume.seq && s.since < w.deadline {
+	behind := snap.state.Epoch == w.resume.epoch && t.bookSeq() < w.resume.seq
+	if behind && s.since < w.deadline {
 		return false
 	}
 	sub.wait = nil
-	behind := same && t.bookSeq() < w.resume.seq
 	if behind && (t.key.Channel == proto.ChannelTrades || t.key.Channel == proto.ChannelTicker) {
 		// The end of the log may have been lost. The older snapshot, which has the
 		// state, has the client step back.
 		sub.rejoin(proto.SnapshotReset)
 	}
-	next, found := t.place(w.resume)
-	switch {
-	case snap.void:
-		s.sayState(sub, snap) // the ack said stale, behind
-	case behind:
-		// That the levels are the same says nothing of the history: a snapshot follows.
-		if t.key.Channel == proto.ChannelInstruments {
-			s.sayState(sub, snap)
-		}
-	case found && !sums(t.key.Channel):
+	// Where the node stays behind, that the levels are the same says nothing of the
+	// history: what follows is a snapshot.
+	if next, found := t.place(w.resume); found && !behind && !snap.void && !sums(t.key.Channel) {
 		sub.goOn(next)
 		s.stats.resumed.Add(1)
+	}
+	// The ack said stale, behind: the state now is said unless a snapshot, which has
+	// it, follows at once.
+	if follows := sub.state == joining && !snap.void && (!bare(t.key.Channel) || sub.reason > proto.SnapshotLapped); !follows {
 		s.sayState(sub, snap)
-	case t.key.Channel == proto.ChannelTrades || sums(t.key.Channel):
-		s.sayState(sub, snap) // what follows has none
 	}
 	return true
 }

@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"slices"
 	"time"
 
 	"github.com/depthcast/depthcast/fanout/ring"
@@ -209,12 +210,7 @@ func (f *feed) join(sub *subscription, step uint8) {
 func (f *feed) part(sub *subscription) {
 	sub.readers().remove(sub)
 	if p := sub.pace; p != nil && len(p.subs) == 0 {
-		for i := range f.paces {
-			if f.paces[i] == p {
-				f.paces = append(f.paces[:i], f.paces[i+1:]...)
-				break
-			}
-		}
+		f.paces = slices.DeleteFunc(f.paces, func(o *pace) bool { return o == p })
 	}
 }
 

@@ -27,6 +27,10 @@ type (
 // sums reports whether a channel says the whole anew each time.
 func sums(c proto.Channel) bool { return c == proto.ChannelTicker || c == proto.ChannelInstruments }
 
+// bare reports whether what a channel begins with carries neither state nor epoch
+// nor exponents. What breaks a book does not break such a channel.
+func bare(c proto.Channel) bool { return c == proto.ChannelTrades || sums(c) }
+
 // listingBytes is about what a listing takes in both codecs.
 const listingBytes = 150 + 350
 

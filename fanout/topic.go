@@ -229,8 +229,7 @@ func (t *Topic) refresh() {
 	}
 	t.view.Snapshot(&s.state)
 	s.void = s.state.State == proto.Recovering
-	if t.key.Channel == proto.ChannelTrades || sums(t.key.Channel) {
-		// A record that breaks the book does not break the trades, nor the others.
+	if bare(t.key.Channel) {
 		s.void = s.void && s.state.Reason == proto.ReasonCatchingUp
 	}
 	s.state.Times.Published = t.hub.now()
