@@ -129,6 +129,23 @@ func (s *side) room(key, qty int64) (*level, *refusal) {
 	return l, nil
 }
 
+// join puts an order of a snapshot or checkpoint behind those of l, which is on
+// that side at key.
+func (o *orders) join(l *level, which proto.Side, key int64, id uint64, qty int64) *refusal {
+	switch {
+	case id == 0:
+		return errZeroOrder
+	case qty <= 0:
+		return errBadQty
+	case o.index.get(id) != 0:
+		return errDuplicateOrder
+	case l.qty > math.MaxInt64-qty:
+		return errOverflow
+	}
+	o.enqueue(l, o.take(id, which, key, qty))
+	return nil
+}
+
 // enqueue puts the order of slot at the end of the queue of l, which gives it a rank.
 func (o *orders) enqueue(l *level, slot uint32) {
 	v := &o.slab[slot]

@@ -3,7 +3,6 @@ package book
 import (
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 
 	"github.com/depthcast/depthcast/proto"
@@ -132,20 +131,13 @@ func (b *book) restoreOrders(s *side, list []proto.RankedOrder) error {
 		l := s.place(key)
 		for i := at; i < end; i++ {
 			o := &list[i]
-			switch {
-			case o.ID == 0:
-				return errZeroOrder
-			case o.Qty <= 0:
-				return errBadQty
-			case b.orders.index.get(o.ID) != 0:
-				return errDuplicateOrder
-			case l.qty > math.MaxInt64-o.Qty:
-				return errOverflow
-			case o.RankSeq > b.seq, i > at && !list[i-1].Before(o):
+			if o.RankSeq > b.seq || i > at && !list[i-1].Before(o) {
 				return errUnsorted
 			}
 			b.orders.rankSeq, b.orders.rankIndex = o.RankSeq, o.RankIndex
-			b.orders.enqueue(l, b.orders.take(o.ID, s.which, key, o.Qty))
+			if err := b.orders.join(l, s.which, key, o.ID, o.Qty); err != nil {
+				return err
+			}
 		}
 		end = at
 	}

@@ -2,7 +2,6 @@ package book
 
 import (
 	"cmp"
-	"math"
 	"slices"
 
 	"github.com/depthcast/depthcast/proto"
@@ -155,17 +154,9 @@ func (b *book) fillOrders(s *side, list []proto.Order) *refusal {
 		l := s.place(key)
 		b.orders.rankIndex = first + uint32(at)
 		for _, o := range list[at:end] {
-			switch {
-			case o.ID == 0:
-				return errZeroOrder
-			case o.Qty <= 0:
-				return errBadQty
-			case b.orders.index.get(o.ID) != 0:
-				return errDuplicateOrder
-			case l.qty > math.MaxInt64-o.Qty:
-				return errOverflow
+			if err := b.orders.join(l, s.which, key, o.ID, o.Qty); err != nil {
+				return err
 			}
-			b.orders.enqueue(l, b.orders.take(o.ID, s.which, key, o.Qty))
 		}
 		end = at
 	}
