@@ -69,21 +69,14 @@ func (b *book) tellLists() {
 	}
 }
 
-// tellListing publishes how the book's symbol is listed, if that has changed, or
-// resets the view; true if it was reset.
-func (v *View) tellListing() bool {
+// tellListing publishes how the book's symbol is listed, if that has changed.
+func (v *View) tellListing() {
 	b := v.book
-	switch {
-	case b.engine.catchingUp:
-	case b.tradesBroken != 0:
-		v.last = b.seq
-		v.to.Reset(b.tradesBroken)
-		return true
-	case b.unlisted:
-		in := &b.engine.newListing
-		*in = proto.Instruments{PrevSeq: v.last, Seq: b.seq, Listings: append(in.Listings[:0], b.listing()), Times: b.times}
-		v.last = b.seq
-		v.to.Instruments(in)
+	if !b.unlisted {
+		return
 	}
-	return false
+	in := &b.engine.newListing
+	*in = proto.Instruments{PrevSeq: v.last, Seq: b.seq, Listings: append(in.Listings[:0], b.listing()), Times: b.times}
+	v.last = b.seq
+	v.to.Instruments(in)
 }

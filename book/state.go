@@ -129,16 +129,11 @@ func (b *book) tell(was, changed bool) {
 	over := false
 	for _, v := range b.views {
 		told, changed := false, changed
-		switch v.key.Channel {
-		case proto.ChannelTrades:
-			told = v.tellTrades()
-		case proto.ChannelTicker:
-			told = v.tellTicker()
-		case proto.ChannelInstruments:
-			told = v.tellListing()
-		default:
+		if v.key.Channel == proto.ChannelBook || v.key.Channel == proto.ChannelOrders {
 			told, changed = v.tellLevels(visible, reset, changed)
 			over = over || v.over
+		} else {
+			told = v.tellApart()
 		}
 		if changed && !told {
 			v.status()
@@ -204,23 +199,42 @@ func (v *View) condition() condition {
 	return c
 }
 
-// tellTrades publishes the trades of the batch, or resets the view; true if it
-// was reset.
-func (v *View) tellTrades() bool {
+// tellApart publishes what the batch changed in a view that stands apart from the
+// levels, or resets it; true if it was reset.
+func (v *View) tellApart() bool {
 	b := v.book
 	switch {
 	case b.engine.catchingUp:
+		return false
 	case b.tradesBroken != 0:
 		v.last = b.seq
+		if v.ticker != nil {
+			b.ticker(v.ticker)
+		}
 		v.to.Reset(b.tradesBroken)
 		return true
-	case len(b.trades.fresh) > 0:
-		t := &b.engine.newTrades
-		*t = proto.Trades{PrevSeq: v.last, Seq: b.seq, Trades: b.trades.fresh, Times: b.times}
-		v.last = b.seq
-		v.to.Trades(t)
+	}
+	switch v.key.Channel {
+	case proto.ChannelTrades:
+		v.tellTrades()
+	case proto.ChannelTicker:
+		v.tellTicker()
+	case proto.ChannelInstruments:
+		v.tellListing()
 	}
 	return false
+}
+
+// tellTrades publishes the trades of the batch.
+func (v *View) tellTrades() {
+	b := v.book
+	if len(b.trades.fresh) == 0 {
+		return
+	}
+	t := &b.engine.newTrades
+	*t = proto.Trades{PrevSeq: v.last, Seq: b.seq, Trades: b.trades.fresh, Times: b.times}
+	v.last = b.seq
+	v.to.Trades(t)
 }
 
 func (v *View) status() {

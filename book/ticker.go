@@ -122,28 +122,17 @@ func (b *book) ticker(t *proto.Ticker) {
 	}
 }
 
-// tellTicker publishes the ticker if it has changed, or resets the view; true if it
-// was reset.
-func (v *View) tellTicker() bool {
+// tellTicker publishes the ticker if it has changed.
+func (v *View) tellTicker() {
 	b := v.book
-	if b.engine.catchingUp {
-		return false
-	}
 	t := &b.engine.newTicker
 	b.ticker(t)
-	if b.tradesBroken == 0 {
-		if sameTicker(t, v.ticker) {
-			return false
-		}
-		t.PrevSeq = v.last
+	if sameTicker(t, v.ticker) {
+		return
 	}
+	t.PrevSeq = v.last
 	v.last, *v.ticker = b.seq, *t
-	if b.tradesBroken != 0 {
-		v.to.Reset(b.tradesBroken)
-		return true
-	}
 	v.to.Ticker(t)
-	return false
 }
 
 // sameTicker reports whether two tickers differ at most in when they were made.
