@@ -104,6 +104,15 @@ func TestBookThatIsNotTheFeedsFailsTheRun(t *testing.T) {
 	}
 }
 
+func TestProcessThatRebuildsNoBookEndsTheRunLikeOthers(t *testing.T) {
+	s := swarmtest.New(t, nil)
+	c := config(t, s, Steady)
+	c.Plan.Conns, c.Plan.Verify, c.Feed = 3, 3, market(t, s)
+	if r := run(t, c); r.Processes != 3 || r.Proof == nil || r.Proof.Books != 2 || r.Proof.Equal != 2 {
+		t.Errorf("%d processes, %+v", r.Processes, r.Proof)
+	}
+}
+
 func run(t *testing.T, c Config) *Report {
 	t.Helper()
 	r, err := Run(context.Background(), c)
@@ -122,7 +131,7 @@ func TestEveryProfileRunsAndIsChecked(t *testing.T) {
 	}{
 		{Steady, nil, 2, func(f *swarm.Figures) bool { return f.Chained > 0 && f.Rebuilt > 0 && f.Published.Count() > 0 }},
 		{Burst, nil, 2, func(f *swarm.Figures) bool { return f.Chained > 0 }},
-		{Churn, func(c *Config) { c.Plan.ChurnSubs, c.Plan.ChurnConns = 500, 100 }, 2, func(f *swarm.Figures) bool { return f.Unsubs > 0 && f.Opened > 0 }},
+		{Churn, func(c *Config) { c.Plan.ChurnSubs, c.Plan.ChurnConns, c.Plan.Verify = 500, 100, 2 }, 2, func(f *swarm.Figures) bool { return f.Unsubs > 0 && f.Opened > 0 }},
 		{Storm, func(c *Config) { c.Repeat = 2 }, 4, func(f *swarm.Figures) bool { return f.Join.Count() == 60 }},
 		{Slow, func(c *Config) { c.Plan.Slow, c.Plan.SlowBytes = 0.3, 1<<20 }, 4, func(f *swarm.Figures) bool { return f.Slow > 0 && f.Updates > f.Slow }},
 		{Idle, nil, 2, func(f *swarm.Figures) bool { return f.Messages > 0 }},

@@ -69,18 +69,11 @@ func (l *leader) standings(ctx context.Context) (all []swarm.Standing, err error
 			return nil, err
 		}
 	}
-	for !l.all(func(w *worker) bool { return w.books != nil }) {
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case t := <-l.news:
-			if err := l.take(&t); err != nil {
-				return nil, err
-			}
-		}
+	if err := l.hear(ctx, "its rebuilt books", func(w *worker) bool { return w.books != nil }); err != nil {
+		return nil, err
 	}
 	for _, w := range l.workers {
-		all = append(all, *w.books...)
+		all = append(all, w.books.Rows...)
 	}
 	return all, nil
 }

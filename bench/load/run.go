@@ -175,10 +175,26 @@ func (l *leader) mark(ctx context.Context) error {
 			return err
 		}
 	}
-	for !l.all(func(w *worker) bool { return w.marked == l.marks }) {
+	return l.hear(ctx, "its figures", func(w *worker) bool { return w.marked == l.marks })
+}
+
+// answerWithin bounds the time in which a worker does what it is asked. It is busy
+// reading what the server sends, but asked in between.
+const answerWithin = 60 * time.Second
+
+// ErrSilent ends a run of which a worker does not answer.
+var ErrSilent = errors.New("load: a worker does not answer")
+
+// hear listens until all workers have told what they were asked.
+func (l *leader) hear(ctx context.Context, what string, told func(*worker) bool) error {
+	late := time.NewTimer(answerWithin)
+	defer late.Stop()
+	for !l.all(told) {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-late.C:
+			return fmt.Errorf("%w: %s, after %v", ErrSilent, what, answerWithin)
 		case t := <-l.news:
 			if err := l.take(&t); err != nil {
 				return err

@@ -23,12 +23,15 @@ type order struct {
 
 // news is what a worker tells.
 type news struct {
-	Sample *swarm.Sample     `json:",omitempty"`
-	Mark   int               `json:",omitempty"` // the sample is the answer to that order
-	Books  *[]swarm.Standing `json:",omitempty"`
-	Joined bool              `json:",omitempty"`
-	Failed string            `json:",omitempty"`
+	Sample *swarm.Sample `json:",omitempty"`
+	Mark   int           `json:",omitempty"` // the sample is the answer to that order
+	Books  *standings    `json:",omitempty"`
+	Joined bool          `json:",omitempty"`
+	Failed string        `json:",omitempty"`
 }
+
+// standings are the answer to an order for books, of which there may be none.
+type standings struct{ Rows []swarm.Standing }
 
 // sampleEvery is how often a worker tells its figures.
 const sampleEvery = time.Second
@@ -102,8 +105,7 @@ func work(ctx context.Context, orders <-chan order, broken <-chan error, tell *j
 				what.Sample, what.Mark = &sample, o.Mark
 			}
 			if o.Books {
-				books := w.Standings()
-				what.Books = &books
+				what.Books = &standings{Rows: w.Standings()}
 			}
 			if o.Stop {
 				return tell.Encode(what)

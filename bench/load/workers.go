@@ -23,7 +23,7 @@ type worker struct {
 	joined bool // in the present phase
 	marked int  // the last mark it has answered
 	gauges swarm.Gauges
-	books  *[]swarm.Standing // the answer to the last order for them; nil: it is to come
+	books  *standings // the answer to the last order for them; nil: it is to come
 }
 
 // told is the news of one worker; err ends the run.
