@@ -6,7 +6,6 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/depthcast/depthcast/fanout/poll"
-	"github.com/depthcast/depthcast/proto"
 )
 
 // connState of a connection.
@@ -23,13 +22,13 @@ type conn struct {
 	// What every delivery looks at stands together, ahead of what few need: between
 	// two of them the kernel's send path has been through the cache.
 	//
-	// Static: shard, transport, plain, codec, remote, fd. The rest is owned by the
+	// Static: shard, transport, plain, framing, remote, fd. The rest is owned by the
 	// shard's goroutine.
 	shard     *shard
 	transport transport
 	plain     plain // the transport itself, where it is unencrypted
 
-	codec      proto.Codec
+	framing    framing
 	state      connState
 	blocked    bool          // the socket is full: nothing is tried before EPOLLOUT
 	armed      bool          // EPOLLOUT is asked for
@@ -206,7 +205,7 @@ func (s *shard) message(op ws.OpCode, payload []byte) error {
 	case op == ws.OpPing:
 		s.reply(c, ws.OpPong, payload)
 	case op == ws.OpPong:
-	case op != opCode(c.codec):
+	case op != c.framing.opCode():
 		s.drop(c, DropWrongType)
 	default:
 		c.hear()

@@ -1,18 +1,9 @@
 package fanout
 
 import (
-	"sync/atomic"
-
 	"github.com/depthcast/depthcast/fanout/ring"
 	"github.com/depthcast/depthcast/proto"
 )
-
-// codecs is the number of codecs; a proto.Codec is an index below it.
-const codecs = int(proto.NumCodecs)
-
-// frames holds what was encoded of one thing, by codec. Whoever needs a frame
-// first makes it and stores it by compare-and-swap; all share it.
-type frames [codecs]atomic.Pointer[frame]
 
 // kind of an item.
 type kind uint8
@@ -39,11 +30,10 @@ type item struct {
 	barrier   uint64               // position of the last status or reset up to it, which no merge crosses
 
 	// The one of its kind; nil for a reset.
-	delta       *proto.Delta
-	trades      *proto.Trades
-	ticker      *proto.Ticker
-	instruments *proto.Instruments
-	status      *proto.Status
+	delta   *proto.Delta
+	trades  *proto.Trades
+	summary *summary
+	status  *proto.Status
 
 	frames frames
 }

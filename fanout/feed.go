@@ -24,7 +24,7 @@ type feed struct {
 	paces   []*pace       // who is told at intervals
 	turn    uint64        // of the shard, for which head and runs hold
 	head    uint64        // newest position that this turn delivers
-	runs    [codecs]run   // the last that was built
+	runs    [framings]run // the last that was built
 	active  time.Duration // on the shard's clock: when something was last published or said
 	said    *mark         // in the last keepalive
 }
@@ -96,5 +96,5 @@ func (f *feed) look() {
 	}
 	f.turn = f.shard.turns
 	f.head = f.topic.ring.Head()
-	f.runs = [codecs]run{}
+	f.runs = [framings]run{}
 }

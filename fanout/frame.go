@@ -8,7 +8,8 @@ import (
 	"github.com/depthcast/depthcast/proto"
 )
 
-// frame is one WebSocket frame as it is sent, header included. It never changes.
+// frame is one frame as it is sent: with its WebSocket header, or what else its
+// framing puts a message into. It never changes.
 type frame struct {
 	bytes []byte
 	pins  atomic.Int32 // connections in which it is half sent
@@ -87,10 +88,7 @@ func (x *encoder) begin() []byte {
 // finish puts a header before the payload that was appended to begin's buffer. The
 // result is valid until the next begin.
 func (x *encoder) finish(op ws.OpCode, b []byte) []byte {
-	x.buf = b
-	if cap(b) > maxIdleBytes {
-		x.buf = nil
-	}
+	x.keep(b)
 	h := ws.Header{Fin: true, OpCode: op, Length: int64(len(b) - headerRoom)}
 	// Neither the writer nor a header with a legal length can fail.
 	_ = ws.WriteHeaderBuffer(&x.header, h, x.room[:])
@@ -99,21 +97,22 @@ func (x *encoder) finish(op ws.OpCode, b []byte) []byte {
 	return b[begin:]
 }
 
+// keep lets b's memory be used again, unless it is too much.
+func (x *encoder) keep(b []byte) {
+	x.buf = b
+	if cap(b) > maxIdleBytes {
+		x.buf = nil
+	}
+}
+
 // store makes a frame of a payload and puts it where all shards find it; if
 // another was faster, that one is returned.
-func (x *encoder) store(slot *atomic.Pointer[frame], c proto.Codec, b []byte) *frame {
-	f := newFrame(x.finish(opCode(c), b))
+func (x *encoder) store(slot *atomic.Pointer[frame], w framing, b []byte) *frame {
+	f := newFrame(x.wrap(w, b))
 	if slot.CompareAndSwap(nil, f) {
 		return f
 	}
 	return slot.Load()
-}
-
-func opCode(c proto.Codec) ws.OpCode {
-	if c == proto.CodecJSON {
-		return ws.OpText
-	}
-	return ws.OpBinary
 }
 
 // form says how t's frames are written under exponents.
@@ -122,43 +121,43 @@ func (t *Topic) form(exponents proto.Exponents) proto.TopicForm {
 }
 
 // entryFrame returns the frame of e, which is no reset.
-func (s *shard) entryFrame(t *Topic, e *entry, c proto.Codec) *frame {
-	slot := &e.Value.frames[c]
+func (s *shard) entryFrame(t *Topic, e *entry, w framing) *frame {
+	slot := e.Value.frames.slot(w)
 	if f := slot.Load(); f != nil {
 		return f
 	}
-	form, b := t.form(e.Value.exponents), s.encoder.begin()
+	c, form, b := w.codec(), t.form(e.Value.exponents), s.encoder.begin()
 	switch e.Value.kind {
 	case kindDelta:
 		b = c.AppendDelta(b, form, e.Value.delta)
 	case kindTrades:
 		b = c.AppendTrades(b, form, e.Value.trades)
 	case kindTicker:
-		b = c.AppendTicker(b, form, e.Value.ticker)
+		b = c.AppendTicker(b, form, e.Value.summary.ticker)
 	case kindInstruments:
-		b = c.AppendInstruments(b, form, e.Value.instruments)
+		b = c.AppendInstruments(b, form, e.Value.summary.instruments)
 	case kindStatus:
 		b = c.AppendStatus(b, form, e.Value.status)
 	}
 	s.stats.encoded.Add(1)
-	return s.encoder.store(slot, c, b)
+	return s.encoder.store(slot, w, b)
 }
 
 // snapshotFrame returns the frame of snap for one reason. Of a trades topic it is
 // the history of all the trades that snap holds.
-func (s *shard) snapshotFrame(t *Topic, snap *snapshot, reason proto.SnapshotReason, c proto.Codec) *frame {
-	slot := &snap.frames[reason][c]
+func (s *shard) snapshotFrame(t *Topic, snap *snapshot, reason proto.SnapshotReason, w framing) *frame {
+	slot := snap.frames[reason].slot(w)
 	if f := slot.Load(); f != nil {
 		return f
 	}
-	b := c.AppendSnapshot(s.encoder.begin(), t.form(snap.state.Exponents), reason, &snap.state)
+	b := w.codec().AppendSnapshot(s.encoder.begin(), t.form(snap.state.Exponents), reason, &snap.state)
 	s.stats.encoded.Add(1)
-	return s.encoder.store(slot, c, b)
+	return s.encoder.store(slot, w, b)
 }
 
 // stateFrame returns the frame of a status that says no more than snap does.
-func (s *shard) stateFrame(t *Topic, snap *snapshot, c proto.Codec) *frame {
-	slot := &snap.frames[0][c]
+func (s *shard) stateFrame(t *Topic, snap *snapshot, w framing) *frame {
+	slot := snap.frames[0].slot(w)
 	if f := slot.Load(); f != nil {
 		return f
 	}
@@ -167,26 +166,26 @@ func (s *shard) stateFrame(t *Topic, snap *snapshot, c proto.Codec) *frame {
 		Seq: state.Seq, State: state.State, Reason: state.Reason, Phase: state.Phase,
 		Indicative: state.Indicative, Locked: state.Locked, Crossed: state.Crossed, Partial: state.Partial, Times: state.Times,
 	}
-	b := c.AppendStatus(s.encoder.begin(), t.form(state.Exponents), &status)
+	b := w.codec().AppendStatus(s.encoder.begin(), t.form(state.Exponents), &status)
 	s.stats.encoded.Add(1)
-	return s.encoder.store(slot, c, b)
+	return s.encoder.store(slot, w, b)
 }
 
 // keepaliveFrame returns the frame of m.
-func (s *shard) keepaliveFrame(t *Topic, m *mark, c proto.Codec) *frame {
-	slot := &m.frames[c]
+func (s *shard) keepaliveFrame(t *Topic, m *mark, w framing) *frame {
+	slot := m.frames.slot(w)
 	if f := slot.Load(); f != nil {
 		return f
 	}
 	keepalive := m.value.KeepaliveAt(s.now.UnixNano())
-	b := c.AppendKeepalive(s.encoder.begin(), t.form(m.exponents), &keepalive)
+	b := w.codec().AppendKeepalive(s.encoder.begin(), t.form(m.exponents), &keepalive)
 	s.stats.encoded.Add(1)
-	return s.encoder.store(slot, c, b)
+	return s.encoder.store(slot, w, b)
 }
 
 // tradesFrame returns a frame of its own: what is said to one subscriber.
-func (s *shard) tradesFrame(t *Topic, exponents proto.Exponents, trades *proto.Trades, c proto.Codec) *frame {
-	b := c.AppendTrades(s.encoder.begin(), t.form(exponents), trades)
+func (s *shard) tradesFrame(t *Topic, exponents proto.Exponents, trades *proto.Trades, w framing) *frame {
+	b := w.codec().AppendTrades(s.encoder.begin(), t.form(exponents), trades)
 	s.stats.encoded.Add(1)
-	return newFrame(s.encoder.finish(opCode(c), b))
+	return newFrame(s.encoder.wrap(w, b))
 }

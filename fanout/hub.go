@@ -98,7 +98,7 @@ func (h *Hub) Symbols() []proto.SymbolInfo { return h.config.Books.Symbols() }
 
 // admit counts a connection and gives it to the least loaded shard.
 func (h *Hub) admit(a Accepted, t transport) error {
-	if int(a.Codec) >= codecs {
+	if a.Codec >= proto.NumCodecs {
 		return fmt.Errorf("%w: %d", ErrCodec, a.Codec)
 	}
 	h.mu.Lock()

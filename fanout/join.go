@@ -27,7 +27,7 @@ func (p *plan) snapshot(sub *subscription) (next uint64, ok bool) {
 	case sums(t.key.Channel):
 		return p.summary(sub, snap, next)
 	}
-	frame := p.shard.snapshotFrame(t, snap, sub.reason, p.conn.codec)
+	frame := p.shard.snapshotFrame(t, snap, sub.reason, p.conn.framing)
 	p.shard.stats.snapshots.Add(1)
 	return next, p.add(part{bytes: frame.bytes, frame: frame, sub: sub, next: next, frames: 1, joins: true})
 }
@@ -39,11 +39,11 @@ func (p *plan) passed(sub *subscription, snap *snapshot) *frame {
 	t := sub.feed.topic
 	switch {
 	case sub.reason > proto.SnapshotLapped:
-		return p.shard.snapshotFrame(t, snap, sub.reason, p.conn.codec)
+		return p.shard.snapshotFrame(t, snap, sub.reason, p.conn.framing)
 	case snap.since >= sub.next:
-		return p.shard.snapshotFrame(t, snap, proto.SnapshotReset, p.conn.codec)
+		return p.shard.snapshotFrame(t, snap, proto.SnapshotReset, p.conn.framing)
 	case snap.barrier >= sub.next:
-		return p.shard.stateFrame(t, snap, p.conn.codec)
+		return p.shard.stateFrame(t, snap, p.conn.framing)
 	}
 	return nil
 }
@@ -56,7 +56,7 @@ func (p *plan) states(sub *subscription, snap *snapshot) {
 		switch {
 		case status == ring.Lapped:
 			next = max(next, snap.position)
-			p.single(sub, p.shard.stateFrame(f.topic, snap, p.conn.codec), next+1)
+			p.single(sub, p.shard.stateFrame(f.topic, snap, p.conn.framing), next+1)
 		case e.Value.kind == kindStatus && !p.entry(sub, e, next+1):
 			return
 		}
@@ -67,14 +67,14 @@ func (p *plan) states(sub *subscription, snap *snapshot) {
 // what can still be had of the trades since sub's last, with the range of the
 // others.
 func (p *plan) trades(sub *subscription, snap *snapshot, next uint64) (uint64, bool) {
-	s, t, c := p.shard, sub.feed.topic, p.conn.codec
+	s, t, w := p.shard, sub.feed.topic, p.conn.framing
 	var frame *frame
 	before := p.passed(sub, snap)
 	anew := !sub.began || sub.ordinal == 0 || snap.ordinal < sub.ordinal || sub.reason == proto.SnapshotResync
 	if anew {
-		frame = s.historyFrame(t, snap, int(sub.last), c)
+		frame = s.historyFrame(t, snap, int(sub.last), w)
 	} else if missed, any := missedTrades(sub, snap); any {
-		frame = s.tradesFrame(t, snap.state.Exponents, &missed, c)
+		frame = s.tradesFrame(t, snap.state.Exponents, &missed, w)
 	}
 	next = max(next, sub.next)
 	switch {
@@ -114,13 +114,13 @@ func missedTrades(sub *subscription, snap *snapshot) (t proto.Trades, any bool) 
 }
 
 // historyFrame returns the frame of the last n trades of snap, made once.
-func (s *shard) historyFrame(t *Topic, snap *snapshot, n int, c proto.Codec) *frame {
+func (s *shard) historyFrame(t *Topic, snap *snapshot, n int, w framing) *frame {
 	n = min(n, len(snap.state.Trades))
-	m := s.hub.merged.find(mergedKey{topic: t.number, codec: c, history: true, from: snap.position, to: uint64(n)})
+	m := s.hub.merged.find(mergedKey{topic: t.number, framing: w, history: true, from: snap.position, to: uint64(n)})
 	m.once.Do(func() {
 		history := proto.Trades{Seq: snap.state.Seq, PrevSeq: snap.state.Seq, History: true, Times: snap.state.Times}
 		history.Trades = snap.state.Trades[len(snap.state.Trades)-n:]
-		m.frame = s.tradesFrame(t, snap.state.Exponents, &history, c)
+		m.frame = s.tradesFrame(t, snap.state.Exponents, &history, w)
 		s.hub.merged.grew(len(m.frame.bytes))
 	})
 	return m.frame

@@ -24,7 +24,7 @@ type mergedFrames struct {
 
 type mergedKey struct {
 	topic    uint32
-	codec    proto.Codec
+	framing  framing
 	history  bool   // the last to trades of the snapshot at from, instead of:
 	from, to uint64 // ring positions of the deltas, both included
 }
@@ -69,17 +69,17 @@ func (m *mergedFrames) grew(bytes int) {
 
 // mergedFrame returns the frame of the net delta of the deltas from…to, or nil if
 // the ring no longer has them.
-func (s *shard) mergedFrame(t *Topic, from, to uint64, c proto.Codec) *frame {
-	m := s.hub.merged.find(mergedKey{topic: t.number, codec: c, from: from, to: to})
+func (s *shard) mergedFrame(t *Topic, from, to uint64, w framing) *frame {
+	m := s.hub.merged.find(mergedKey{topic: t.number, framing: w, from: from, to: to})
 	m.once.Do(func() {
 		size := 0
 		switch t.key.Channel {
 		case proto.ChannelTicker:
-			m.frame = s.mergeTickers(t, from, to, c)
+			m.frame = s.mergeTickers(t, from, to, w)
 		case proto.ChannelInstruments:
-			m.frame = s.mergeListings(t, from, to, c)
+			m.frame = s.mergeListings(t, from, to, w)
 		default:
-			m.frame = s.mergeDeltas(t, from, to, c)
+			m.frame = s.mergeDeltas(t, from, to, w)
 		}
 		if m.frame != nil {
 			size = len(m.frame.bytes)
@@ -91,7 +91,7 @@ func (s *shard) mergedFrame(t *Topic, from, to uint64, c proto.Codec) *frame {
 	return m.frame
 }
 
-func (s *shard) mergeDeltas(t *Topic, from, to uint64, c proto.Codec) *frame {
+func (s *shard) mergeDeltas(t *Topic, from, to uint64, w framing) *frame {
 	x := &s.encoder
 	var exponents proto.Exponents
 	for position := from; position <= to; position++ {
@@ -106,8 +106,8 @@ func (s *shard) mergeDeltas(t *Topic, from, to uint64, c proto.Codec) *frame {
 		exponents = e.Value.exponents
 	}
 	x.merger.Merge(&x.net)
-	b := c.AppendDelta(x.begin(), t.form(exponents), &x.net)
-	f := newFrame(x.finish(opCode(c), b))
+	b := w.codec().AppendDelta(x.begin(), t.form(exponents), &x.net)
+	f := newFrame(x.wrap(w, b))
 	if cap(x.net.Bids)+cap(x.net.Asks) > maxIdleBytes/24 || x.net.Orders.Len() > maxIdleBytes/40 {
 		x.net, x.merger = proto.Delta{}, proto.Merger{}
 	}

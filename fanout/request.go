@@ -18,10 +18,10 @@ func (s *shard) request(c *conn, msg []byte) {
 	s.stats.requests.Add(1)
 	granted := c.requests.take(s.since, float32(s.config.RequestsPerSecond), s.config.RequestBurst)
 	if !granted && len(msg) > largeMessage {
-		s.refuse(c, answer{id: c.codec.RequestID(msg)}, pb.ErrorCode_ERROR_CODE_RATE_LIMITED, "")
+		s.refuse(c, answer{id: c.framing.codec().RequestID(msg)}, pb.ErrorCode_ERROR_CODE_RATE_LIMITED, "")
 		return
 	}
-	req, err := c.codec.DecodeRequest(msg)
+	req, err := c.framing.codec().DecodeRequest(msg)
 	var bad *proto.RequestError
 	switch {
 	case errors.As(err, &bad):
@@ -153,13 +153,13 @@ func (s *shard) say(c *conn, f *pb.Frame, x proto.Exponents) {
 	if c.state != open {
 		return
 	}
-	b, err := c.codec.AppendFrame(s.encoder.begin(), f, x)
+	b, err := c.framing.codec().AppendFrame(s.encoder.begin(), f, x)
 	if err != nil {
 		s.config.Log.Error("cannot encode a frame", "remote", c.remote, "err", err)
 		s.drop(c, DropInternal)
 		return
 	}
-	s.append(c, s.encoder.finish(opCode(c.codec), b))
+	s.append(c, s.encoder.wrap(c.framing, b))
 }
 
 // channels are those served.
@@ -202,5 +202,5 @@ const maxReconnectMS = 5000
 
 // sayState tells sub's client the state of the book outside the order of the ring.
 func (s *shard) sayState(sub *subscription, snap *snapshot) {
-	s.append(sub.conn, s.stateFrame(sub.feed.topic, snap, sub.conn.codec).bytes)
+	s.append(sub.conn, s.stateFrame(sub.feed.topic, snap, sub.conn.framing).bytes)
 }

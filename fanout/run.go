@@ -2,23 +2,22 @@ package fanout
 
 import (
 	"github.com/depthcast/depthcast/fanout/ring"
-	"github.com/depthcast/depthcast/proto"
 )
 
 // run returns consecutive frames from e on, at from, up to the feed's head: built
 // once in a turn for all who stand there. A run of one has no bytes.
-func (s *shard) run(f *feed, e *entry, from uint64, c proto.Codec) run {
+func (s *shard) run(f *feed, e *entry, from uint64, w framing) run {
 	if from == f.head {
 		return run{from: from, next: from + 1, frames: 1}
 	}
-	if r := &f.runs[c]; r.from == from {
+	if r := &f.runs[w]; r.from == from {
 		return *r
 	}
 	r := run{from: from, next: from}
 	begin := len(s.arena)
 	limit := min(begin+s.config.MaxBytesPerTurn, cap(s.arena))
 	for {
-		b := s.entryFrame(f.topic, e, c).bytes
+		b := s.entryFrame(f.topic, e, w).bytes
 		if len(s.arena)+len(b) > limit {
 			break
 		}
@@ -34,7 +33,7 @@ func (s *shard) run(f *feed, e *entry, from uint64, c proto.Codec) run {
 		}
 	}
 	r.bytes = s.arena[begin:len(s.arena):len(s.arena)]
-	f.runs[c] = r
+	f.runs[w] = r
 	return r
 }
 
@@ -93,7 +92,7 @@ func (part *part) move() {
 func (p *plan) commitRun(part *part, took int) (frames uint32) {
 	b, next := part.bytes, part.from
 	for took > 0 {
-		size := frameSize(b)
+		size := p.conn.framing.size(b)
 		if took < size {
 			p.conn.begin(p.runFrame(part.sub.feed.topic, next, b[:size]), took)
 		}
@@ -110,7 +109,7 @@ func (p *plan) commitRun(part *part, took int) (frames uint32) {
 // the ring still has it.
 func (p *plan) runFrame(t *Topic, position uint64, b []byte) *frame {
 	if e, status := t.ring.Get(position); status == ring.OK {
-		if f := e.Value.frames[p.conn.codec].Load(); f != nil {
+		if f := e.Value.frames.slot(p.conn.framing).Load(); f != nil {
 			return f
 		}
 	}

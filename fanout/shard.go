@@ -202,7 +202,7 @@ func (s *shard) takeArrivals() {
 
 // welcome begins to serve a connection.
 func (s *shard) welcome(a *Accepted) {
-	c := &conn{shard: s, transport: a.transport, remote: a.Remote, fd: a.FD, codec: a.Codec, heard: s.since, place: len(s.conns)}
+	c := &conn{shard: s, transport: a.transport, remote: a.Remote, fd: a.FD, framing: framingOf(a.Codec), heard: s.since, place: len(s.conns)}
 	c.requests.at, c.resyncs.at = s.since, s.since
 	if p, ok := a.transport.(*plain); ok {
 		c.plain = *p

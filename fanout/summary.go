@@ -15,12 +15,20 @@ import (
 type (
 	tickerEntry struct {
 		entry
+		summary
 		ticker proto.Ticker
 	}
 	instrumentsEntry struct {
 		entry
+		summary
 		instruments proto.Instruments
 		room        [1]*proto.Listing // most changes are of one
+	}
+
+	// summary is the one of its entry's kind.
+	summary struct {
+		ticker      *proto.Ticker
+		instruments *proto.Instruments
 	}
 )
 
@@ -40,8 +48,9 @@ func (t *Topic) Ticker(ticker *proto.Ticker) {
 	e := &tickerEntry{ticker: *ticker}
 	e.ticker.PrevSeq = t.seq
 	e.ticker.Times.Published = now
+	e.summary.ticker = &e.ticker
 	t.seq = ticker.Seq
-	e.Value.kind, e.Value.ticker = kindTicker, &e.ticker
+	e.Value.kind, e.Value.summary = kindTicker, &e.summary
 	t.publish(&e.entry, 0, bodyBytes, now)
 }
 
@@ -52,28 +61,29 @@ func (t *Topic) Instruments(in *proto.Instruments) {
 	e.instruments.PrevSeq = t.seq
 	e.instruments.Listings = append(e.room[:0], in.Listings...)
 	e.instruments.Times.Published = now
+	e.summary.instruments = &e.instruments
 	t.seq = in.Seq
-	e.Value.kind, e.Value.instruments = kindInstruments, &e.instruments
+	e.Value.kind, e.Value.summary = kindInstruments, &e.summary
 	n := uint32(len(in.Listings))
 	t.publish(&e.entry, n, bodyBytes+listingBytes*n, now)
 }
 
 // summaryFrame returns what a ticker or instruments topic begins with: all that
 // snap says, in one frame or several behind one another.
-func (s *shard) summaryFrame(t *Topic, snap *snapshot, c proto.Codec) *frame {
-	slot := &snap.frames[proto.SnapshotInitial][c] // the reason is not said
+func (s *shard) summaryFrame(t *Topic, snap *snapshot, w framing) *frame {
+	slot := snap.frames[proto.SnapshotInitial].slot(w) // the reason is not said
 	if f := slot.Load(); f != nil {
 		return f
 	}
-	state, form := &snap.state, t.form(snap.state.Exponents)
+	c, state, form := w.codec(), &snap.state, t.form(snap.state.Exponents)
 	var b []byte
 	if t.key.Channel == proto.ChannelTicker {
 		ticker := state.Ticker
 		ticker.Seq, ticker.PrevSeq, ticker.Times.Published = state.Seq, state.Seq, state.Times.Published
-		b = append(b, s.encoder.finish(opCode(c), c.AppendTicker(s.encoder.begin(), form, &ticker))...)
+		b = append(b, s.encoder.wrap(w, c.AppendTicker(s.encoder.begin(), form, &ticker))...)
 	} else {
 		list := proto.Instruments{PrevSeq: state.Seq, Seq: state.Seq, Listings: state.Listings, Snapshot: true, Times: state.Times}
-		b = s.appendPages(b, form, &list, c)
+		b = s.appendPages(b, form, &list, w)
 	}
 	s.stats.encoded.Add(1)
 	f := &frame{bytes: b}
@@ -96,11 +106,11 @@ func (p *plan) summary(sub *subscription, snap *snapshot, next uint64) (uint64, 
 	var frame *frame
 	if limit >= next {
 		if e, status := t.ring.Get(limit); status == ring.OK && e.Value.kind == kindTicker {
-			frame, next = p.shard.entryFrame(t, e, p.conn.codec), limit+1
+			frame, next = p.shard.entryFrame(t, e, p.conn.framing), limit+1
 		}
 	}
 	if frame == nil {
-		frame = p.shard.summaryFrame(t, snap, p.conn.codec)
+		frame = p.shard.summaryFrame(t, snap, p.conn.framing)
 	}
 	p.shard.stats.snapshots.Add(1)
 	return next, p.add(part{bytes: frame.bytes, frame: frame, sub: sub, next: next, frames: 1, joins: true})
@@ -110,13 +120,13 @@ func (p *plan) summary(sub *subscription, snap *snapshot, next uint64) (uint64, 
 const pageListings = 256
 
 // appendPages appends the frames of in, as many as its listings need.
-func (s *shard) appendPages(b []byte, form proto.TopicForm, in *proto.Instruments, c proto.Codec) []byte {
+func (s *shard) appendPages(b []byte, form proto.TopicForm, in *proto.Instruments, w framing) []byte {
 	page := *in
 	for rest := in.Listings; ; {
 		n := min(len(rest), pageListings)
 		page.Listings, rest = rest[:n], rest[n:]
 		page.More = len(rest) > 0
-		b = append(b, s.encoder.finish(opCode(c), c.AppendInstruments(s.encoder.begin(), form, &page))...)
+		b = append(b, s.encoder.wrap(w, w.codec().AppendInstruments(s.encoder.begin(), form, &page))...)
 		if !page.More {
 			return b
 		}
@@ -126,22 +136,22 @@ func (s *shard) appendPages(b []byte, form proto.TopicForm, in *proto.Instrument
 
 // mergeTickers returns the frame of the last of the tickers from…to, which stands
 // for all of them; nil if the ring no longer has them.
-func (s *shard) mergeTickers(t *Topic, from, to uint64, c proto.Codec) *frame {
+func (s *shard) mergeTickers(t *Topic, from, to uint64, w framing) *frame {
 	first, status := t.ring.Get(from)
 	last, too := t.ring.Get(to)
 	if status != ring.OK || too != ring.OK {
 		return nil
 	}
-	ticker := *last.Value.ticker
-	ticker.PrevSeq, ticker.Merged = first.Value.ticker.PrevSeq, uint32(to-from+1)
-	ticker.Times.VenueFirst = first.Value.ticker.Times.VenueFirst
-	b := c.AppendTicker(s.encoder.begin(), t.form(last.Value.exponents), &ticker)
-	return newFrame(s.encoder.finish(opCode(c), b))
+	ticker := *last.Value.summary.ticker
+	ticker.PrevSeq, ticker.Merged = first.Value.summary.ticker.PrevSeq, uint32(to-from+1)
+	ticker.Times.VenueFirst = first.Value.summary.ticker.Times.VenueFirst
+	b := w.codec().AppendTicker(s.encoder.begin(), t.form(last.Value.exponents), &ticker)
+	return newFrame(s.encoder.wrap(w, b))
 }
 
 // mergeListings returns the frames of the last listing of each symbol in from…to,
 // in the order of their last changes; nil if the ring no longer has them.
-func (s *shard) mergeListings(t *Topic, from, to uint64, c proto.Codec) *frame {
+func (s *shard) mergeListings(t *Topic, from, to uint64, w framing) *frame {
 	var net proto.Instruments
 	seen := map[string]bool{}
 	for position := to; position >= from; position-- {
@@ -149,7 +159,7 @@ func (s *shard) mergeListings(t *Topic, from, to uint64, c proto.Codec) *frame {
 		if status != ring.OK {
 			return nil
 		}
-		in := e.Value.instruments
+		in := e.Value.summary.instruments
 		if position == to {
 			net.Seq, net.Times = in.Seq, in.Times
 		}
@@ -162,5 +172,5 @@ func (s *shard) mergeListings(t *Topic, from, to uint64, c proto.Codec) *frame {
 		}
 	}
 	slices.Reverse(net.Listings)
-	return &frame{bytes: s.appendPages(nil, t.form(proto.Exponents{}), &net, c)}
+	return &frame{bytes: s.appendPages(nil, t.form(proto.Exponents{}), &net, w)}
 }
