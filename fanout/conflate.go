@@ -32,9 +32,9 @@ func (p *plan) net(sub *subscription, next uint64) (uint64, bool) {
 	}
 	var frame *frame
 	if to > next {
-		frame = p.shard.mergedFrame(t, next, to, p.conn.framing)
+		frame = p.shard.mergedFrame(t, next, to, sub.framing)
 	} else if e, status := t.ring.Get(next); status == ring.OK {
-		frame = p.shard.entryFrame(t, e, p.conn.framing)
+		frame = p.shard.entryFrame(t, e, sub.framing)
 	}
 	if frame == nil {
 		return next, true

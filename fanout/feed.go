@@ -58,6 +58,7 @@ type subscription struct {
 	place     uint32 // in its readers
 	last      uint16 // trades channel: how many past trades to begin with
 	state     subState
+	framing   framing              // of what it is sent
 	reason    proto.SnapshotReason // of the snapshot, while joining
 	drop      bool                 // policy drop: every frame, and the end at the first lap
 	listed    bool                 // in the connection's list

@@ -27,7 +27,7 @@ func (p *plan) snapshot(sub *subscription) (next uint64, ok bool) {
 	case sums(t.key.Channel):
 		return p.summary(sub, snap, next)
 	}
-	frame := p.shard.snapshotFrame(t, snap, sub.reason, p.conn.framing)
+	frame := p.shard.snapshotFrame(t, snap, sub.reason, sub.framing)
 	p.shard.stats.snapshots.Add(1)
 	return next, p.add(part{bytes: frame.bytes, frame: frame, sub: sub, next: next, frames: 1, joins: true})
 }
@@ -39,11 +39,11 @@ func (p *plan) passed(sub *subscription, snap *snapshot) *frame {
 	t := sub.feed.topic
 	switch {
 	case sub.reason > proto.SnapshotLapped:
-		return p.shard.snapshotFrame(t, snap, sub.reason, p.conn.framing)
+		return p.shard.snapshotFrame(t, snap, sub.reason, sub.framing)
 	case snap.since >= sub.next:
-		return p.shard.snapshotFrame(t, snap, proto.SnapshotReset, p.conn.framing)
+		return p.shard.snapshotFrame(t, snap, proto.SnapshotReset, sub.framing)
 	case snap.barrier >= sub.next:
-		return p.shard.stateFrame(t, snap, p.conn.framing)
+		return p.shard.stateFrame(t, snap, sub.framing)
 	}
 	return nil
 }
@@ -56,7 +56,7 @@ func (p *plan) states(sub *subscription, snap *snapshot) {
 		switch {
 		case status == ring.Lapped:
 			next = max(next, snap.position)
-			p.single(sub, p.shard.stateFrame(f.topic, snap, p.conn.framing), next+1)
+			p.single(sub, p.shard.stateFrame(f.topic, snap, sub.framing), next+1)
 		case e.Value.kind == kindStatus && !p.entry(sub, e, next+1):
 			return
 		}
@@ -67,7 +67,7 @@ func (p *plan) states(sub *subscription, snap *snapshot) {
 // what can still be had of the trades since sub's last, with the range of the
 // others.
 func (p *plan) trades(sub *subscription, snap *snapshot, next uint64) (uint64, bool) {
-	s, t, w := p.shard, sub.feed.topic, p.conn.framing
+	s, t, w := p.shard, sub.feed.topic, sub.framing
 	var frame *frame
 	before := p.passed(sub, snap)
 	anew := !sub.began || sub.ordinal == 0 || snap.ordinal < sub.ordinal || sub.reason == proto.SnapshotResync

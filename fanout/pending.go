@@ -197,7 +197,7 @@ func (p *plan) entries(sub *subscription, e *entry, next uint64) (uint64, bool) 
 		return p.net(sub, next)
 	}
 	if !slow && f.topic.key.Channel != proto.ChannelTrades && e.Value.runs() {
-		run := p.shard.run(f, e, next, p.conn.framing)
+		run := p.shard.run(f, e, next, sub.framing)
 		if run.frames > 1 && p.bytes+len(run.bytes) <= p.shard.config.MaxBytesPerTurn {
 			return run.next, p.add(part{bytes: run.bytes, sub: sub, from: next, next: run.next, frames: run.frames})
 		}
@@ -209,7 +209,7 @@ func (p *plan) entries(sub *subscription, e *entry, next uint64) (uint64, bool) 
 // no room, or nothing may follow.
 func (p *plan) entry(sub *subscription, e *entry, next uint64) bool {
 	t := sub.feed.topic
-	frame := p.shard.entryFrame(t, e, p.conn.framing)
+	frame := p.shard.entryFrame(t, e, sub.framing)
 	one := part{
 		bytes: frame.bytes, frame: frame, sub: sub, next: next, frames: 1,
 		last:   e.Value.kind == kindStatus && e.Value.status.Final,
@@ -258,5 +258,5 @@ func (p *plan) keepalive(sub *subscription, next uint64) {
 	if m == nil || m.position+1 != next {
 		return
 	}
-	p.single(sub, p.shard.keepaliveFrame(sub.feed.topic, m, p.conn.framing), next)
+	p.single(sub, p.shard.keepaliveFrame(sub.feed.topic, m, sub.framing), next)
 }

@@ -202,5 +202,5 @@ const maxReconnectMS = 5000
 
 // sayState tells sub's client the state of the book outside the order of the ring.
 func (s *shard) sayState(sub *subscription, snap *snapshot) {
-	s.append(sub.conn, s.stateFrame(sub.feed.topic, snap, sub.conn.framing).bytes)
+	s.append(sub.conn, s.stateFrame(sub.feed.topic, snap, sub.framing).bytes)
 }

@@ -92,9 +92,9 @@ func (part *part) move() {
 func (p *plan) commitRun(part *part, took int) (frames uint32) {
 	b, next := part.bytes, part.from
 	for took > 0 {
-		size := p.conn.framing.size(b)
+		size := part.sub.framing.size(b)
 		if took < size {
-			p.conn.begin(p.runFrame(part.sub.feed.topic, next, b[:size]), took)
+			p.conn.begin(runFrame(part.sub, next, b[:size]), took)
 		}
 		took -= min(took, size)
 		b = b[size:]
@@ -107,9 +107,9 @@ func (p *plan) commitRun(part *part, took int) (frames uint32) {
 
 // runFrame returns the frame at position, of which b is a copy: the shared one if
 // the ring still has it.
-func (p *plan) runFrame(t *Topic, position uint64, b []byte) *frame {
-	if e, status := t.ring.Get(position); status == ring.OK {
-		if f := e.Value.frames.slot(p.conn.framing).Load(); f != nil {
+func runFrame(sub *subscription, position uint64, b []byte) *frame {
+	if e, status := sub.feed.topic.ring.Get(position); status == ring.OK {
+		if f := e.Value.frames.slot(sub.framing).Load(); f != nil {
 			return f
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/depthcast/depthcast/proto"
@@ -99,8 +100,8 @@ func (s *shard) subscribe(c *conn, a answer, item *pb.SubscribeItem) {
 		s.refuse(c, a, errorOf(err), err.Error())
 		return
 	}
-	sub := &subscription{conn: c, drop: item.Policy == pb.Policy_POLICY_DROP, last: uint16(min(item.Last, math.MaxUint16))}
-	if !s.begin(sub, a, key, grantInterval(item.IntervalMs), s.config.MaxSubscriptions) {
+	sub := &subscription{conn: c, framing: c.framing, drop: item.Policy == pb.Policy_POLICY_DROP, last: uint16(min(item.Last, math.MaxUint16))}
+	if !s.beginOr(sub, a, key, grantInterval(item.IntervalMs), s.config.MaxSubscriptions) {
 		return
 	}
 	t := sub.feed.topic
@@ -111,16 +112,20 @@ func (s *shard) subscribe(c *conn, a answer, item *pb.SubscribeItem) {
 	s.say(c, &pb.Frame{Body: &pb.Frame_Ack{Ack: ack}}, t.snapshot.Load().state.Exponents)
 }
 
+// refused is why a subscription does not begin: an error of the table, with a text
+// where there is more to say than the table does. The zero value: nothing is.
+type refused struct {
+	code  pb.ErrorCode
+	text  string
+	topic uint32 // number, where the connection has it already
+}
+
 // begin gives sub its topic, at an interval, and makes it one of at most most
-// subscriptions of its connection; otherwise it answers why not, and returns false.
-func (s *shard) begin(sub *subscription, a answer, key proto.TopicKey, step uint8, most int) bool {
+// subscriptions of its connection, in whatever protocol that asked for it.
+func (s *shard) begin(sub *subscription, key proto.TopicKey, step uint8, most int) refused {
 	c := sub.conn
-	switch {
-	case c.state != open:
-		return false
-	case len(c.subs) >= most:
-		s.refuse(c, a, pb.ErrorCode_ERROR_CODE_TOO_MANY_SUBSCRIPTIONS, "")
-		return false
+	if len(c.subs) >= most {
+		return refused{code: pb.ErrorCode_ERROR_CODE_TOO_MANY_SUBSCRIPTIONS}
 	}
 	f, err := s.feed(key)
 	if err != nil {
@@ -128,13 +133,10 @@ func (s *shard) begin(sub *subscription, a answer, key proto.TopicKey, step uint
 		if code == pb.ErrorCode_ERROR_CODE_INTERNAL {
 			s.config.Log.Error("cannot open a topic", "symbol", key.Symbol, "channel", proto.ChannelWord(key.Channel), "err", err)
 		}
-		s.refuse(c, a, code, textOf(key, err))
-		return false
+		return refused{code: code, text: textOf(key, err)}
 	}
-	if had := c.subscription(f.topic.number); had != nil {
-		a.topic = f.topic.number
-		s.refuse(c, a, pb.ErrorCode_ERROR_CODE_ALREADY_SUBSCRIBED, "")
-		return false
+	if c.reads(f.topic, sub.framing) {
+		return refused{code: pb.ErrorCode_ERROR_CODE_ALREADY_SUBSCRIBED, topic: f.topic.number}
 	}
 	sub.next = f.topic.snapshot.Load().position + 1
 	sub.rejoin(proto.SnapshotInitial)
@@ -142,7 +144,28 @@ func (s *shard) begin(sub *subscription, a answer, key proto.TopicKey, step uint
 	c.subs = append(c.subs, sub)
 	s.stats.subscriptions.Add(1)
 	s.list(sub)
-	return true
+	return refused{}
+}
+
+// reads reports whether c has t in framing w.
+func (c *conn) reads(t *Topic, w framing) bool {
+	return slices.ContainsFunc(c.subs, func(sub *subscription) bool { return sub.feed.topic == t && sub.framing == w })
+}
+
+// beginOr is begin, which answers why not, and returns false, where it is refused.
+func (s *shard) beginOr(sub *subscription, a answer, key proto.TopicKey, step uint8, most int) bool {
+	if sub.conn.state != open {
+		return false
+	}
+	no := s.begin(sub, key, step, most)
+	if no.code == 0 {
+		return true
+	}
+	if no.topic != 0 {
+		a.topic = no.topic
+	}
+	s.refuse(sub.conn, a, no.code, no.text)
+	return false
 }
 
 // ack says what was granted to sub, and how its book stands.
@@ -243,8 +266,8 @@ func (s *shard) modify(c *conn, a answer, item *pb.ModifyItem) {
 		s.say(c, &pb.Frame{Body: &pb.Frame_Ack{Ack: old.ack(a)}}, proto.Exponents{})
 		return
 	}
-	sub := &subscription{conn: c, drop: drop, last: old.last}
-	if !s.begin(sub, a, key, step, s.config.MaxSubscriptions+1) {
+	sub := &subscription{conn: c, framing: c.framing, drop: drop, last: old.last}
+	if !s.beginOr(sub, a, key, step, s.config.MaxSubscriptions+1) {
 		return
 	}
 	s.remove(old)

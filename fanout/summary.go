@@ -106,11 +106,11 @@ func (p *plan) summary(sub *subscription, snap *snapshot, next uint64) (uint64, 
 	var frame *frame
 	if limit >= next {
 		if e, status := t.ring.Get(limit); status == ring.OK && e.Value.kind == kindTicker {
-			frame, next = p.shard.entryFrame(t, e, p.conn.framing), limit+1
+			frame, next = p.shard.entryFrame(t, e, sub.framing), limit+1
 		}
 	}
 	if frame == nil {
-		frame = p.shard.summaryFrame(t, snap, p.conn.framing)
+		frame = p.shard.summaryFrame(t, snap, sub.framing)
 	}
 	p.shard.stats.snapshots.Add(1)
 	return next, p.add(part{bytes: frame.bytes, frame: frame, sub: sub, next: next, frames: 1, joins: true})
