@@ -103,7 +103,8 @@ type Config struct {
 	// PinnedBytes bounds what is kept for slow readers, all connections together: the
 	// frames of which a part has left, a shared one counted once, and what waits
 	// beside data while a socket is full. Beyond it the connection that has been
-	// stalled longest is dropped (pinned_bytes). Default 256 MiB.
+	// stalled longest is dropped (pinned_bytes); beyond it by an eighth, within a turn,
+	// the shard's own. Default 256 MiB.
 	PinnedBytes int64
 
 	// MergedBytes bounds the cache of net deltas. Default 32 MiB.
@@ -123,7 +124,8 @@ type Config struct {
 
 	// SilenceTimeout is how long a peer may say nothing, pongs included, or take for
 	// one message, before its connection is dropped (silent); it is pinged at half of
-	// that. Default 60 s.
+	// that. A full socket that takes more counts as its peer's word: where it reads
+	// slowly, a ping lies behind all that it has yet to read. Default 60 s.
 	SilenceTimeout time.Duration
 
 	// CloseTimeout is how long a peer may take to answer a close frame. Default 1 s.

@@ -39,6 +39,7 @@ type conn struct {
 	pinged     bool          // and has said nothing since
 	peerClosed bool          // its close frame came
 	laps       uint32        // of all subscriptions, since lapsFrom
+	scanned    uint32        // index in subs where the next scan begins, modulo their number
 	listed     *subscription // those that may have something pending
 	caps       *caps         // nil: none
 	control    []byte        // frames for this client alone, before data; at most Config.ControlBytes; nil when none

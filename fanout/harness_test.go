@@ -190,11 +190,12 @@ func tcpPair(t testing.TB) (near, far *net.TCPConn) {
 	return a.(*net.TCPConn), b.(*net.TCPConn)
 }
 
-// write sends one client frame.
+// write sends one client frame, whole: its first bytes may be what ends the
+// connection.
 func (c *client) write(op ws.OpCode, payload []byte) {
 	c.t.Helper()
 	f := ws.MaskFrame(ws.NewFrame(op, true, append([]byte(nil), payload...)))
-	if err := ws.WriteFrame(c.conn, f); err != nil {
+	if _, err := c.conn.Write(ws.MustCompileFrame(f)); err != nil {
 		c.t.Fatal(err)
 	}
 }

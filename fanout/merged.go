@@ -33,6 +33,7 @@ type mergedKey struct {
 type merged struct {
 	once  sync.Once
 	frame *frame // nil: the ring no longer had the range
+	bytes int    // that it counts for; 0 until it was made. Guarded by mergedFrames.mu
 }
 
 func newMergedFrames(limit int) *mergedFrames {
@@ -51,20 +52,28 @@ func (m *mergedFrames) find(key mergedKey) *merged {
 		found = &merged{}
 	}
 	m.recent[key] = found
+	m.grow(found.bytes)
 	return found
+}
+
+// grow counts bytes of recent, and forgets the oldest half when there are too many.
+// Under mu.
+func (m *mergedFrames) grow(bytes int) {
+	m.bytes += bytes
+	if m.bytes > m.halfBytes {
+		m.previous, m.recent, m.bytes = m.recent, make(map[mergedKey]*merged), 0
+	}
 }
 
 // mergedKeyBytes is about what an empty place in the cache takes.
 const mergedKeyBytes = 128
 
-// grew counts a frame that was made.
-func (m *mergedFrames) grew(bytes int) {
+// made counts a frame that was made.
+func (m *mergedFrames) made(one *merged, bytes int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.bytes += bytes + mergedKeyBytes
-	if m.bytes > m.halfBytes {
-		m.previous, m.recent, m.bytes = m.recent, make(map[mergedKey]*merged), 0
-	}
+	one.bytes = bytes + mergedKeyBytes
+	m.grow(one.bytes)
 }
 
 // mergedFrame returns the frame of the net delta of the deltas from…to, or nil if
@@ -86,7 +95,7 @@ func (s *shard) mergedFrame(t *Topic, from, to uint64, w framing) *frame {
 			s.stats.encoded.Add(1)
 			s.stats.merged.Add(1)
 		}
-		s.hub.merged.grew(size)
+		s.hub.merged.made(m, size)
 	})
 	return m.frame
 }

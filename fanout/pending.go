@@ -33,13 +33,14 @@ type plan struct {
 	parts []part
 	bytes int
 	more  bool            // there is more than this plan holds
+	full  bool            // a part found no room
 	ends  DropReason      // DropNone, or why the connection ends instead
 	over  []*subscription // ended by what was committed
 }
 
 func (p *plan) begin(s *shard, c *conn) {
 	p.shard, p.conn, p.parts = s, c, p.parts[:0]
-	p.bytes, p.more, p.ends = 0, false, DropNone
+	p.bytes, p.more, p.full, p.ends = 0, false, false, DropNone
 }
 
 // forget lets go of what the plan refers to.
@@ -54,7 +55,9 @@ func (p *plan) forget() {
 func (p *plan) collect() {
 	c := p.conn
 	p.collectOwn()
-	if c.state != open || p.shard.capped(c) {
+	// No data goes before control frames that found no room: a subscription's ack
+	// comes before its snapshot.
+	if p.full || c.state != open || p.shard.capped(c) {
 		return
 	}
 	if c.scan {
@@ -62,13 +65,18 @@ func (p *plan) collect() {
 		p.collectAll()
 		return
 	}
-	for sub := c.listed; sub != nil; {
-		next := sub.dirty
-		sub.dirty, sub.listed = nil, false
-		p.follow(sub)
-		sub = next
+	for c.listed != nil && !p.full {
+		p.follow(c.unlist())
 	}
-	c.listed = nil
+}
+
+// unlist takes the first subscription from the list of those that may have
+// something pending.
+func (c *conn) unlist() *subscription {
+	sub := c.listed
+	c.listed = sub.dirty
+	sub.dirty, sub.listed = nil, false
+	return sub
 }
 
 // collectOwn gathers what goes before data.
@@ -82,30 +90,32 @@ func (p *plan) collectOwn() {
 	}
 }
 
-// collectAll looks at every subscription, beginning elsewhere each turn, so that
-// one with very much to say does not silence the others.
+// collectAll looks at every subscription until there is no more room: what finds
+// none would be encoded and merged in vain, at the cost of all others of the shard.
+// The next turn goes on where this one ended, so that one subscription with very
+// much to say does not silence the others.
 func (p *plan) collectAll() {
 	c := p.conn
-	for sub := c.listed; sub != nil; {
-		next := sub.dirty
-		sub.dirty, sub.listed = nil, false
-		sub = next
+	for c.listed != nil {
+		c.unlist()
 	}
-	c.listed = nil
 	n := len(c.subs)
-	if n == 0 {
-		return
-	}
-	first := int(p.shard.turns) % n
-	for i := range n {
-		p.follow(c.subs[(first+i)%n])
+	for range n {
+		at, had := int(c.scanned)%n, len(p.parts)
+		p.follow(c.subs[at])
+		if !p.full || len(p.parts) > had {
+			c.scanned = uint32(at + 1)
+		}
+		if p.full {
+			return
+		}
 	}
 }
 
 // room reports whether a part of size bytes still fits. The first always does.
 func (p *plan) room(size int) bool {
 	if p.bytes > 0 && p.bytes+size > p.shard.config.MaxBytesPerTurn {
-		p.more = true
+		p.more, p.full = true, true
 		return false
 	}
 	return true

@@ -82,6 +82,7 @@ func (s *shard) sent(c *conn, class poll.Class, progress, more bool) {
 	case poll.Partial, poll.Again:
 		s.stats.again.Add(1)
 		s.block(c, progress)
+		s.shedExcess()
 	case poll.Gone:
 		s.lost(c)
 	default:
@@ -99,6 +100,7 @@ func (s *shard) block(c *conn, progress bool) {
 		s.stalls.push(c)
 		s.arm(c, poll.In|poll.PeerIn|poll.Out)
 	} else if progress {
+		c.moved()
 		c.stalled = s.since
 		s.stalls.remove(c)
 		s.stalls.push(c)
@@ -109,9 +111,19 @@ func (s *shard) unblock(c *conn) {
 	c.hold(0)
 	c.blocked = false
 	if c.armed {
+		c.moved()
 		c.armed = false
 		s.stalls.remove(c)
 		s.arm(c, poll.In|poll.PeerIn)
+	}
+}
+
+// moved takes it for a sign of life that a socket which was full took something:
+// the peer reads. Where it reads slowly, a ping lies behind all that it has yet to
+// read, and its pong would come too late.
+func (c *conn) moved() {
+	if c.in == nil {
+		c.hear()
 	}
 }
 
@@ -145,6 +157,9 @@ func (s *shard) drop(c *conn, reason DropReason) {
 	s.unsubscribeAll(c)
 	c.state = closing
 	row := drops[reason]
+	if c.blocked {
+		discard(c.fd)
+	}
 	if c.blocked || row.Code == 0 {
 		s.close(c)
 		return
@@ -226,6 +241,19 @@ func (l *stalls) remove(c *conn) {
 	}
 	c.before, c.after = nil, nil
 }
+
+// shedExcess drops the connections of s that are stalled longest while far too many
+// bytes are pinned: within one turn very many may come to be half sent, each in a
+// frame of its own. limitPinned, which looks at all shards, would come too late.
+func (s *shard) shedExcess() {
+	for s.stalls.first != nil && s.hub.pinned.Load() > s.config.PinnedBytes+s.config.PinnedBytes/excessShare {
+		s.cut(s.stalls.first, DropPinnedBytes)
+	}
+}
+
+// excessShare is the part of Config.PinnedBytes by which it may be exceeded within
+// a turn.
+const excessShare = 8
 
 // limitPinned drops the connection that is stalled longest, of all shards, while
 // frames in flight hold too many bytes.

@@ -3,11 +3,14 @@ package fanout
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/gobwas/ws"
 
+	"github.com/depthcast/depthcast/fanout/poll"
 	"github.com/depthcast/depthcast/fanout/poll/polltest"
 	"github.com/depthcast/depthcast/proto"
 	"github.com/depthcast/depthcast/proto/pb"
@@ -461,5 +464,108 @@ func TestRandomFaultsNeverMakeAWrongBook(t *testing.T) {
 					s.Again, s.Merged, s.Laps, s.Snapshots)
 			}
 		})
+	}
+}
+
+// TestSlowReaderThatTakesBytesIsNotSilent: a ping reaches it behind all that it has
+// yet to read, so its socket's word is taken for its own.
+func TestSlowReaderThatTakesBytesIsNotSilent(t *testing.T) {
+	sockets := &polltest.Sockets{}
+	r := newRig(t, func(c *Config) { c.Sockets = sockets; c.KeepaliveInterval = time.Hour }, btc)
+	c := r.dialScripted(proto.CodecProto, func(fd int) { sockets.Forget(fd) })
+	c.subscribe(book)
+	c.next()
+	b, random := r.book(btc), seeded(21)
+	step := r.hub.config.SilenceTimeout / 12
+	for range 40 {
+		r.sync()
+		sockets.OnSend(c.fd, polltest.Take(1), polltest.Again(1))
+		r.hold(func() { b.publish(random, 4) })
+		f, err := c.raw()
+		if err != nil || f.Header.OpCode != ws.OpBinary {
+			t.Fatalf("got %v, %v, not the delta", f.Header, err)
+		}
+		r.advance(step)
+	}
+	if n := r.hub.Stats().Conns; n != 1 {
+		t.Errorf("ended: %v", r.hub.Stats().Drops)
+	}
+}
+
+// peak notes the most that was pinned at any send.
+type peak struct {
+	poll.Kernel
+	pinned *atomic.Int64
+	most   int64 // of the only shard
+}
+
+func (p *peak) Send(fd int, b []byte) (int, poll.Class, syscall.Errno) {
+	p.most = max(p.most, p.pinned.Load())
+	return p.Kernel.Send(fd, b)
+}
+
+// TestPinnedBytesAreBoundedWithinATurn: one turn may half send a snapshot of its own
+// to each of very many readers whose sockets are full at once.
+func TestPinnedBytesAreBoundedWithinATurn(t *testing.T) {
+	const readers, limit = 40, 1 << 20
+	symbols := many(readers)
+	sockets := &peak{}
+	r := newRig(t, func(c *Config) { small(c); c.Sockets = sockets; c.PinnedBytes = limit }, symbols...)
+	sockets.pinned = &r.hub.pinned
+	var largest int
+	for _, symbol := range symbols {
+		b := r.book(symbol)
+		for i := range int64(15_000) { // far more than a socket takes here
+			b.bids[i+1], b.asks[i+50_000] = 1<<20+i, 1<<20+i
+		}
+	}
+	for range readers {
+		r.dial(proto.CodecProto)
+	}
+	r.hub.ask(0, func(s *shard) {
+		for i, c := range s.conns {
+			s.request(c, asksForAll(t, symbols[i:i+1]))
+			s.enqueue(c)
+		}
+		s.turn() // the acks
+		s.turn()
+		for _, c := range s.conns {
+			if c.flight != nil {
+				largest = max(largest, len(c.flight.bytes))
+			}
+		}
+		if most := int64(limit + limit/excessShare + largest); sockets.most > most || sockets.most < limit {
+			t.Errorf("%d bytes were pinned at once; want more than the limit of %d, so that this shows something, and at most %d", sockets.most, limit, most)
+		}
+	})
+	r.until("the limit is kept", func() bool { return r.hub.Stats().PinnedBytes <= limit })
+	s := r.hub.Stats()
+	if s.Drops[DropPinnedBytes] == 0 || s.Conns*int64(largest) < limit*9/10 {
+		t.Errorf("%d dropped for it, %d left, of frames up to %d bytes", s.Drops[DropPinnedBytes], s.Conns, largest)
+	}
+}
+
+// TestNetDeltasKeptAreBounded: also where old ones are asked for again and again.
+func TestNetDeltasKeptAreBounded(t *testing.T) {
+	const limit, size = 100_000, 1000
+	m := newMergedFrames(limit)
+	ask := func(i int) {
+		key := mergedKey{topic: uint32(i)}
+		one := m.find(key)
+		one.once.Do(func() { one.frame = newFrame(make([]byte, size)); m.made(one, size) })
+	}
+	for i := range 2000 {
+		for back := range min(i, 60) {
+			ask(i - back)
+		}
+		held := 0
+		for _, half := range []map[mergedKey]*merged{m.recent, m.previous} {
+			for _, one := range half {
+				held += one.bytes
+			}
+		}
+		if most := limit + 2*(size+mergedKeyBytes); held > most {
+			t.Fatalf("%d bytes kept, at most %d", held, most)
+		}
 	}
 }

@@ -85,3 +85,10 @@ func tune(fd int, c *Config) {
 	// window too, which is ours to judge first.
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(2*c.StallTimeout.Milliseconds()))
 }
+
+// discard has the kernel drop, when fd is closed, what it still holds for a peer
+// that does not read, instead of keeping it for as long as the peer's own kernel
+// answers. The peer is told by a reset. An error means that there is no connection.
+func discard(fd int) {
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+}
