@@ -108,7 +108,7 @@ func TestWhoAsksForEverythingHasItsTurnsLikeTheOthers(t *testing.T) {
 // lastFrame returns the newest entry's frame in protobuf, nil if nobody made it.
 func (t *Topic) lastFrame() []byte {
 	e, _ := t.ring.Get(t.ring.Head())
-	if f := e.Value.frames[proto.CodecProto].Load(); f != nil {
+	if f := e.Value.frames.slot(framingProto).Load(); f != nil {
 		return f.bytes
 	}
 	return nil

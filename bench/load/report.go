@@ -55,7 +55,7 @@ type PhaseReport struct {
 	BytesPerConn  float64 `json:"resident_bytes_per_connection"`
 	TCPPerConn    float64 `json:"tcp_bytes_per_connection"` // of this machine's kernel, both ends where both are here
 	FramesPerSend float64 `json:"frames_per_send"`
-	Drops         float64 `json:"drops"` // connections ended, by the metrics: a frozen reader does not hear of its end
+	Drops         float64 `json:"drops"` // connections ended, by the metrics
 }
 
 // Latency is a histogram by what most look at, in ms.
