@@ -63,7 +63,7 @@ func (l *Limits) judge(r *Report) []Finding {
 		all = append(all, Finding{"run", "frames compared with a rebuilt book", fmt.Sprint(rebuilt), "at least 1", rebuilt > 0})
 	}
 	if p := r.Proof; p != nil {
-		all = append(all, Finding{"run", "rebuilt books equal to the feed's", fmt.Sprint(p.Equal), fmt.Sprint(max(1, p.Books)), p.Books > 0 && p.Equal == p.Books})
+		all = append(all, Finding{"run", "rebuilt books equal to the feed's", fmt.Sprint(p.Equal), fmt.Sprint(max(1, p.Wanted)), p.Wanted > 0 && p.Equal == p.Wanted})
 	}
 	if l.MaxEnded >= 0 {
 		all = append(all, Finding{"run", "connections ended", fmt.Sprint(ended), fmt.Sprint(l.MaxEnded), ended <= uint64(l.MaxEnded)})

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
+	"io"
 	"os"
 	"strings"
 	"sync"
@@ -18,14 +20,23 @@ import (
 	"github.com/depthcast/depthcast/proto"
 )
 
+// until is when the last run of these tests has to end: what hangs fails, and says where.
+var until time.Time
+
 // The test's own program is a worker when it is asked to be.
 func TestMain(m *testing.M) {
-	if os.Getenv("LOAD_TEST_WORKER") == "1" {
+	switch os.Getenv("LOAD_TEST_WORKER") {
+	case "works":
 		if err := Work(context.Background(), os.Stdin, os.Stdout); err != nil {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	case "joins": // and then says nothing any more
+		_ = json.NewEncoder(os.Stdout).Encode(news{Joined: true})
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
 	}
+	until = time.Now().Add(100 * time.Second)
 	os.Exit(m.Run())
 }
 
@@ -36,9 +47,9 @@ func config(t *testing.T, s *swarmtest.Server, profile Profile) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("LOAD_TEST_WORKER", "1")
+	t.Setenv("LOAD_TEST_WORKER", "works")
 	return Config{
-		Profile: profile, Duration: 300 * time.Millisecond, JoinWithin: 20 * time.Second, Processes: 3, Command: []string{self},
+		Profile: profile, Duration: 300 * time.Millisecond, JoinWithin: time.Minute, Processes: 3, Command: []string{self},
 		EvidenceDir: t.TempDir(), Limits: Limits{MaxEnded: -1}, Server: observe.Server{PIDs: []int{os.Getpid()}},
 		Plan: swarm.Plan{URLs: []string{s.URL()}, Symbols: []string{"0", "1", "2"}, PerConn: 2, Conns: 30, Verify: 5, Depth: 10},
 	}
@@ -90,11 +101,9 @@ func (o *offer) Hash(int, uint32) uint32 {
 }
 
 func TestBookThatIsNotTheFeedsFailsTheRun(t *testing.T) {
-	if testing.Short() {
-		t.Skip("waits until the books have had their time")
-	}
 	s := swarmtest.New(t, nil)
 	c := config(t, s, Steady)
+	c.ProveWithin = 500 * time.Millisecond
 	o := market(t, s)
 	o.twist = 1 // as if the server had read the log wrongly, and everything it says fits
 	c.Feed = o
@@ -115,11 +124,24 @@ func TestProcessThatRebuildsNoBookEndsTheRunLikeOthers(t *testing.T) {
 
 func run(t *testing.T, c Config) *Report {
 	t.Helper()
-	r, err := Run(context.Background(), c)
+	ctx, cancel := context.WithDeadlineCause(t.Context(), until, errors.New("the tests of this package have had their time"))
+	defer cancel()
+	r, err := Run(ctx, c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// untilEnough tries with longer and longer phases until enough was seen: on a busy
+// machine little may happen in a short one.
+func untilEnough(t *testing.T, length time.Duration, try func(length time.Duration) bool) {
+	t.Helper()
+	for ; !try(length); length *= 3 {
+		if length > 5*time.Second {
+			t.Fatalf("not seen in phases of %v", length)
+		}
+	}
 }
 
 func TestEveryProfileRunsAndIsChecked(t *testing.T) {
@@ -138,33 +160,49 @@ func TestEveryProfileRunsAndIsChecked(t *testing.T) {
 		{Resume, func(c *Config) { c.Plan.ResumeRate, c.Plan.ResumeGapMS = 500, 1 }, 2, func(f *swarm.Figures) bool { return f.Resumed+f.Snapshotted > 0 }},
 	} {
 		t.Run(string(tt.profile), func(t *testing.T) {
-			s := swarmtest.New(t, nil)
-			c := config(t, s, tt.profile)
-			c.Feed = market(t, s)
-			if tt.change != nil {
-				tt.change(&c)
-			}
-			r := run(t, c)
-			if failed := r.Failed(); len(failed) > 0 {
-				t.Errorf("%v %v", failed, r.Faults)
-			}
-			if r.Proof == nil || r.Proof.Books == 0 || r.Proof.Equal != r.Proof.Books {
-				t.Errorf("proof %+v", r.Proof)
-			}
-			var sum swarm.Figures
-			for i := range r.Phases {
-				if r.Phases[i].Measured {
-					sum.Add(&r.Phases[i].Figures)
+			untilEnough(t, 300*time.Millisecond, func(length time.Duration) bool {
+				s := swarmtest.New(t, nil)
+				c := config(t, s, tt.profile)
+				c.Feed, c.Duration = market(t, s), length
+				if tt.change != nil {
+					tt.change(&c)
 				}
-			}
-			if r.Processes != 3 || len(r.Phases) != tt.phases || !tt.proof(&sum) {
-				t.Errorf("%d processes, %d phases, %+v", r.Processes, len(r.Phases), sum)
-			}
-			last := &r.Phases[len(r.Phases)-1]
-			if last.Usage.Resident == 0 || last.Offered == 0 || last.Delivered <= 0 {
-				t.Errorf("%+v", last)
-			}
+				r := run(t, c)
+				if failed := r.Failed(); len(failed) > 0 || r.Proof == nil || r.Proof.Books == 0 || r.Proof.Books != r.Proof.Wanted || r.Proof.Equal != r.Proof.Wanted {
+					t.Fatalf("%v, faults %v, proof %+v", failed, r.Faults, r.Proof)
+				}
+				if r.Processes != 3 || len(r.Phases) != tt.phases || r.Phases[len(r.Phases)-1].Usage.Resident == 0 {
+					t.Fatalf("%d processes, %d phases", r.Processes, len(r.Phases))
+				}
+				var sum swarm.Figures
+				last := &r.Phases[len(r.Phases)-1]
+				for i := range r.Phases {
+					if r.Phases[i].Measured {
+						sum.Add(&r.Phases[i].Figures)
+					}
+				}
+				return tt.proof(&sum) && last.Offered > 0 && last.Delivered > 0
+			})
 		})
+	}
+}
+
+func TestSilentWorkerEndsTheRunAndIsNamed(t *testing.T) {
+	c := config(t, swarmtest.New(t, nil), Steady)
+	t.Setenv("LOAD_TEST_WORKER", "joins")
+	c.AnswerWithin = 100 * time.Millisecond
+	_, err := Run(t.Context(), c)
+	if !errors.Is(err, ErrSilent) || !strings.Contains(err.Error(), "worker 1 of 3") || !strings.Contains(err.Error(), "its figures") {
+		t.Error(err)
+	}
+}
+
+func TestChurnThatIsOverLeavesNothingUnsubscribed(t *testing.T) {
+	s := swarmtest.New(t, nil)
+	c := config(t, s, Churn)
+	c.Feed, c.Plan.ChurnSubs, c.Plan.Verify = market(t, s), 3000, 1
+	if r := run(t, c); r.Proof == nil || r.Proof.Wanted != 60 || r.Proof.Equal != 60 {
+		t.Errorf("proof %+v", r.Proof)
 	}
 }
 
@@ -175,11 +213,16 @@ func TestRunOnAWrongServerFailsAndLeavesEvidence(t *testing.T) {
 		"skipped":      func(conn int, d *proto.Delta) bool { return conn != 3 || d.Seq%5 != 0 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := swarmtest.New(t, nil)
-			s.Spoil = spoil
-			c := config(t, s, Steady)
-			market(t, s)
-			r := run(t, c)
+			var r *Report
+			untilEnough(t, 300*time.Millisecond, func(length time.Duration) bool {
+				s := swarmtest.New(t, nil)
+				s.Spoil = spoil
+				c := config(t, s, Steady)
+				c.Duration = length
+				market(t, s)
+				r = run(t, c)
+				return len(r.Faults) > 0
+			})
 			failed := r.Failed()
 			if len(failed) == 0 || failed[0].What != "faults" {
 				t.Fatalf("passed: %v", r.Verdict)
@@ -298,11 +341,15 @@ func TestImpossibleRunsAreRefused(t *testing.T) {
 }
 
 func TestReportIsWrittenInEveryForm(t *testing.T) {
-	s := swarmtest.New(t, nil)
-	c := config(t, s, Steady)
-	c.Duration = 1200 * time.Millisecond // so that the series has a point
-	market(t, s)
-	r := run(t, c)
+	var r *Report
+	untilEnough(t, 1200*time.Millisecond, func(length time.Duration) bool { // so that the series has a point
+		s := swarmtest.New(t, nil)
+		c := config(t, s, Steady)
+		c.Duration = length
+		market(t, s)
+		r = run(t, c)
+		return len(r.Series) > 0 && r.Phases[1].Figures.Published.Count() > 0
+	})
 	var b bytes.Buffer
 	if err := r.WriteCSV(&b); err != nil {
 		t.Fatal(err)

@@ -34,6 +34,9 @@ type Config struct {
 	Repeat     int           // storm: how many
 	JoinWithin time.Duration // for all to have their snapshots. Default 2 min
 
+	AnswerWithin time.Duration // for a client process to tell its figures. Default 60 s
+	ProveWithin  time.Duration // for the rebuilt books to become those of the feed, after its end. Default 10 s
+
 	Processes  int      // at least so many workers; more where the limit on open files asks for it
 	PerProcess int      // most connections of a worker. Default: PerProcess()
 	Command    []string // that starts a worker: Work on its standard input and output
@@ -63,6 +66,12 @@ func (c *Config) validate() error {
 	if c.JoinWithin == 0 {
 		c.JoinWithin = 2 * time.Minute
 	}
+	if c.AnswerWithin == 0 {
+		c.AnswerWithin = time.Minute
+	}
+	if c.ProveWithin == 0 {
+		c.ProveWithin = 10 * time.Second
+	}
 	if c.PerProcess == 0 {
 		c.PerProcess = PerProcess()
 	}
@@ -70,7 +79,7 @@ func (c *Config) validate() error {
 		c.Repeat = 1
 	}
 	switch {
-	case c.Duration <= 0 || c.JoinWithin < 0 || c.PerProcess < 1 || c.Repeat < 1:
+	case c.Duration <= 0 || min(c.JoinWithin, c.AnswerWithin, c.ProveWithin) < 0 || c.PerProcess < 1 || c.Repeat < 1:
 		return fmt.Errorf("%w: a duration or number that is not positive", ErrConfig)
 	case len(c.Command) == 0:
 		return fmt.Errorf("%w: no command for workers", ErrConfig)

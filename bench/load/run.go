@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/depthcast/depthcast/bench/observe"
@@ -13,6 +14,9 @@ import (
 
 // ErrLate ends a run in which not all connections had their snapshots in time.
 var ErrLate = errors.New("load: not all connections have their snapshots")
+
+// ErrSilent ends a run with a client process that does not answer.
+var ErrSilent = errors.New("load: a worker is silent")
 
 // leader leads the workers of one run. Owned by Run's goroutine.
 type leader struct {
@@ -143,7 +147,7 @@ func (l *leader) wait(ctx context.Context, p phase) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return fmt.Errorf("load: in the phase %q: %w", p.name, context.Cause(ctx))
 		case err := <-failed:
 			return fmt.Errorf("load: the feed has ended: %w", err)
 		case t := <-l.news:
@@ -156,6 +160,11 @@ func (l *leader) wait(ctx context.Context, p phase) error {
 		case <-second.C:
 			l.tick(ctx)
 		case <-end.C:
+			select {
+			case <-second.C: // which was over before the phase
+				l.tick(ctx)
+			default:
+			}
 			if p.join {
 				g := l.gauges()
 				f := &l.phase.Figures
@@ -168,37 +177,32 @@ func (l *leader) wait(ctx context.Context, p phase) error {
 }
 
 // mark waits until every worker has told what it counted up to now.
-func (l *leader) mark(ctx context.Context) error {
+func (l *leader) mark(ctx context.Context) error { return l.ask(ctx, order{}, "its figures") }
+
+// ask gives all workers an order and waits until all have answered.
+func (l *leader) ask(ctx context.Context, o order, what string) error {
 	l.marks++
+	o.Mark = l.marks
 	for _, w := range l.workers {
-		if err := w.order(order{Mark: l.marks}); err != nil {
+		if err := w.order(o); err != nil {
 			return err
 		}
 	}
-	return l.hear(ctx, "its figures", func(w *worker) bool { return w.marked == l.marks })
-}
-
-// answerWithin bounds the time in which a worker does what it is asked. It is busy
-// reading what the server sends, but asked in between.
-const answerWithin = 60 * time.Second
-
-// ErrSilent ends a run of which a worker does not answer.
-var ErrSilent = errors.New("load: a worker does not answer")
-
-// hear listens until all workers have told what they were asked.
-func (l *leader) hear(ctx context.Context, what string, told func(*worker) bool) error {
-	late := time.NewTimer(answerWithin)
+	late := time.NewTimer(l.config.AnswerWithin)
 	defer late.Stop()
-	for !l.all(told) {
+	answered := func(w *worker) bool { return w.marked == l.marks }
+	for !l.all(answered) {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
-		case <-late.C:
-			return fmt.Errorf("%w: %s, after %v", ErrSilent, what, answerWithin)
+			return fmt.Errorf("load: waiting for a worker to tell %s: %w", what, context.Cause(ctx))
 		case t := <-l.news:
 			if err := l.take(&t); err != nil {
 				return err
 			}
+		case <-late.C:
+			silent := slices.IndexFunc(l.workers, func(w *worker) bool { return !answered(w) })
+			return fmt.Errorf("%w: worker %d of %d (process %d) has not told %s in %v", ErrSilent, silent+1, len(l.workers),
+				l.workers[silent].cmd.Process.Pid, what, l.config.AnswerWithin)
 		}
 	}
 	return nil
@@ -224,7 +228,7 @@ func (l *leader) take(t *told) error {
 	n := &t.news
 	t.from.joined = t.from.joined || n.Joined
 	t.from.marked = max(t.from.marked, n.Mark)
-	if n.Books != nil {
+	if n.Mark != 0 {
 		t.from.books = n.Books
 	}
 	if n.Sample == nil {

@@ -17,21 +17,18 @@ type order struct {
 	Plan  *swarm.Plan `json:",omitempty"`
 	Step  swarm.Step  `json:",omitempty"`
 	Mark  int         `json:",omitempty"` // answer with a sample, so that what came before is told apart
-	Books bool        `json:",omitempty"` // answer with the standings of the rebuilt books
+	Books bool        `json:",omitempty"` // with Mark: answer with the standings of the rebuilt books too
 	Stop  bool        `json:",omitempty"`
 }
 
 // news is what a worker tells.
 type news struct {
-	Sample *swarm.Sample `json:",omitempty"`
-	Mark   int           `json:",omitempty"` // the sample is the answer to that order
-	Books  *standings    `json:",omitempty"`
-	Joined bool          `json:",omitempty"`
-	Failed string        `json:",omitempty"`
+	Sample *swarm.Sample    `json:",omitempty"`
+	Mark   int              `json:",omitempty"` // the sample is the answer to that order
+	Books  []swarm.Standing `json:",omitempty"` // to an order for them; there may be none
+	Joined bool             `json:",omitempty"`
+	Failed string           `json:",omitempty"`
 }
-
-// standings are the answer to an order for books, of which there may be none.
-type standings struct{ Rows []swarm.Standing }
 
 // sampleEvery is how often a worker tells its figures.
 const sampleEvery = time.Second
@@ -105,13 +102,13 @@ func work(ctx context.Context, orders <-chan order, broken <-chan error, tell *j
 				what.Sample, what.Mark = &sample, o.Mark
 			}
 			if o.Books {
-				what.Books = &standings{Rows: w.Standings()}
+				what.Books = w.Standings()
 			}
 			if o.Stop {
 				return tell.Encode(what)
 			}
 		}
-		if what == (news{}) {
+		if what.Sample == nil && !what.Joined {
 			continue
 		}
 		if err := tell.Encode(what); err != nil {

@@ -18,12 +18,18 @@ import (
 // worker is a process with a swarm, as its leader sees it.
 type worker struct {
 	cmd    *exec.Cmd
-	in     io.WriteCloser
+	in     orderPipe
 	orders *json.Encoder
 	joined bool // in the present phase
 	marked int  // the last mark it has answered
 	gauges swarm.Gauges
-	books  *standings // the answer to the last order for them; nil: it is to come
+	books  []swarm.Standing // the answer to the last order for them
+}
+
+// orderPipe is the standard input of a worker.
+type orderPipe interface {
+	io.WriteCloser
+	SetWriteDeadline(time.Time) error
 }
 
 // told is the news of one worker; err ends the run.
@@ -87,10 +93,11 @@ func startWorker(ctx context.Context, command []string, tell chan<- told) (*work
 	w.cmd.Stderr = os.Stderr
 	// A signal for the leader is the leader's alone.
 	w.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	var err error
-	if w.in, err = w.cmd.StdinPipe(); err != nil {
+	in, err := w.cmd.StdinPipe()
+	if err != nil {
 		return nil, err
 	}
+	w.in = in.(orderPipe) // an os.File, as every pipe of os/exec
 	w.orders = json.NewEncoder(w.in)
 	out, err := w.cmd.StdoutPipe()
 	if err != nil {
@@ -122,9 +129,16 @@ func (w *worker) listen(ctx context.Context, out io.Reader, tell chan<- told) {
 	}
 }
 
+// takenWithin bounds writing an order, which a living worker reads at once.
+const takenWithin = 10 * time.Second
+
 func (w *worker) order(o order) error {
-	if err := w.orders.Encode(o); err != nil {
-		return fmt.Errorf("load: worker: %w", err)
+	err := w.in.SetWriteDeadline(time.Now().Add(takenWithin))
+	if err == nil {
+		err = w.orders.Encode(o)
+	}
+	if err != nil {
+		return fmt.Errorf("load: worker %d does not take its orders: %w", w.cmd.Process.Pid, err)
 	}
 	return nil
 }

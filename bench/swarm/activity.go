@@ -12,7 +12,7 @@ type Step string
 
 const (
 	StepRamp   Step = "ramp"   // connect all but those that are to be slow
-	StepSteady Step = "steady" // nothing: read
+	StepSteady Step = "steady" // read, all that was planned
 	StepChurn  Step = "churn"  // leave and join
 	StepResume Step = "resume" // break connections, which come back and resume
 	StepStorm  Step = "storm"  // end all connections and connect at once
@@ -45,7 +45,11 @@ func (w *Swarm) Begin(step Step) error {
 			w.slowly, w.gauges.Want = true, len(w.links)
 		case StepStorm:
 			w.storm()
-		case StepSteady, StepChurn, StepResume:
+		case StepSteady:
+			for _, l := range w.links {
+				l.restore()
+			}
+		case StepChurn, StepResume:
 		default:
 			err = fmt.Errorf("%w: step %q", ErrPlan, step)
 		}
@@ -163,6 +167,19 @@ func (l *link) toggle(i int) {
 		s.stage = leaving
 		l.swarm.figures.Unsubs++
 		l.request(unsubscribe(i, s.topic))
+	}
+}
+
+// restore subscribes again to what a churn has left; what is being left now, when
+// that has ended.
+func (l *link) restore() {
+	for i := range l.subs {
+		switch s := &l.subs[i]; {
+		case s.stage == off && l.phase == ready:
+			l.toggle(i)
+		case s.stage == off:
+			s.stage = asked
+		}
 	}
 }
 

@@ -35,6 +35,9 @@ type sub struct {
 	begun    int64 // ns; when it became live: what was published before is not late, but caught up with
 }
 
+// unwanted reports whether there is nothing to subscribe to.
+func (s *sub) unwanted() bool { return s.stage == off || s.stage == final }
+
 // verdict on a frame.
 type verdict uint8
 

@@ -99,6 +99,16 @@ func (p *Plan) ReadsSlowly(i int) bool {
 // full reports whether connection i rebuilds its books.
 func (p *Plan) full(i int) bool { return p.Verify > 0 && i%p.Verify == 0 }
 
+// Rebuilt returns how many fast readers rebuild their books.
+func (p *Plan) Rebuilt() (n int) {
+	for i := p.First; i < p.First+p.Conns; i++ {
+		if p.full(i) && !p.ReadsSlowly(i) {
+			n++
+		}
+	}
+	return n
+}
+
 // SymbolsOf returns which symbols connection i subscribes to, each once: the same
 // in every process.
 func (p *Plan) SymbolsOf(i int) []int32 {

@@ -43,15 +43,23 @@ const itemsPerRequest = 200
 // id-1 on, or, above unsubscribeID, an unsubscribe of one.
 const unsubscribeID = 1 << 24
 
-// subscribe asks for everything that the connection wants.
+// subscribe asks for everything that the connection wants: while there is churn not
+// what it has left, and never what has ended.
 func (l *link) subscribe() {
 	l.unsettled = 0
 	for i := range l.subs {
-		if s := &l.subs[i]; s.stage == off || s.stage == final || s.stage == leaving {
+		switch s := &l.subs[i]; {
+		case s.stage == final:
+			s.topic = 0 // of the connection before
+			continue
+		case s.stage != off && s.stage != leaving:
+		case l.swarm.activity.step == StepChurn:
 			s.stage = off
-		} else {
-			l.unsettled++
+			continue
+		default:
+			s.stage = asked
 		}
+		l.unsettled++
 	}
 	if l.unsettled == 0 {
 		l.settled()
@@ -64,12 +72,12 @@ func (l *link) subscribe() {
 
 // ask subscribes to what is wanted of subs[from:to].
 func (l *link) ask(from, to int) {
-	for from < to && l.subs[from].stage == off {
+	for from < to && l.subs[from].unwanted() {
 		from++
 	}
 	var items []*pb.SubscribeItem
 	next := from
-	for ; next < to && l.subs[next].stage != off; next++ { // an id tells of a run without holes
+	for ; next < to && !l.subs[next].unwanted(); next++ { // an id tells of a run without holes
 		items = append(items, l.item(&l.subs[next]))
 	}
 	if len(items) == 0 {
@@ -212,6 +220,9 @@ func (l *link) granted(a *pb.Ack) error {
 	if a.Id > unsubscribeID {
 		if i := int(a.Id-unsubscribeID) - 1; i < len(l.subs) && a.Ended && l.subs[i].stage == leaving {
 			l.subs[i].stage = off
+			if l.swarm.activity.step == StepSteady {
+				l.toggle(i)
+			}
 		}
 		return nil
 	}

@@ -30,6 +30,7 @@ type Swarm struct {
 	// all wanted connections have all their snapshots.
 	failed chan error
 	joined chan struct{}
+	ended  chan struct{} // closed when the loop has ended by itself
 
 	// mu guards inbox.
 	mu    sync.Mutex
@@ -70,7 +71,7 @@ func New(plan Plan) (*Swarm, error) {
 	w := &Swarm{
 		plan: &plan, targets: targets, buf: make([]byte, receiveBytes), figures: &Figures{},
 		clock: func() int64 { return time.Now().UnixNano() }, shaking: make(chan struct{}, handshaking),
-		failed: make(chan error, 1), joined: make(chan struct{}, 1), witnesses: make([]witness, len(plan.Symbols)),
+		failed: make(chan error, 1), joined: make(chan struct{}, 1), ended: make(chan struct{}), witnesses: make([]witness, len(plan.Symbols)),
 	}
 	w.decoder.codec = plan.codec()
 	for _, text := range plan.Sources {
@@ -85,7 +86,7 @@ func New(plan Plan) (*Swarm, error) {
 	for i := range w.links {
 		w.links[i] = w.newLink(plan.First + i)
 	}
-	w.poller, err = poll.New(poll.Config{Turn: w.turn, OnFatal: w.give})
+	w.poller, err = poll.New(poll.Config{Turn: w.turn, OnFatal: func(err error) { w.give(err); close(w.ended) }})
 	return w, err
 }
 
@@ -111,6 +112,8 @@ func (w *Swarm) Do(f func()) bool {
 	select {
 	case <-done:
 		return true
+	case <-w.ended:
+		return false
 	case <-w.ctx.Done():
 		return false
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -36,6 +37,7 @@ type Server struct {
 	conns   []*Conn
 	all     int // connections ever
 	resumes int // items with a resume
+	ended   bool
 	Seq     int64
 	bids    []proto.Level
 }
@@ -78,6 +80,7 @@ func New(t testing.TB, secure *tls.Config) *Server {
 	t.Cleanup(func() {
 		_ = l.Close()
 		s.Mu.Lock()
+		s.ended = true
 		for _, c := range s.conns {
 			_ = c.Net.Close()
 		}
@@ -108,11 +111,10 @@ func (s *Server) serve(nc net.Conn) {
 	if hs.Protocol == proto.CodecJSON.Subprotocol() {
 		c.Codec = proto.CodecJSON
 	}
-	s.Mu.Lock()
-	c.Index = s.all
-	s.all++
-	s.conns = append(s.conns, c)
-	s.Mu.Unlock()
+	if !s.admit(c) {
+		return
+	}
+	defer s.dismiss(c)
 	c.Frame(&pb.Frame{Body: &pb.Frame_Hello{Hello: &pb.Hello{Version: 1}}})
 	for {
 		msg, op, err := wsutil.ReadClientData(nc)
@@ -131,6 +133,26 @@ func (s *Server) serve(nc net.Conn) {
 		s.obey(c, req)
 		s.Mu.Unlock()
 	}
+}
+
+// admit takes in a client, unless the test is over.
+func (s *Server) admit(c *Conn) bool {
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
+	if s.ended {
+		return false
+	}
+	c.Index = s.all
+	s.all++
+	s.conns = append(s.conns, c)
+	return true
+}
+
+// dismiss forgets a client that has gone.
+func (s *Server) dismiss(c *Conn) {
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
+	s.conns = slices.DeleteFunc(s.conns, func(o *Conn) bool { return o == c })
 }
 
 // topicOf numbers symbols "0", "1", … from 1.
@@ -230,7 +252,12 @@ func (c *Conn) Frame(f *pb.Frame) {
 	c.Write(b)
 }
 
-// Write sends a message; a client that has gone is of no interest.
+// takenWithin is how long a client may take nothing: longer than any that is read
+// now and then, shorter than a test.
+const takenWithin = 20 * time.Second
+
+// Write sends a message. A client that has gone is of no interest, one that takes
+// nothing is left: what holds Mu writes to all.
 func (c *Conn) Write(b []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -238,5 +265,8 @@ func (c *Conn) Write(b []byte) {
 	if c.Codec == proto.CodecJSON {
 		op = ws.OpText
 	}
-	_ = wsutil.WriteServerMessage(c.Net, op, b)
+	_ = c.Net.SetWriteDeadline(time.Now().Add(takenWithin)) // fails when the write does
+	if err := wsutil.WriteServerMessage(c.Net, op, b); err != nil {
+		_ = c.Net.Close()
+	}
 }
