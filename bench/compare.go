@@ -29,8 +29,8 @@ type compareCmd struct {
 	Levels     int           `help:"Levels in each frame of the finished server." default:"6"`
 
 	PacedConns int           `help:"Connections to each server for memory, latency and overload." default:"10000"`
-	Rate       float64       `help:"Messages a second for latency." default:"10"`
-	Overload   float64       `help:"Messages a second for overload." default:"30"`
+	Rate       []float64     `help:"Messages a second for latency, one after the other." default:"10" placeholder:"N"`
+	Overload   float64       `help:"Messages a second for overload. 0: none." default:"30"`
 	Paced      time.Duration `help:"How long each of these lasts." default:"6s"`
 	Settle     time.Duration `help:"How long a server is idle before each look at its memory." default:"5s"`
 
@@ -51,7 +51,6 @@ type compareReport struct {
 	Setting    setting       `json:"setting"`
 	Conns      int           `json:"conns"`
 	PacedConns int           `json:"paced_conns"`
-	Rate       float64       `json:"rate"`
 	Overload   float64       `json:"overload"`
 	Reference  string        `json:"reference"`
 	Rows       []*compareRow `json:"servers"`
@@ -63,8 +62,8 @@ type compareRow struct {
 	CPU          map[int]spread `json:"cpu_us"`
 	Ratio        map[int]spread `json:"ratio"` // to the reference in windows of the same round
 	BytesPerConn float64        `json:"resident_bytes_per_connection"`
-	Paced        paced          `json:"paced"`
-	Overload     paced          `json:"overload"`
+	Paced        []*paced       `json:"paced"` // by rate
+	Overload     *paced         `json:"overload,omitempty"`
 }
 
 // inGroup is how many servers are alive at a time besides the limit: the client may
@@ -74,7 +73,7 @@ const inGroup = 3
 // Validate is called by kong.
 func (c *compareCmd) Validate() error {
 	if min(c.Conns, c.Windows+1, c.PacedConns, c.FrameBytes, c.Levels) < 1 || min(c.Window, c.Paced, c.Settle) <= 0 ||
-		min(c.Rate, c.Overload) <= 0 || len(c.K) == 0 || slices.Min(c.K) < 1 {
+		len(c.Rate) == 0 || slices.Min(c.Rate) <= 0 || c.Overload < 0 || len(c.K) == 0 || slices.Min(c.K) < 1 {
 		return errors.New("numbers and durations must be positive")
 	}
 	if c.Windows == 0 && c.MaxRatio > 0 {
@@ -108,7 +107,7 @@ func (c *compareCmd) Run(ctx context.Context) error {
 	if err := c.sample(ctx); err != nil {
 		return err
 	}
-	r := &compareReport{Setting: settingNow(), Conns: c.Conns, PacedConns: c.PacedConns, Rate: c.Rate, Overload: c.Overload}
+	r := &compareReport{Setting: settingNow(), Conns: c.Conns, PacedConns: c.PacedConns, Overload: c.Overload}
 	if err := c.measure(ctx, r); err != nil {
 		return err
 	}
@@ -232,22 +231,45 @@ func (c *compareCmd) judge(r *compareReport) error {
 
 func (r *compareReport) print(w io.Writer, ks []int) {
 	r.Setting.print(w)
-	fmt.Fprintf(w, "CPU of the server (its own clock and ksoftirqd's) for each delivered message at %d connections, k published back to back, as\n"+
-		"ratio to the %s in windows of the same round; memory, latency and overload at %d connections on one processor\n\n", r.Conns, r.Reference, r.PacedConns)
-	header, rule := "| server |", "|---|"
-	for _, k := range ks {
-		header += fmt.Sprintf(" k = %d | half within |", k)
-		rule += "---|---|"
+	if len(ks) > 0 {
+		fmt.Fprintf(w, "k: CPU of the server (its own clock and ksoftirqd's) for each delivered message at %d connections, k published back to back, as\n"+
+			"ratio to the %s in windows of the same round, and what half of the windows are within.\n", r.Conns, r.Reference)
 	}
-	fmt.Fprintf(w, "%s B per conn | overload: delivered of %.0f/s | p99 | at %.0f/s: p50 / p99 / p99.9 |\n%s---|---|---|---|\n",
-		header, r.Overload*float64(r.PacedConns), r.Rate, rule)
+	fmt.Fprintf(w, "Memory, latency from the intended moment (p50 / p99 / p99.9) and overload at %d connections, each server alone on one processor.\n\n", r.PacedConns)
+	r.table(w, ks)
+}
+
+func (r *compareReport) table(w io.Writer, ks []int) {
+	header, rule := "| server |", "|---|"
+	column := func(name string) { header, rule = header+" "+name+" |", rule+"---|" }
+	for _, k := range ks {
+		column(fmt.Sprintf("k = %d", k))
+		column("half within")
+	}
+	column("B per conn")
+	for _, p := range r.Rows[0].Paced {
+		column(fmt.Sprintf("%g/s, ms", p.Rate))
+		column("CPU, µs")
+	}
+	if r.Overload > 0 {
+		column(fmt.Sprintf("overload: delivered of %.0f/s", r.Overload*float64(r.PacedConns)))
+		column("p99")
+	}
+	fmt.Fprintln(w, header)
+	fmt.Fprintln(w, rule)
 	for _, row := range r.Rows {
 		line := "| " + row.Server + " |"
 		for _, k := range ks {
 			ratio := row.Ratio[k]
 			line += fmt.Sprintf(" %.2f (%.2f µs) | %.2f–%.2f |", ratio.Median, row.CPU[k].Median, ratio.Q1, ratio.Q3)
 		}
-		p, o := &row.Paced, &row.Overload
-		fmt.Fprintf(w, "%s %.0f | %.0f/s%s | %.0f ms | %.1f / %.1f / %.1f ms |\n", line, row.BytesPerConn, o.DeliveredPerS, o.trouble(), o.P99, p.P50, p.P99, p.P999)
+		line += fmt.Sprintf(" %.0f |", row.BytesPerConn)
+		for _, p := range row.Paced {
+			line += fmt.Sprintf(" %.1f / %.1f / %.1f%s | %.2f |", p.P50, p.P99, p.P999, p.trouble(), p.CPU)
+		}
+		if o := row.Overload; o != nil {
+			line += fmt.Sprintf(" %.0f/s%s | %.0f ms |", o.DeliveredPerS, o.trouble(), o.P99)
+		}
+		fmt.Fprintln(w, line)
 	}
 }

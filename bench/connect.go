@@ -81,7 +81,7 @@ func (t *target) plan(n int) swarm.Plan {
 	if t.tls != nil {
 		scheme = "wss://"
 	}
-	return swarm.Plan{URLs: []string{scheme + t.address}, Insecure: true, Symbols: []string{t.symbol}, Depth: 10, Conns: n,
+	return swarm.Plan{URLs: []string{scheme + t.address}, Insecure: true, Symbols: []string{t.symbol}, Depths: []uint32{10}, Conns: n,
 		Sources: loopbacks(n), PerSource: perSource}
 }
 

@@ -75,10 +75,10 @@ func carryOut(t *testing.T, bench string, args ...string) (string, error) {
 func TestRealServerIsLoadedFedAndFoundRight(t *testing.T) {
 	depthcast, bench := programs(t)
 	d, stream, metrics := market(t, depthcast)
-	for _, form := range [][]string{{"--codec=proto"}, {"--codec=json"}, {"--interval=100ms"}} {
+	for _, form := range []string{"--codec=proto", "--codec=json", "--codec=proto,json", "--depth=5,10,50,0", "--interval=100ms"} {
 		out, err := carryOut(t, bench, "steady", "--url", stream, "--metrics", metrics, "--feed", d.broker, "--feed-rate", "200",
 			"--feed-symbols", "3", "-n", "20", "--per-conn", "2", "--processes", "2", "--verify", "2", "--duration", "1s",
-			"--json", "-", "--quiet", "--evidence", t.TempDir(), form[0])
+			"--json", "-", "--quiet", "--evidence", t.TempDir(), form)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,7 +91,7 @@ func TestRealServerIsLoadedFedAndFoundRight(t *testing.T) {
 			p.CPUPerMessage <= 0 || p.FramesPerSend <= 0 || r.Proof == nil || r.Proof.Books != 20 || r.Proof.Equal != 20 {
 			t.Errorf("%s: %+v", form, p)
 		}
-		if merged := p.Figures.Updates > 2*p.Figures.Deltas; merged != (form[0] == "--interval=100ms") {
+		if merged := p.Figures.Updates > 2*p.Figures.Deltas; merged != (form == "--interval=100ms") {
 			t.Errorf("%s: %d deltas stand for %d updates", form, p.Figures.Deltas, p.Figures.Updates)
 		}
 	}
@@ -130,7 +130,7 @@ func TestComparisonMeasuresTheFinishedServerAndTheLimit(t *testing.T) {
 	depthcast, bench := programs(t)
 	file := filepath.Join(t.TempDir(), "figures.json")
 	out, err := carryOut(t, bench, "compare", "--depthcast", depthcast, "--peers", "none", "--servers", "serve,fanout", "--conns", "20", "--windows", "1",
-		"--window", "50ms", "--paced-conns", "30", "--paced", "300ms", "--settle", "1ms", "--json", file)
+		"--window", "50ms", "--paced-conns", "30", "--rate", "10,20", "--paced", "300ms", "--settle", "1ms", "--json", file)
 	if err != nil {
 		t.Fatal(out)
 	}
@@ -143,7 +143,8 @@ func TestComparisonMeasuresTheFinishedServerAndTheLimit(t *testing.T) {
 		t.Fatalf("%v: %s", err, b)
 	}
 	for _, row := range r.Rows {
-		if row.Ratio[1].Median <= 0 || row.Ratio[16].Median <= 0 || row.Paced.Delivered != row.Paced.Offered || row.Overload.Delivered != row.Overload.Offered || row.Paced.P99 <= 0 {
+		if row.Ratio[1].Median <= 0 || row.Ratio[16].Median <= 0 || len(row.Paced) != 2 ||
+			row.Paced[1].Rate != 20 || row.Paced[1].Delivered != row.Paced[1].Offered || row.Overload.Delivered != row.Overload.Offered || row.Paced[1].P99 <= 0 || row.Paced[1].CPU <= 0 {
 			t.Errorf("%+v", row)
 		}
 	}

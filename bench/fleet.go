@@ -57,7 +57,7 @@ func (c *fleetCmd) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, closeFeed(ctx, producer)) }()
 	f := loadFlags{
-		Conns: c.Conns, PerConn: 1, Depth: c.Depth, Codec: "proto", Policy: "conflate", Duration: c.Duration, RampUp: c.RampUp,
+		Conns: c.Conns, PerConn: 1, Depth: []uint32{c.Depth}, Policy: "conflate", Duration: c.Duration, RampUp: c.RampUp,
 		JoinWithin: time.Duration(float64(c.Conns)/c.RampUp*1e9) + 2*time.Minute, Verify: c.Verify, Evidence: c.Evidence, Processes: 1, Seed: 1,
 		Symbols: feed.Symbols(c.Symbols), limitFlags: c.limitFlags, outFlags: c.outFlags,
 	}

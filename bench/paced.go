@@ -14,7 +14,9 @@ import (
 // paced is what came of messages published at a fixed rate. Latencies are from the
 // intended moment to receipt, in ms, of all messages that arrived at all.
 type paced struct {
+	Rate          float64 `json:"rate"` // messages a second
 	Offered       uint64  `json:"offered"`
+	CPU           float64 `json:"cpu_us"`          // of the server for each message delivered, until all had arrived
 	Delivered     uint64  `json:"delivered"`       // in the end
 	DeliveredPerS float64 `json:"delivered_per_s"` // while they were offered
 	P50           float64 `json:"p50_ms"`
@@ -71,10 +73,16 @@ func (c *compareCmd) alone(ctx context.Context, e entrant, row *compareRow) erro
 		return err
 	}
 	row.BytesPerConn = float64(after-before) / float64(c.PacedConns)
-	if row.Paced, err = c.pace(ctx, s, all, c.Rate); err != nil {
-		return err
+	for _, rate := range c.Rate {
+		p, err := c.pace(ctx, s, all, rate)
+		if err != nil {
+			return err
+		}
+		row.Paced = append(row.Paced, p)
 	}
-	row.Overload, err = c.pace(ctx, s, all, c.Overload)
+	if c.Overload > 0 {
+		row.Overload, err = c.pace(ctx, s, all, c.Overload)
+	}
 	return err
 }
 
@@ -93,8 +101,14 @@ const drained = 20 * time.Second
 
 // pace has messages published at a rate, each at its intended moment or, when the
 // server does not even take the command, as soon as it does.
-func (c *compareCmd) pace(ctx context.Context, s *rival, all *swarm.Swarm, rate float64) (p paced, err error) {
+func (c *compareCmd) pace(ctx context.Context, s *rival, all *swarm.Swarm, rate float64) (*paced, error) {
 	all.Take() // what was before
+	p := &paced{Rate: rate}
+	meter := observe.Meter{Server: s.pid, Softirqd: observe.Softirqd(c.ServerCPU)}
+	before, err := meter.Read()
+	if err != nil {
+		return nil, err
+	}
 	n := max(1, int(rate*c.Paced.Seconds()))
 	published := make(chan error, 1)
 	start := time.Now().Add(50 * time.Millisecond)
@@ -134,16 +148,28 @@ func (c *compareCmd) pace(ctx context.Context, s *rival, all *swarm.Swarm, rate 
 			return p, err
 		}
 	}
-	ms := func(percentile float64) float64 { return float64(sum.Venue.At(percentile)) / 1e6 }
-	p.Delivered, p.P50, p.P99, p.P999, p.Max = sum.Updates, ms(50), ms(99), ms(99.9), float64(sum.Venue.Max())/1e6
-	for _, ended := range sum.Ended {
-		p.Ended += ended
+	after, err := meter.Read()
+	if err != nil {
+		return nil, err
 	}
+	p.take(&sum, after-before)
 	select {
 	case err = <-published:
 		return p, err
 	case <-time.After(drained):
 		return p, fmt.Errorf("bench: %s does not take commands any more", s.name)
+	}
+}
+
+// take concludes from what was counted.
+func (p *paced) take(sum *swarm.Figures, used time.Duration) {
+	ms := func(percentile float64) float64 { return float64(sum.Venue.At(percentile)) / 1e6 }
+	p.Delivered, p.P50, p.P99, p.P999, p.Max = sum.Updates, ms(50), ms(99), ms(99.9), float64(sum.Venue.Max())/1e6
+	if p.Delivered > 0 {
+		p.CPU = float64(used) / 1e3 / float64(p.Delivered)
+	}
+	for _, ended := range sum.Ended {
+		p.Ended += ended
 	}
 }
 

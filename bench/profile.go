@@ -16,6 +16,7 @@ import (
 	"github.com/depthcast/depthcast/bench/load"
 	"github.com/depthcast/depthcast/bench/observe"
 	"github.com/depthcast/depthcast/bench/swarm"
+	"github.com/depthcast/depthcast/proto"
 )
 
 // loadFlags are those of all profiles.
@@ -23,20 +24,21 @@ type loadFlags struct {
 	URL      []string `help:"Where to connect: ws://HOST:PORT or wss://HOST:PORT; several take connections in turn." required:"" placeholder:"URL"`
 	Insecure bool     `help:"Take any TLS certificate."`
 
-	Conns    int           `short:"n" help:"Connections." default:"1000"`
-	PerConn  int           `help:"Subscriptions of each, of different symbols." default:"1"`
-	Symbols  []string      `help:"Symbols to subscribe to. Default: those of --feed, else all that the server lists." placeholder:"NAME"`
-	Zipf     float64       `help:"Exponent of the symbols' popularity with subscribers (and of their activity with --feed). 0: all alike." default:"0"`
-	Depth    uint32        `help:"Levels a side. 0: all." default:"10"`
-	Interval time.Duration `help:"Least time between deltas that is asked for." default:"0"`
-	Codec    string        `help:"Form of the frames." enum:"proto,json" default:"proto"`
-	Policy   string        `help:"What the server does with a subscription that reads slowly." enum:"conflate,drop" default:"conflate"`
+	Conns    int             `short:"n" help:"Connections." default:"1000"`
+	PerConn  int             `help:"Subscriptions of each, of different symbols." default:"1"`
+	Symbols  []string        `help:"Symbols to subscribe to. Default: those of --feed, else all that the server lists." placeholder:"NAME"`
+	Zipf     float64         `help:"Exponent of the symbols' popularity with subscribers (and of their activity with --feed). 0: all alike." default:"0"`
+	Depth    []uint32        `help:"Levels a side. 0: all. Of several each subscription has one by chance." default:"10" placeholder:"N"`
+	Interval []time.Duration `help:"Least time between deltas that is asked for. Of several each subscription has one by chance." default:"0" placeholder:"TIME"`
+	Codec    []string        `help:"Form of the frames: proto or json. Of several each connection has one by chance." enum:"proto,json" default:"proto" placeholder:"NAME"`
+	Policy   string          `help:"What the server does with a subscription that reads slowly." enum:"conflate,drop" default:"conflate"`
 
-	Duration   time.Duration `help:"How long the measured phase lasts." default:"30s"`
-	RampUp     float64       `help:"Connections opened a second. 0: all at once." default:"1000"`
-	JoinWithin time.Duration `help:"How long it may take until all have their snapshots." default:"2m"`
-	Verify     int           `help:"One connection in so many rebuilds its books and compares their hash at every frame. 0: none." default:"100"`
-	Evidence   string        `help:"Folder for the evidence of faults." default:"bench-evidence" type:"path" placeholder:"DIR"`
+	Duration    time.Duration `help:"How long the measured phase lasts." default:"30s"`
+	RampUp      float64       `help:"Connections opened a second. 0: all at once." default:"1000"`
+	JoinWithin  time.Duration `help:"How long it may take until all have their snapshots." default:"2m"`
+	Verify      int           `help:"One connection in so many rebuilds its books and compares their hash at every frame. 0: none." default:"100"`
+	ProveWithin time.Duration `help:"With --feed: how long the rebuilt books may take to become the feed's, after its end." default:"10s"`
+	Evidence    string        `help:"Folder for the evidence of faults." default:"bench-evidence" type:"path" placeholder:"DIR"`
 
 	Processes  int      `help:"Client processes, each with one event loop. More are started where the limit on open files asks for it." default:"1"`
 	PerProcess int      `help:"Most connections of a process. 0: what the limit on open files allows." default:"0"`
@@ -47,6 +49,12 @@ type loadFlags struct {
 	Metrics []string `help:"Addresses of its metrics." placeholder:"http://HOST:9080/metrics"`
 
 	Feed        []string `help:"Kafka brokers to produce to: a feed of its own symbols." placeholder:"HOST:PORT"`
+	FeedTLS     bool     `help:"Encrypt connections to these brokers." name:"feed-tls"`
+	FeedCA      string   `help:"PEM file with the certificates that theirs must descend from; implies --feed-tls. Default: the system's." name:"feed-ca" type:"existingfile" placeholder:"FILE"`
+	FeedCert    string   `help:"PEM file with the certificate to show to them; with --feed-key." type:"existingfile" placeholder:"FILE"`
+	FeedKey     string   `help:"PEM file with its key." type:"existingfile" placeholder:"FILE"`
+	FeedSASL    string   `help:"SASL mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512. The password is taken from BENCH_FEED_PASSWORD." name:"feed-sasl" enum:",PLAIN,SCRAM-SHA-256,SCRAM-SHA-512" default:"" placeholder:"MECHANISM"`
+	FeedUser    string   `help:"SASL user." placeholder:"USER"`
 	FeedTopic   string   `help:"Kafka topic that the feed writes to; it must exist." default:"depthcast.events"`
 	FeedRate    float64  `help:"Records a second, all symbols together." default:"100"`
 	FeedSymbols int      `help:"Symbols of the feed." default:"20"`
@@ -94,11 +102,10 @@ func (f *loadFlags) run(ctx context.Context, profile load.Profile, burst int, ch
 		return err
 	}
 	c := load.Config{
-		Profile: profile, Duration: f.Duration, JoinWithin: f.JoinWithin, Processes: f.Processes, PerProcess: f.PerProcess,
+		Profile: profile, Duration: f.Duration, JoinWithin: f.JoinWithin, ProveWithin: f.ProveWithin, Processes: f.Processes, PerProcess: f.PerProcess,
 		Command: []string{self, "worker"}, Server: observe.Server{PIDs: f.PID, Metrics: f.Metrics}, Limits: f.limits(), EvidenceDir: f.Evidence,
 		Plan: swarm.Plan{
-			URLs: f.URL, Insecure: f.Insecure, JSON: f.Codec == "json", PerConn: f.PerConn, Zipf: f.Zipf, Depth: f.Depth,
-			IntervalMS: uint32(f.Interval.Milliseconds()), Drop: f.Policy == "drop", Conns: f.Conns, RampPerS: f.RampUp,
+			URLs: f.URL, Insecure: f.Insecure, Codecs: f.codecs(), Depths: f.Depth, IntervalsMS: f.intervals(), PerConn: f.PerConn, Zipf: f.Zipf, Drop: f.Policy == "drop", Conns: f.Conns, RampPerS: f.RampUp,
 			Verify: f.Verify, Sources: f.sources(), PerSource: perSource, Seed: f.Seed,
 		},
 	}
@@ -120,6 +127,24 @@ func (f *loadFlags) run(ctx context.Context, profile load.Profile, burst int, ch
 		return err
 	}
 	return f.conclude(ctx, c)
+}
+
+func (f *loadFlags) codecs() (all []proto.Codec) {
+	for _, name := range f.Codec {
+		if name == "json" {
+			all = append(all, proto.CodecJSON)
+		} else {
+			all = append(all, proto.CodecProto)
+		}
+	}
+	return all
+}
+
+func (f *loadFlags) intervals() (all []uint32) {
+	for _, d := range f.Interval {
+		all = append(all, uint32(d.Milliseconds()))
+	}
+	return all
 }
 
 // conclude runs the load and writes what came of it.
@@ -171,23 +196,6 @@ func writeTo(name string, write func(io.Writer) error) error {
 		return err
 	}
 	return errors.Join(write(file), file.Close())
-}
-
-// feed starts producing.
-func (f *loadFlags) feed(ctx context.Context, burst int) (*feed.Feed, error) {
-	return feed.Open(ctx, feed.Config{
-		Brokers: f.Feed, KafkaTopic: f.FeedTopic, Symbols: f.wanted(), Rate: f.FeedRate, Burst: burst, Zipf: f.Zipf,
-		Levels: f.FeedLevels, Seed: f.Seed,
-	})
-}
-
-// flushWithin bounds waiting for the broker at the end of a feed.
-const flushWithin = 10 * time.Second
-
-func closeFeed(ctx context.Context, producer *feed.Feed) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushWithin)
-	defer cancel()
-	return producer.Close(ctx)
 }
 
 // wanted are the symbols that are named, or the feed's, each once and in order; the

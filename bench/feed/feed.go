@@ -28,6 +28,7 @@ var ErrConfig = errors.New("feed: bad configuration")
 // Config says what to produce, and where.
 type Config struct {
 	Brokers    []string // host:port. Required
+	Security   Security
 	KafkaTopic string   // must exist. Default depthcast.events
 	Symbols    []string // Required
 	Rate       float64  // records a second, all symbols together; 0: only what Publish is told
@@ -94,6 +95,7 @@ type Feed struct {
 
 	offered []atomic.Uint64
 	failed  chan error
+	ctx     context.Context // ends producing at the rate
 	cancel  context.CancelFunc
 	done    chan struct{}
 }
@@ -115,19 +117,22 @@ func Open(ctx context.Context, c Config) (*Feed, error) {
 			f.ranks = append(f.ranks, total)
 		}
 	}
-	var err error
-	f.client, err = kgo.NewClient(kgo.SeedBrokers(c.Brokers...), kgo.DefaultProduceTopic(c.KafkaTopic), kgo.ProducerLinger(0),
-		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.RecordPartitioner(partitioner))
+	secure, err := c.Security.options()
+	if err != nil {
+		return nil, err
+	}
+	f.client, err = kgo.NewClient(append(secure, kgo.SeedBrokers(c.Brokers...), kgo.DefaultProduceTopic(c.KafkaTopic), kgo.ProducerLinger(0),
+		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.RecordPartitioner(partitioner))...)
 	if err != nil {
 		return nil, fmt.Errorf("feed: %w", err)
 	}
+	f.ctx, f.cancel = context.WithCancel(context.Background())
 	if err := f.begin(ctx); err != nil {
+		f.cancel()
 		f.client.Close()
 		return nil, err
 	}
-	running, cancel := context.WithCancel(context.Background())
-	f.cancel = cancel
-	go f.run(running)
+	go f.run(f.ctx)
 	return f, nil
 }
 
@@ -275,7 +280,11 @@ func (f *Feed) Failed() <-chan error { return f.failed }
 // Finish ends producing at the rate and waits, within ctx, for what was produced.
 func (f *Feed) Finish(ctx context.Context) error {
 	f.cancel()
-	<-f.done
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		return fmt.Errorf("feed: the brokers take nothing: %w", ctx.Err())
+	}
 	if err := f.client.Flush(ctx); err != nil {
 		return fmt.Errorf("feed: %w", err)
 	}

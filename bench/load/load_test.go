@@ -51,7 +51,7 @@ func config(t *testing.T, s *swarmtest.Server, profile Profile) Config {
 	return Config{
 		Profile: profile, Duration: 300 * time.Millisecond, JoinWithin: time.Minute, Processes: 3, Command: []string{self},
 		EvidenceDir: t.TempDir(), Limits: Limits{MaxEnded: -1}, Server: observe.Server{PIDs: []int{os.Getpid()}},
-		Plan: swarm.Plan{URLs: []string{s.URL()}, Symbols: []string{"0", "1", "2"}, PerConn: 2, Conns: 30, Verify: 5, Depth: 10},
+		Plan: swarm.Plan{URLs: []string{s.URL()}, Symbols: []string{"0", "1", "2"}, PerConn: 2, Conns: 30, Verify: 5, Depths: []uint32{10}},
 	}
 }
 

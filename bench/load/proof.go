@@ -76,10 +76,9 @@ func (l *leader) standings(ctx context.Context) (all []swarm.Standing, err error
 func (l *leader) compare(rows []swarm.Standing) (p Proof, wrong *swarm.Fault) {
 	plan := &l.config.Plan
 	p.Wanted = plan.Rebuilt() * plan.PerConn
-	depth := proto.GrantDepth(plan.Depth)
 	for _, row := range rows {
 		p.Books += row.Books
-		truth := l.config.Feed.Hash(int(row.Symbol), depth)
+		truth := l.config.Feed.Hash(int(row.Symbol), proto.GrantDepth(row.Depth))
 		if row.Hash == truth {
 			p.Equal += row.Books
 			continue

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/depthcast/depthcast/proto"
 )
 
 // ms writes ns as milliseconds, "-" for none.
@@ -20,8 +22,8 @@ func ms(ns int64) string {
 
 // Print writes the report for people.
 func (r *Report) Print(w io.Writer) {
-	fmt.Fprintf(w, "%s: %d connections from %d processes, %d subscriptions each, of %d symbols; depth %d, %s; 1 in %d rebuilds its books\n",
-		r.Profile, r.Plan.Conns, r.Processes, r.Plan.PerConn, r.Symbols, r.Plan.Depth, r.codec(), r.Plan.Verify)
+	fmt.Fprintf(w, "%s: %d connections from %d processes, %d subscriptions each, of %d symbols; depth %s, %s; 1 in %d rebuilds its books\n",
+		r.Profile, r.Plan.Conns, r.Processes, r.Plan.PerConn, r.Symbols, r.depths(), r.codecs(), r.Plan.Verify)
 	for i := range r.Phases {
 		r.Phases[i].print(w)
 	}
@@ -42,11 +44,24 @@ func (r *Report) Print(w io.Writer) {
 	}
 }
 
-func (r *Report) codec() string {
-	if r.Plan.JSON {
-		return "JSON"
+func (r *Report) codecs() string {
+	var all []string
+	for _, c := range r.Plan.Codecs {
+		all = append(all, map[proto.Codec]string{proto.CodecProto: "protobuf", proto.CodecJSON: "JSON"}[c])
 	}
-	return "protobuf"
+	return strings.Join(all, ", ")
+}
+
+func (r *Report) depths() string {
+	var all []string
+	for _, d := range r.Plan.Depths {
+		if d == 0 {
+			all = append(all, "all")
+		} else {
+			all = append(all, fmt.Sprint(d))
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 func (p *PhaseReport) print(w io.Writer) {

@@ -23,6 +23,7 @@ const (
 type sub struct {
 	symbol int32 // index in Plan.Symbols
 	stage  stage
+	depth  uint8 // index in Plan.Depths
 	topic  uint32
 	hash   uint32 // after the last frame applied
 	hashed bool   // hash is known

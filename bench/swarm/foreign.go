@@ -32,7 +32,7 @@ func (l *link) foreign(payload []byte, size int) error {
 		reply := w.b[:n]
 		w.b = w.b[n:]
 		if n == 0 {
-			l.send(maskedFrame(l.swarm.opcode(), []byte{0})) // a ping, and its pong
+			l.send(maskedFrame(l.opcode(), []byte{0})) // a ping, and its pong
 			continue
 		}
 		if l.unsettled > 0 {

@@ -21,14 +21,13 @@ type full struct {
 
 // decoder decodes whole frames. Its frame and levels are used again.
 type decoder struct {
-	codec    proto.Codec
 	snapshot proto.Snapshot
 	delta    proto.Delta
 }
 
 // frame decodes one message; exponents are those of its topic, for JSON.
-func (d *decoder) frame(payload []byte, exponents proto.Exponents) (*pb.Frame, error) {
-	if d.codec == proto.CodecJSON {
+func (d *decoder) frame(codec proto.Codec, payload []byte, exponents proto.Exponents) (*pb.Frame, error) {
+	if codec == proto.CodecJSON {
 		f, err := proto.DecodeJSONFrame(payload, func(uint32) (proto.Exponents, bool) { return exponents, true })
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", errMessage, err)

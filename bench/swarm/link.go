@@ -7,6 +7,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/depthcast/depthcast/fanout/poll"
+	"github.com/depthcast/depthcast/proto"
 )
 
 // phase of a connection.
@@ -26,6 +27,7 @@ type link struct {
 	swarm *Swarm
 	index int
 	slow  bool // reads slowly, from StepSlow on
+	codec proto.Codec
 
 	phase  phase
 	fd     int
@@ -135,7 +137,26 @@ func (l *link) upgrade() {
 		return
 	}
 	l.phase = upgrading
-	l.send(upgradeRequest(&s.targets[l.index%len(s.targets)], l.key, s.subprotocol()))
+	l.send(upgradeRequest(&s.targets[l.index%len(s.targets)], l.key, l.subprotocol()))
+}
+
+// subprotocol is what the handshake asks for.
+func (l *link) subprotocol() string {
+	switch l.swarm.plan.Dialect {
+	case Depthcast:
+		return l.codec.Subprotocol()
+	case Centrifuge:
+		return centrifugeSubprotocol
+	}
+	return ""
+}
+
+// opcode is that of messages.
+func (l *link) opcode() ws.OpCode {
+	if l.codec == proto.CodecJSON {
+		return ws.OpText
+	}
+	return ws.OpBinary
 }
 
 // send puts bytes on the connection or ends it.
@@ -185,7 +206,7 @@ func (l *link) take(b []byte) error {
 	l.swarm.now = l.swarm.clock()
 	if l.phase == upgrading {
 		l.stream.held = append(l.stream.held, b...)
-		size, err := answer(l.stream.held, l.key, l.swarm.subprotocol())
+		size, err := answer(l.stream.held, l.key, l.subprotocol())
 		if err != nil || size == 0 {
 			return err
 		}

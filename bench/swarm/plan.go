@@ -33,14 +33,17 @@ type Plan struct {
 	URLs     []string // ws:// or wss://; connection i goes to URLs[i mod len]. Required
 	Insecure bool     // take any certificate
 	Dialect  Dialect
-	JSON     bool // codec; else protobuf
 
-	Symbols    []string
-	PerConn    int     // subscriptions of a connection. Default 1
-	Zipf       float64 // exponent of the symbols' popularity; 0: all alike
-	Depth      uint32
-	IntervalMS uint32
-	Drop       bool // policy drop instead of conflate
+	// Of several codecs, depths or intervals each connection, or subscription, has
+	// one by chance. Default: protobuf, all levels, no interval.
+	Codecs      []proto.Codec // of connections
+	Depths      []uint32      // of subscriptions; 0: all levels
+	IntervalsMS []uint32      // of subscriptions
+
+	Symbols []string
+	PerConn int     // subscriptions of a connection. Default 1
+	Zipf    float64 // exponent of the symbols' popularity; 0: all alike
+	Drop    bool    // policy drop instead of conflate
 
 	First, Conns int      // connections First to First+Conns-1 of the run
 	RampPerS     float64  // connections opened a second; 0: all at once
@@ -69,6 +72,15 @@ func (p *Plan) Validate() error {
 	if p.PerSource == 0 {
 		p.PerSource = 16_000
 	}
+	if len(p.Codecs) == 0 {
+		p.Codecs = []proto.Codec{proto.CodecProto}
+	}
+	if len(p.Depths) == 0 {
+		p.Depths = []uint32{0}
+	}
+	if len(p.IntervalsMS) == 0 {
+		p.IntervalsMS = []uint32{0}
+	}
 	switch {
 	case p.Conns < 1 || p.First < 0 || len(p.URLs) == 0:
 		return fmt.Errorf("%w: no connections, or nowhere to connect", ErrPlan)
@@ -76,7 +88,9 @@ func (p *Plan) Validate() error {
 		return fmt.Errorf("%w: %d subscriptions a connection of %d symbols", ErrPlan, p.PerConn, len(p.Symbols))
 	case min(p.Zipf, p.RampPerS, p.Slow, p.ChurnSubs, p.ChurnConns, p.ResumeRate) < 0 || p.Slow > 1:
 		return fmt.Errorf("%w: a rate or share out of range", ErrPlan)
-	case p.Count && (p.JSON || p.PerConn != 1):
+	case max(len(p.Depths), len(p.IntervalsMS), len(p.Codecs)) > mostMixed:
+		return fmt.Errorf("%w: more than %d depths, intervals or codecs", ErrPlan, mostMixed)
+	case p.Count && (slices.Contains(p.Codecs, proto.CodecJSON) || p.PerConn != 1):
 		return fmt.Errorf("%w: the closed loop is for protobuf and one subscription a connection", ErrPlan)
 	case p.Verify < 0 || p.PerSource < 1 || p.SlowBytes < 0:
 		return fmt.Errorf("%w: a negative number", ErrPlan)
@@ -84,11 +98,40 @@ func (p *Plan) Validate() error {
 	return nil
 }
 
-func (p *Plan) codec() proto.Codec {
-	if p.JSON {
-		return proto.CodecJSON
+// mostMixed bounds the depths, and so on, of one run.
+const mostMixed = 64
+
+// draw returns one of n by chance, for subscription sub of connection conn: the same
+// in every process. what tells one thing that is drawn from another.
+func (p *Plan) draw(what, conn, sub, n int) int {
+	if n == 1 {
+		return 0
 	}
-	return proto.CodecProto
+	h := p.Seed ^ uint64(what)<<56 ^ uint64(conn)<<20 ^ uint64(sub)
+	for range 2 { // the finalizer of splitmix64
+		h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
+		h = (h ^ h>>27) * 0x94d049bb133111eb
+		h ^= h >> 31
+	}
+	return int(h % uint64(n))
+}
+
+// What is drawn.
+const (
+	drawCodec = iota + 1
+	drawDepth
+	drawInterval
+)
+
+// codecOf is the codec of connection i.
+func (p *Plan) codecOf(i int) proto.Codec { return p.Codecs[p.draw(drawCodec, i, 0, len(p.Codecs))] }
+
+// depthOf is which of Depths subscription j of connection i has.
+func (p *Plan) depthOf(i, j int) int { return p.draw(drawDepth, i, j, len(p.Depths)) }
+
+// intervalOf is the interval of subscription j of connection i.
+func (p *Plan) intervalOf(i, j int) uint32 {
+	return p.IntervalsMS[p.draw(drawInterval, i, j, len(p.IntervalsMS))]
 }
 
 // ReadsSlowly reports whether connection i reads slowly: evenly spread over all.

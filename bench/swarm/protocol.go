@@ -24,16 +24,14 @@ func maskedFrame(op ws.OpCode, body []byte) []byte {
 
 // request sends one request.
 func (l *link) request(r *pb.Request) {
-	op := ws.OpBinary
 	body, err := googleproto.Marshal(r)
-	if l.swarm.plan.JSON {
-		op = ws.OpText
+	if l.codec == proto.CodecJSON {
 		body, err = proto.EncodeJSONRequest(r)
 	}
 	if err != nil {
 		panic(err) // what is asked for was checked with the plan
 	}
-	l.send(maskedFrame(op, body))
+	l.send(maskedFrame(l.opcode(), body))
 }
 
 // itemsPerRequest is below what servers allow (hello.limits.max_items).
@@ -78,7 +76,7 @@ func (l *link) ask(from, to int) {
 	var items []*pb.SubscribeItem
 	next := from
 	for ; next < to && !l.subs[next].unwanted(); next++ { // an id tells of a run without holes
-		items = append(items, l.item(&l.subs[next]))
+		items = append(items, l.item(next))
 	}
 	if len(items) == 0 {
 		return
@@ -90,12 +88,12 @@ func (l *link) ask(from, to int) {
 	}
 }
 
-// item is what is asked for one subscription.
-func (l *link) item(s *sub) *pb.SubscribeItem {
-	plan := l.swarm.plan
+// item is what is asked for subscription j.
+func (l *link) item(j int) *pb.SubscribeItem {
+	plan, s := l.swarm.plan, &l.subs[j]
 	item := &pb.SubscribeItem{
 		Symbol: plan.Symbols[s.symbol], Channel: pb.Channel_CHANNEL_BOOK,
-		Depth: plan.Depth, IntervalMs: plan.IntervalMS, Policy: pb.Policy_POLICY_CONFLATE,
+		Depth: plan.Depths[s.depth], IntervalMs: plan.intervalOf(l.index, j), Policy: pb.Policy_POLICY_CONFLATE,
 	}
 	if plan.Drop {
 		item.Policy = pb.Policy_POLICY_DROP
@@ -122,7 +120,7 @@ func (l *link) message(op ws.OpCode, payload []byte, size int) error {
 		return l.closing(payload)
 	}
 	s.figures.Messages++
-	if op != s.opcode() {
+	if op != l.opcode() {
 		return fmt.Errorf("%w: message of type %#x", errMessage, byte(op))
 	}
 	if s.plan.Dialect != Depthcast {
@@ -133,7 +131,7 @@ func (l *link) message(op ws.OpCode, payload []byte, size int) error {
 	}
 	h := &s.head
 	var err error
-	if s.plan.JSON {
+	if l.codec == proto.CodecJSON {
 		err = h.readJSON(payload, size)
 	} else {
 		err = h.readProto(payload, size)
@@ -192,7 +190,7 @@ func (l *link) find(topic uint32) *sub {
 
 // word takes a frame that is not light.
 func (l *link) word(payload []byte) error {
-	frame, err := l.swarm.decoder.frame(payload, proto.Exponents{})
+	frame, err := l.swarm.decoder.frame(l.codec, payload, proto.Exponents{})
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ const patience = 20 * time.Second
 // rig is a swarm that has joined the stub.
 func rig(t *testing.T, s *swarmtest.Server, change func(*Plan)) *Swarm {
 	t.Helper()
-	plan := Plan{URLs: []string{s.URL()}, Symbols: []string{"0", "1", "2"}, PerConn: 2, Conns: 6, Verify: 3, Depth: 10, Insecure: true}
+	plan := Plan{URLs: []string{s.URL()}, Symbols: []string{"0", "1", "2"}, PerConn: 2, Conns: 6, Verify: 3, Depths: []uint32{10}, Insecure: true}
 	if change != nil {
 		change(&plan)
 	}

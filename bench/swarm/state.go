@@ -44,7 +44,7 @@ func (l *link) state(h *head, op ws.OpCode, payload []byte, size int) error {
 	}
 	if h.hashed && h.kind != kindKeepalive && s.stage == live {
 		w.figures.Agreed++
-		if had, agree := w.witnesses[s.symbol].agrees(s.epoch, h.seq, h.hash); !agree {
+		if had, agree := w.witnesses[int(s.symbol)*len(w.plan.Depths)+int(s.depth)].agrees(s.epoch, h.seq, h.hash); !agree {
 			l.wrong(s, &before, h, &Fault{Kind: Disagreement,
 				Text: fmt.Sprintf("another connection was shown hash %08x at this seq", had)}, op, payload, size)
 			return nil
@@ -80,7 +80,7 @@ func (l *link) rule(s *sub, h *head) (verdict, Kind, string) {
 // rebuild gives the frame to the rebuilt book.
 func (l *link) rebuild(s *sub, h *head, payload []byte) (Kind, string) {
 	d := &l.swarm.decoder
-	frame, err := d.frame(payload, s.full.exponents)
+	frame, err := d.frame(l.codec, payload, s.full.exponents)
 	if err != nil {
 		return BadMessage, err.Error()
 	}

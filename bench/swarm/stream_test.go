@@ -139,8 +139,8 @@ func TestHeadAgreesWithTheGeneratedCode(t *testing.T) {
 		case 2:
 			b = codec.AppendKeepalive(nil, form, &proto.Keepalive{Seq: seq, Hash: hash, Published: 5})
 		}
-		dec := decoder{codec: codec}
-		frame, err := dec.frame(b, proto.Exponents{})
+		var dec decoder
+		frame, err := dec.frame(codec, b, proto.Exponents{})
 		if err != nil {
 			t.Fatal(err)
 		}

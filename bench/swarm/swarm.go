@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gobwas/ws"
-
 	"github.com/depthcast/depthcast/fanout/poll"
 )
 
@@ -44,8 +42,8 @@ type Swarm struct {
 	figures   *Figures
 	gauges    Gauges
 	faults    []*Fault
-	untold    []*Fault // not yet taken
-	witnesses []witness
+	untold    []*Fault  // not yet taken
+	witnesses []witness // by symbol and depth
 	waiting   agenda
 	activity  activity
 	window    *window
@@ -71,9 +69,8 @@ func New(plan Plan) (*Swarm, error) {
 	w := &Swarm{
 		plan: &plan, targets: targets, buf: make([]byte, receiveBytes), figures: &Figures{},
 		clock: func() int64 { return time.Now().UnixNano() }, shaking: make(chan struct{}, handshaking),
-		failed: make(chan error, 1), joined: make(chan struct{}, 1), ended: make(chan struct{}), witnesses: make([]witness, len(plan.Symbols)),
+		failed: make(chan error, 1), joined: make(chan struct{}, 1), ended: make(chan struct{}), witnesses: make([]witness, len(plan.Symbols)*len(plan.Depths)),
 	}
-	w.decoder.codec = plan.codec()
 	for _, text := range plan.Sources {
 		ip := net.ParseIP(text)
 		if ip == nil {
@@ -91,12 +88,12 @@ func New(plan Plan) (*Swarm, error) {
 }
 
 func (w *Swarm) newLink(index int) *link {
-	l := &link{swarm: w, index: index, fd: -1, slow: w.plan.ReadsSlowly(index)}
+	l := &link{swarm: w, index: index, fd: -1, slow: w.plan.ReadsSlowly(index), codec: w.plan.codecOf(index)}
 	if w.plan.Dialect != Depthcast {
 		return l
 	}
-	for _, symbol := range w.plan.SymbolsOf(index) {
-		s := sub{symbol: symbol, stage: asked, mine: -1}
+	for j, symbol := range w.plan.SymbolsOf(index) {
+		s := sub{symbol: symbol, depth: uint8(w.plan.depthOf(index, j)), stage: asked, mine: -1}
 		if w.plan.full(index) {
 			s.full = newFull()
 		}
@@ -204,24 +201,6 @@ func (w *Swarm) source(index int) *net.TCPAddr {
 		return nil
 	}
 	return &net.TCPAddr{IP: w.sources[index/w.plan.PerSource%len(w.sources)]}
-}
-
-func (w *Swarm) opcode() ws.OpCode {
-	if w.plan.JSON {
-		return ws.OpText
-	}
-	return ws.OpBinary
-}
-
-// subprotocol is what the handshake asks for.
-func (w *Swarm) subprotocol() string {
-	switch w.plan.Dialect {
-	case Depthcast:
-		return w.plan.codec().Subprotocol()
-	case Centrifuge:
-		return centrifugeSubprotocol
-	}
-	return ""
 }
 
 // shakeHands connects with TLS on a goroutine, of which few work at a time, and

@@ -24,7 +24,7 @@ import (
 
 func bothCodecs(t *testing.T, f func(t *testing.T, codec func(*Plan))) {
 	t.Run("proto", func(t *testing.T) { f(t, nil) })
-	t.Run("json", func(t *testing.T) { f(t, func(p *Plan) { p.JSON = true }) })
+	t.Run("json", func(t *testing.T) { f(t, func(p *Plan) { p.Codecs = []proto.Codec{proto.CodecJSON} }) })
 }
 
 func TestRightServerHasNoFault(t *testing.T) {
@@ -47,6 +47,37 @@ func TestRightServerHasNoFault(t *testing.T) {
 			t.Errorf("%d published, %d venue, %d join, %d subscribe", sum.Published.Count(), sum.Venue.Count(), sum.Join.Count(), sum.Subscribe.Count())
 		}
 	})
+}
+
+func TestMixedConnectionsHaveEachTheirForm(t *testing.T) {
+	s := swarmtest.New(t, nil)
+	asked := map[[2]uint32]int{} // by depth and interval; guarded by s.Mu, as Refuse is called
+	s.Refuse = func(item *pb.SubscribeItem) *pb.Error {
+		asked[[2]uint32{item.Depth, item.IntervalMs}]++
+		return nil
+	}
+	w := rig(t, s, func(p *Plan) {
+		p.Conns, p.Verify = 60, 2
+		p.Codecs, p.Depths, p.IntervalsMS = []proto.Codec{proto.CodecProto, proto.CodecJSON}, []uint32{5, 50}, []uint32{0, 100, 1000}
+	})
+	s.Step()
+	if _, faults := until(t, w, "the delta", func(f *Figures) bool { return f.Deltas == 120 }); len(faults) > 0 {
+		t.Error(faults)
+	}
+	forms := map[proto.Codec]int{}
+	s.Each(func(c *swarmtest.Conn) { forms[c.Codec]++ })
+	if forms[proto.CodecProto]+forms[proto.CodecJSON] != 60 || min(forms[proto.CodecProto], forms[proto.CodecJSON]) < 15 {
+		t.Errorf("codecs %v", forms)
+	}
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
+	for _, depth := range []uint32{5, 50} {
+		for _, interval := range []uint32{0, 100, 1000} {
+			if n := asked[[2]uint32{depth, interval}]; n < 5 {
+				t.Errorf("depth %d, interval %d: %d of 120 subscriptions", depth, interval, n)
+			}
+		}
+	}
 }
 
 func TestStandingsAreThoseOfTheRebuiltBooks(t *testing.T) {
