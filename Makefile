@@ -4,6 +4,8 @@
 # Tools run at these versions and stay out of go.mod; protoc-gen-go has the version of go.mod's protobuf.
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.1
 BUF         := go run github.com/bufbuild/buf/cmd/buf@v1.73.0
+GOSEC       := go run github.com/securego/gosec/v2/cmd/gosec@v2.29.0
+GOVULNCHECK := go run golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
 ARGS        ?=
 BENCH       ?= .
@@ -71,8 +73,8 @@ bench-100k: build ## 100,000 connections on this machine: a broker, a feed, serv
 fuzz: ## run each fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME) $(PACKAGES)
 
-.PHONY: check fmt vet lint wire tidy imports race
-check: fmt vet lint wire tidy imports race ## everything that must hold before a change goes in
+.PHONY: check fmt vet lint security wire tidy imports race
+check: fmt vet lint security wire tidy imports race ## everything that must hold before a change goes in
 
 fmt: ## fail when gofmt would change a file
 	@files=$$(find . -name node_modules -prune -o -name '*.go' -print | xargs gofmt -l) && \
@@ -87,6 +89,9 @@ lint: ## staticcheck, with and without the invariant assertions
 	$(STATICCHECK) ./...
 	$(STATICCHECK) -tags verify ./...
 
+security: ## gosec; what it must excuse is in .ci/gosec, with reasons
+	GOSEC='$(GOSEC)' .ci/gosec
+
 wire: ## lint the .proto files; fail when they break the released wire or the generated code is out of date
 	$(BUF) lint proto
 	$(BUF) breaking proto --against proto/released
@@ -100,6 +105,10 @@ imports: ## fail when a package imports what it must not
 
 race: ## all tests with the race detector and the invariant assertions
 	CGO_ENABLED=1 go test -race -tags verify -timeout 15m $(PACKAGES)
+
+.PHONY: vulnerabilities
+vulnerabilities: ## known vulnerabilities in what is used, by the database at vuln.go.dev (not part of check: it needs that)
+	$(GOVULNCHECK) ./...
 
 .PHONY: generate release-wire
 generate: ## generate proto/pb from proto/*.proto
