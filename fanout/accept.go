@@ -33,6 +33,10 @@ type Accepted struct {
 
 	// Remote is the peer's address, for logs.
 	Remote string
+
+	// events makes it a stream of Server-Sent Events, whose HTTP header has been
+	// sent; nil: it is a WebSocket.
+	events *eventStream
 }
 
 // Accept gives a connection to the least loaded shard, which greets it with hello.

@@ -54,6 +54,10 @@ type Config struct {
 	// MaxConns bounds the connections. Default 100 000.
 	MaxConns int
 
+	// MaxRelays bounds the event streams that are relayed: those over HTTP/2, and polls
+	// under way. Each has a goroutine and two descriptors. Default 512.
+	MaxRelays int
+
 	// MaxSubscriptions bounds the subscriptions of one connection. Default 1000.
 	MaxSubscriptions int
 
@@ -131,6 +135,10 @@ type Config struct {
 	// CloseTimeout is how long a peer may take to answer a close frame. Default 1 s.
 	CloseTimeout time.Duration
 
+	// DrainWindow is the time over which Shutdown spreads the ends of connections:
+	// each is told when its own is, and served until then. Default 0: all end at once.
+	DrainWindow time.Duration
+
 	// KeepaliveInterval is how long a topic may be idle before its subscribers are
 	// told that it lives. Default 5 s.
 	KeepaliveInterval time.Duration
@@ -169,7 +177,7 @@ func (c *Config) validate() error {
 	}{
 		{"Shards", int64(c.Shards)}, {"RingEntries", int64(c.RingEntries)}, {"RingBytes", c.RingBytes},
 		{"AllRingsBytes", c.AllRingsBytes}, {"ResumeWindow", int64(c.ResumeWindow)}, {"MaxTopics", int64(c.MaxTopics)},
-		{"MaxPatterns", int64(c.MaxPatterns)}, {"TopicLinger", int64(c.TopicLinger)}, {"MaxConns", int64(c.MaxConns)}, {"MaxSubscriptions", int64(c.MaxSubscriptions)},
+		{"MaxPatterns", int64(c.MaxPatterns)}, {"TopicLinger", int64(c.TopicLinger)}, {"MaxConns", int64(c.MaxConns)}, {"MaxRelays", int64(c.MaxRelays)}, {"MaxSubscriptions", int64(c.MaxSubscriptions)},
 		{"MaxItems", int64(c.MaxItems)}, {"MaxMessageBytes", int64(c.MaxMessageBytes)},
 		{"RequestsPerSecond", int64(c.RequestsPerSecond)}, {"RequestBurst", int64(c.RequestBurst)},
 		{"ResyncInterval", int64(c.ResyncInterval)}, {"MaxBytesPerTurn", int64(c.MaxBytesPerTurn)},
@@ -177,7 +185,7 @@ func (c *Config) validate() error {
 		{"BatchDelay", int64(c.BatchDelay)}, {"PinnedBytes", c.PinnedBytes}, {"MergedBytes", int64(c.MergedBytes)},
 		{"StallTimeout", int64(c.StallTimeout)}, {"MaxLaps", int64(c.MaxLaps)}, {"LapWindow", int64(c.LapWindow)},
 		{"SilenceTimeout", int64(c.SilenceTimeout)}, {"CloseTimeout", int64(c.CloseTimeout)},
-		{"KeepaliveInterval", int64(c.KeepaliveInterval)}, {"BehindWait", int64(c.BehindWait)},
+		{"DrainWindow", int64(c.DrainWindow)}, {"KeepaliveInterval", int64(c.KeepaliveInterval)}, {"BehindWait", int64(c.BehindWait)},
 	}
 	for _, p := range positive {
 		if p.value < 0 {
@@ -217,6 +225,7 @@ func (c *Config) setDefaults() {
 	orElse(&c.MaxPatterns, 64)
 	orElse(&c.TopicLinger, 60*time.Second)
 	orElse(&c.MaxConns, 100_000)
+	orElse(&c.MaxRelays, 512)
 	orElse(&c.MaxSubscriptions, 1000)
 	orElse(&c.MaxItems, 500)
 	orElse(&c.MaxMessageBytes, 64<<10)

@@ -42,6 +42,7 @@ type conn struct {
 	scanned    uint32        // index in subs where the next scan begins, modulo their number
 	listed     *subscription // those that may have something pending
 	caps       *caps         // nil: none
+	events     *eventStream  // nil: a WebSocket
 	control    []byte        // frames for this client alone, before data; at most Config.ControlBytes; nil when none
 	flight     *frame        // half sent: the rest goes first; nil when none
 	held       int           // while blocked: bytes of control and of the transport that hub.pinned counts
@@ -59,7 +60,7 @@ type conn struct {
 	heard    time.Duration // when something came and left no message incomplete, or completed one
 	lapsFrom time.Duration
 	stalled  time.Duration // while blocked: when the socket last took something
-	deadline time.Duration // while closing: when the peer has had long enough
+	deadline time.Duration // while closing: when the peer has had long enough; of a leaving one: when it is closed
 
 	// In shard.stalls, while blocked.
 	before, after *conn
@@ -148,6 +149,10 @@ func (s *shard) answered(c *conn) {
 
 // parse takes the next bytes of a client's stream.
 func (s *shard) parse(c *conn, b []byte) {
+	if c.events != nil {
+		s.drop(c, DropProtocol) // such a client has nothing to say
+		return
+	}
 	p := c.in
 	if p == nil {
 		s.fresh = inbound{}

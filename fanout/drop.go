@@ -23,6 +23,7 @@ const (
 	DropBadText                           // text that is not UTF-8
 	DropTooBig                            // a message over Config.MaxMessageBytes
 	DropWrongType                         // a text message on the protobuf protocol, or the reverse
+	DropNoTopic                           // an event stream without a topic
 	DropShutdown                          // the server stops
 	DropInternal                          // the server's fault
 	dropReasons                           // how many there are
@@ -52,6 +53,7 @@ var drops = [dropReasons]Drop{
 	{DropBadText, "bad_text", ws.StatusInvalidFramePayloadData, "text that is not UTF-8", pb.Retry_RETRY_NEVER},
 	{DropTooBig, "too_big", ws.StatusMessageTooBig, "message over the limit", pb.Retry_RETRY_NEVER},
 	{DropWrongType, "wrong_type", ws.StatusUnsupportedData, "text on the protobuf protocol, or binary on the JSON protocol", pb.Retry_RETRY_NEVER},
+	{DropNoTopic, "no_topic", 4009, "an event stream was granted no topic, or all that it had have ended", pb.Retry_RETRY_AFTER},
 	{DropShutdown, "shutdown", ws.StatusGoingAway, "the server stops", pb.Retry_RETRY_AFTER},
 	{DropInternal, "internal", ws.StatusInternalServerError, "a fault of the server", pb.Retry_RETRY_AFTER},
 }

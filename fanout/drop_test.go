@@ -74,6 +74,18 @@ var provocations = map[DropReason]func(*dropping){
 	DropProtocol:  func(d *dropping) { _, _ = d.c.conn.Write(ws.MustCompileFrame(ws.NewBinaryFrame(nil))) },
 	DropBadText:   func(d *dropping) { d.c.write(ws.OpText, []byte{0xff}) },
 	DropTooBig:    func(d *dropping) { d.c.write(ws.OpBinary, make([]byte, 2000)) },
+	DropNoTopic: func(d *dropping) {
+		near, far := tcpPair(d.t)
+		fd, err := poll.Detach(far)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		d.c = &client{t: d.t, conn: near, fd: fd}
+		ask := &pb.Subscribe{Items: []*pb.SubscribeItem{{Symbol: "NONE"}}}
+		if err := d.hub.Accept(Accepted{FD: fd, events: &eventStream{ask: ask}}); err != nil {
+			d.t.Fatal(err)
+		}
+	},
 	DropWrongType: func(d *dropping) { d.c.write(ws.OpText, []byte("{}")) },
 	DropShutdown: func(d *dropping) {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -101,7 +113,9 @@ func TestEveryDropIsCountedOnceAndLeavesNothing(t *testing.T) {
 					c.PinnedBytes = 1
 				}
 			}, btc)
-			d.c = d.dialScripted(proto.CodecProto, func(fd int) { d.sockets.Forget(fd) })
+			if reason != DropNoTopic { // its connection is no WebSocket
+				d.c = d.dialScripted(proto.CodecProto, func(fd int) { d.sockets.Forget(fd) })
+			}
 			d.sync()
 			provoke(d)
 			if reason != DropShutdown {

@@ -43,7 +43,7 @@ func (r *rig) open(secured bool) *door {
 		cert := selfSigned(r.t)
 		d.roots = x509.NewCertPool()
 		d.roots.AddCert(cert.Leaf)
-		l = TLSListener(l, &tls.Config{Certificates: []tls.Certificate{cert}})
+		l = TLSListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}})
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/v1/stream", &StreamHandler{Hub: r.hub, Origins: []string{"https://friend.example"}, Log: slog.New(slog.DiscardHandler)})

@@ -23,6 +23,8 @@ func HTTPHandler(h *Hub) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/symbols", h.serveSymbols)
 	mux.HandleFunc("GET /v1/books/{symbol...}", h.serveBook)
+	mux.HandleFunc("GET /v1/sse", h.serveEvents)
+	mux.HandleFunc("GET /v1/poll", h.servePoll)
 	return mux
 }
 

@@ -41,6 +41,7 @@ type Hub struct {
 
 	// Atomics.
 	pinned atomic.Int64 // bytes kept for slow readers; see Config.PinnedBytes
+	relays atomic.Int64 // open
 	conns  atomic.Int64 // admitted and not yet closed
 	stats  hubStats
 
@@ -295,8 +296,8 @@ func (h *Hub) takeIdle(due func(*Topic) bool) []*Topic {
 }
 
 // Shutdown ends the hub: no connection is admitted any more; each is sent a drain
-// frame and a close frame (1001) after what is half sent, and is given until ctx
-// ends to read them. It returns ctx's error if connections were cut off then.
+// frame, and a close frame (1001) at its time within Config.DrainWindow, and is given
+// until ctx ends to read them. It returns ctx's error if connections were cut off then.
 // A second call returns ErrClosed.
 func (h *Hub) Shutdown(ctx context.Context) error {
 	h.mu.Lock()

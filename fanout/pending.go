@@ -15,6 +15,7 @@ type part struct {
 	next   uint64        // cursor after it
 	frames uint32        // in it
 	flight bool          // the rest of the frame in flight
+	stand  bool          // says where the client of an event stream stands after it
 	joins  bool          // a snapshot: sub is live after it
 	last   bool          // the instrument has ended, and so has sub after it
 
@@ -63,10 +64,13 @@ func (p *plan) collect() {
 	if c.scan {
 		c.scan = false
 		p.collectAll()
-		return
+	} else {
+		for c.listed != nil && !p.full {
+			p.follow(c.unlist())
+		}
 	}
-	for c.listed != nil && !p.full {
-		p.follow(c.unlist())
+	if c.events != nil {
+		p.sayStand()
 	}
 }
 

@@ -187,19 +187,6 @@ func (s *shard) hello(c *conn) {
 	}}}, proto.Exponents{})
 }
 
-// sayDrain tells c that the server stops; when to come back differs by connection,
-// so that not all come at once.
-func (s *shard) sayDrain(c *conn) {
-	s.say(c, &pb.Frame{Body: &pb.Frame_Drain{Drain: &pb.Drain{
-		DeadlineMs:       uint32(s.config.CloseTimeout.Milliseconds()),
-		ReconnectAfterMs: uint32(s.jitter.IntN(maxReconnectMS)),
-	}}}, proto.Exponents{})
-}
-
-// maxReconnectMS bounds the time over which clients of a server that stops are
-// spread.
-const maxReconnectMS = 5000
-
 // sayState tells sub's client the state of the book outside the order of the ring.
 func (s *shard) sayState(sub *subscription, snap *snapshot) {
 	s.append(sub.conn, s.stateFrame(sub.feed.topic, snap, sub.framing).bytes)

@@ -42,6 +42,9 @@ func (s *shard) run(f *feed, e *entry, from uint64, w framing) run {
 // frames have begun to leave.
 func (p *plan) commit(n int) (frames uint32) {
 	c := p.conn
+	if c.events != nil {
+		c.events.untold += n
+	}
 	for i := range p.parts {
 		if n == 0 {
 			break
@@ -55,6 +58,11 @@ func (p *plan) commit(n int) (frames uint32) {
 			c.land()
 		case part.flight:
 			c.sent += took
+		case part.stand:
+			c.events.untold, c.events.tokenSize = 0, len(part.bytes)
+			if !whole {
+				c.begin(newFrame(part.bytes), took)
+			}
 		case part.sub == nil && whole:
 			c.control = nil
 		case part.sub == nil:

@@ -59,6 +59,9 @@ func (s *shard) transmit(c *conn) {
 	for _, sub := range p.over {
 		s.remove(sub)
 	}
+	if len(p.over) > 0 {
+		s.dropIdle(c)
+	}
 	more := p.more
 	p.forget()
 	s.sent(c, class, n > 0, more)
@@ -136,7 +139,10 @@ func (s *shard) arm(c *conn, events poll.Events) {
 
 // lost is told that the peer is no longer there.
 func (s *shard) lost(c *conn) {
-	if c.state == open {
+	switch {
+	case c.state == open && c.events != nil:
+		s.count(c, DropClientClosed) // it has no other way
+	case c.state == open:
 		s.count(c, DropClientGone)
 	}
 	s.close(c)
@@ -164,8 +170,18 @@ func (s *shard) drop(c *conn, reason DropReason) {
 		s.close(c)
 		return
 	}
+	if c.events != nil {
+		s.endEvents(c, row)
+		s.awaitEnd(c)
+		return
+	}
 	body := ws.NewCloseFrameBody(row.Code, row.Label+": "+row.Text)
 	c.control = append(c.control, s.encoder.finish(ws.OpClose, append(s.encoder.begin(), body...))...)
+	s.awaitEnd(c)
+}
+
+// awaitEnd bounds the time in which c's last words leave and are answered.
+func (s *shard) awaitEnd(c *conn) {
 	c.deadline = s.since + s.config.CloseTimeout
 	s.farewell = append(s.farewell, c)
 	s.enqueue(c)
@@ -202,15 +218,6 @@ func (s *shard) close(c *conn) {
 	s.conns = s.conns[:last]
 	s.load.Add(-1)
 	s.hub.left()
-}
-
-// drain says goodbye to c because the server stops.
-func (s *shard) drain(c *conn) {
-	if c.state != open {
-		return
-	}
-	s.sayDrain(c)
-	s.drop(c, DropShutdown)
 }
 
 // stalls is a list of blocked connections, those first that have waited longest.

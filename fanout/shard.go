@@ -67,6 +67,7 @@ type shard struct {
 	rereads   []*conn // its other half
 	stalls    stalls  // blocked connections, longest first
 	farewell  []*conn // closing connections, by deadline
+	leaving   []*conn // open connections of a server that stops, by deadline; some may have ended
 	waiting   []*subscription
 	ticks     [len(intervals)]tick
 	pauses    pauses // capped connections that wait
@@ -75,6 +76,8 @@ type shard struct {
 	encoder   encoder
 	arena     []byte // runs of this turn
 	scratch   []byte // one connection's send
+	standRoom []byte // its event that says where the client stands
+	tokenRoom []byte // the token in it, before it is encoded
 	inbox     []byte // one connection's receive
 	fresh     inbound
 	jitter    *rand.Rand
@@ -145,6 +148,7 @@ func (s *shard) turn() {
 	s.tick()
 	s.resumeCapped()
 	s.settleAll()
+	s.closeLeaving()
 	s.serveQueue()
 	if s.since >= s.sweepAt {
 		s.sweep()
@@ -170,6 +174,9 @@ func (s *shard) setTimer() {
 	}
 	if s.deliverAt > s.since && s.dirty.Load() != nil {
 		at = earlier(at, now.Add(s.deliverAt-s.since))
+	}
+	if len(s.leaving) > 0 {
+		at = earlier(at, now.Add(s.leaving[0].deadline-s.since))
 	}
 	if len(s.pauses) > 0 {
 		at = earlier(at, now.Add(s.pauses[0].until-s.since))
@@ -202,11 +209,14 @@ func (s *shard) takeArrivals() {
 
 // welcome begins to serve a connection.
 func (s *shard) welcome(a *Accepted) {
-	c := &conn{shard: s, transport: a.transport, remote: a.Remote, fd: a.FD, framing: framingOf(a.Codec), heard: s.since, place: len(s.conns)}
+	c := &conn{shard: s, transport: a.transport, remote: a.Remote, fd: a.FD, framing: framingOf(a.Codec), events: a.events, heard: s.since, place: len(s.conns)}
 	c.requests.at, c.resyncs.at = s.since, s.since
 	if p, ok := a.transport.(*plain); ok {
 		c.plain = *p
 		c.transport = &c.plain
+	}
+	if c.events != nil {
+		c.framing = framingEvents
 	}
 	s.conns = append(s.conns, c)
 	s.stats.accepted.Add(1)
@@ -217,6 +227,10 @@ func (s *shard) welcome(a *Accepted) {
 		return
 	}
 	s.hello(c)
+	if c.events != nil {
+		s.sayRetry(c, minRetryMS+s.jitter.IntN(minRetryMS))
+		s.askFor(c)
+	}
 	if len(a.Buffered) > 0 {
 		s.parse(c, a.Buffered)
 	}
@@ -227,7 +241,7 @@ func (s *shard) welcome(a *Accepted) {
 		return
 	}
 	if s.obeyed != orderNone {
-		s.drain(c)
+		s.drain(c, 0)
 	}
 	s.enqueue(c)
 }
@@ -239,12 +253,12 @@ func (s *shard) obey() {
 		return
 	}
 	s.obeyed = o
+	if o == orderDrain {
+		s.drainAll()
+		return
+	}
 	for i := len(s.conns) - 1; i >= 0; i-- {
-		if c := s.conns[i]; o == orderCut {
-			s.cut(c, DropShutdown)
-		} else {
-			s.drain(c)
-		}
+		s.cut(s.conns[i], DropShutdown)
 	}
 }
 

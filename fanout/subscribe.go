@@ -101,7 +101,7 @@ func (s *shard) subscribe(c *conn, a answer, item *pb.SubscribeItem) {
 		return
 	}
 	sub := &subscription{conn: c, framing: c.framing, drop: item.Policy == pb.Policy_POLICY_DROP, last: uint16(min(item.Last, math.MaxUint16))}
-	if !s.beginOr(sub, a, key, grantInterval(item.IntervalMs), s.config.MaxSubscriptions) {
+	if !s.beginOr(sub, a, key, grantInterval(item.IntervalMs), c.mostSubs()) {
 		return
 	}
 	t := sub.feed.topic
@@ -267,7 +267,7 @@ func (s *shard) modify(c *conn, a answer, item *pb.ModifyItem) {
 		return
 	}
 	sub := &subscription{conn: c, framing: c.framing, drop: drop, last: old.last}
-	if !s.beginOr(sub, a, key, step, s.config.MaxSubscriptions+1) {
+	if !s.beginOr(sub, a, key, step, c.mostSubs()+1) {
 		return
 	}
 	s.remove(old)

@@ -53,6 +53,8 @@ func (s *shard) sweepSilent() {
 		silent := s.since - c.heard
 		switch {
 		case c.state != open:
+		case c.events != nil:
+			s.sayAlive(c)
 		case silent >= s.config.SilenceTimeout:
 			s.drop(c, DropSilent)
 		case silent >= s.config.SilenceTimeout/2 && !c.pinged:

@@ -1,0 +1,146 @@
+package fanout
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/depthcast/depthcast/fanout/ring"
+	"github.com/depthcast/depthcast/proto"
+	"github.com/depthcast/depthcast/proto/pb"
+)
+
+// A resume token is the subscribe request with which a client goes on from where it
+// stands: the message Subscribe of stream.proto, in base64 for URLs. It holds what
+// was granted and, by topic, epoch, seq, hash or ordinal. It grants nothing, so
+// nobody gains by making one up: it is taken like any other request, and what does
+// not fit the books leads to a snapshot.
+
+// errResumeToken refuses what is no resume token.
+var errResumeToken = errors.New("no resume token of this server")
+
+// maxResumeTokenBytes bounds one, in base64. A URL or header must hold it.
+const maxResumeTokenBytes = 12 << 10
+
+// parseResumeToken returns the request that a token stands for.
+func parseResumeToken(text string) (*pb.Subscribe, error) {
+	if len(text) > maxResumeTokenBytes {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", errResumeToken, len(text), maxResumeTokenBytes)
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return nil, errResumeToken
+	}
+	msg := protowire.AppendBytes(protowire.AppendTag(nil, 2, protowire.BytesType), raw)
+	req, err := proto.DecodeRequest(msg)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errResumeToken, err)
+	}
+	return req.GetSubscribe(), nil
+}
+
+// appendResumeToken appends the token of c as it stands once p has left.
+func (s *shard) appendResumeToken(dst []byte, c *conn, p *plan) []byte {
+	raw := s.tokenRoom[:0]
+	for _, sub := range c.subs {
+		raw = sub.appendItem(raw, p)
+	}
+	hz, bytes := c.granted()
+	raw = appendNumber(raw, 2, uint64(hz))
+	raw = appendNumber(raw, 3, bytes)
+	s.tokenRoom = raw
+	return base64.RawURLEncoding.AppendEncode(dst, raw)
+}
+
+// appendItem appends sub as an item of a subscribe request.
+func (sub *subscription) appendItem(dst []byte, p *plan) []byte {
+	var room [192]byte
+	key := &sub.feed.topic.key
+	b := protowire.AppendTag(room[:0], 1, protowire.BytesType)
+	b = protowire.AppendString(b, key.Symbol)
+	b = appendNumber(b, 2, uint64(key.Channel))
+	b = appendNumber(b, 3, uint64(key.View.Depth))
+	if g := key.View.Group; !g.None() {
+		b = protowire.AppendString(protowire.AppendTag(b, 4, protowire.BytesType), g.String())
+	}
+	if key.View.Counts {
+		b = appendNumber(b, 5, 1)
+	}
+	b = appendNumber(b, 6, uint64(intervalMS(sub.step())))
+	if sub.drop {
+		b = appendNumber(b, 7, uint64(pb.Policy_POLICY_DROP))
+	}
+	b = appendNumber(b, 8, uint64(sub.last))
+	if r, known := sub.stand(p); known {
+		b = r.appendTo(b)
+	}
+	dst = protowire.AppendTag(dst, 1, protowire.BytesType)
+	return protowire.AppendBytes(dst, b)
+}
+
+// appendTo appends r as the field resume of an item.
+func (r resume) appendTo(dst []byte) []byte {
+	var room [48]byte
+	b := protowire.AppendFixed64(protowire.AppendTag(room[:0], 1, protowire.Fixed64Type), r.epoch)
+	b = appendNumber(b, 2, uint64(r.seq))
+	b = protowire.AppendFixed32(protowire.AppendTag(b, 3, protowire.Fixed32Type), r.hash)
+	b = appendNumber(b, 4, r.ordinal)
+	return protowire.AppendBytes(protowire.AppendTag(dst, 9, protowire.BytesType), b)
+}
+
+// appendNumber appends a field that is left out at zero.
+func appendNumber(dst []byte, field protowire.Number, v uint64) []byte {
+	if v == 0 {
+		return dst
+	}
+	return protowire.AppendVarint(protowire.AppendTag(dst, field, protowire.VarintType), v)
+}
+
+// stand returns where sub's client stands once p has left. It is not known of one
+// that has been sent nothing yet, or whose place the ring has gone past.
+func (sub *subscription) stand(p *plan) (resume, bool) {
+	if sub.wait != nil {
+		return sub.wait.resume, true
+	}
+	next, state := sub.next, sub.state
+	trades, seq, ordinal := sub.began, sub.seq, sub.ordinal
+	for i := range p.parts {
+		if part := &p.parts[i]; part.sub == sub {
+			next, state = part.next, live
+			if part.trades {
+				trades, seq, ordinal = true, part.seq, part.ordinal
+			}
+		}
+	}
+	t := sub.feed.topic
+	if state != live {
+		return resume{}, false
+	}
+	r, known := t.standBefore(next)
+	if t.key.Channel == proto.ChannelTrades {
+		r.seq, r.ordinal, known = seq, ordinal, known && trades
+	}
+	return r, known
+}
+
+// standBefore returns where a client stands that has seen all before the ring
+// position next.
+func (t *Topic) standBefore(next uint64) (resume, bool) {
+	e, status := t.ring.Get(next - 1)
+	snap := t.snapshot.Load()
+	r := resume{epoch: snap.state.Epoch}
+	switch {
+	case snap.position == next-1:
+		r.seq, r.hash = snap.state.Seq, snap.state.Hash
+	case status == ring.OK && e.Value.since == snap.since:
+		// No reset lies between the two, so that they are of one epoch.
+		r.seq, r.hash = e.Value.seq, e.Value.hash
+	case next == 1 && snap.since == 0:
+		r.seq, r.hash = t.openedSeq, t.openedHash
+	default:
+		return r, false
+	}
+	return r, true
+}
