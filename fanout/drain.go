@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -14,13 +15,13 @@ import (
 
 // drainAll says goodbye to everybody, each in its time.
 func (s *shard) drainAll() {
-	window := int(s.config.DrainWindow.Milliseconds())
+	window := int(time.Duration(s.hub.window.Load()).Milliseconds())
 	for _, c := range slices.Clone(s.conns) {
 		if c.state == open {
 			s.drain(c, time.Duration(s.jitter.IntN(window+1))*time.Millisecond)
 		}
 	}
-	slices.SortFunc(s.leaving, func(a, b *conn) int { return int(a.deadline - b.deadline) })
+	slices.SortFunc(s.leaving, func(a, b *conn) int { return cmp.Compare(a.deadline, b.deadline) })
 }
 
 // drain says goodbye to c, which is closed after so long.
@@ -53,7 +54,7 @@ func (s *shard) closeLeaving() {
 // back differs by connection.
 func (s *shard) sayDrain(c *conn, after time.Duration) {
 	back := int(after.Milliseconds())
-	if s.config.DrainWindow == 0 {
+	if s.hub.window.Load() == 0 {
 		back = s.jitter.IntN(maxReconnectMS)
 	}
 	if c.events != nil {

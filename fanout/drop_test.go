@@ -71,9 +71,9 @@ var provocations = map[DropReason]func(*dropping){
 			return d.hub.Stats().Drops[DropSilent] == 1
 		})
 	},
-	DropProtocol:  func(d *dropping) { _, _ = d.c.conn.Write(ws.MustCompileFrame(ws.NewBinaryFrame(nil))) },
-	DropBadText:   func(d *dropping) { d.c.write(ws.OpText, []byte{0xff}) },
-	DropTooBig:    func(d *dropping) { d.c.write(ws.OpBinary, make([]byte, 2000)) },
+	DropProtocol: func(d *dropping) { _, _ = d.c.conn.Write(ws.MustCompileFrame(ws.NewBinaryFrame(nil))) },
+	DropBadText:  func(d *dropping) { d.c.write(ws.OpText, []byte{0xff}) },
+	DropTooBig:   func(d *dropping) { d.c.write(ws.OpBinary, make([]byte, 2000)) },
 	DropNoTopic: func(d *dropping) {
 		near, far := tcpPair(d.t)
 		fd, err := poll.Detach(far)

@@ -26,6 +26,7 @@ type listener struct {
 	conn   net.Conn // nil over HTTP/2
 	lines  *bufio.Reader
 	id     string // of the last event that had one
+	retry  string // the last that was told
 	forms  map[uint32]proto.Exponents
 	models map[uint32]*model // by topic, of books
 	held   map[proto.TopicKey]*model
@@ -85,7 +86,9 @@ func (l *listener) event() (string, error) {
 			data = line[len("data: "):]
 		case strings.HasPrefix(line, "id: "):
 			l.id = line[len("id: "):]
-		case line != "" && !strings.HasPrefix(line, ":") && !strings.HasPrefix(line, "retry: "):
+		case strings.HasPrefix(line, "retry: "):
+			l.retry = line[len("retry: "):]
+		case line != "" && !strings.HasPrefix(line, ":"):
 			l.t.Fatalf("a line %q", line)
 		}
 	}

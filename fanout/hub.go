@@ -42,6 +42,7 @@ type Hub struct {
 	// Atomics.
 	pinned atomic.Int64 // bytes kept for slow readers; see Config.PinnedBytes
 	relays atomic.Int64 // open
+	window atomic.Int64 // ns over which the ends of connections are spread, once they end
 	conns  atomic.Int64 // admitted and not yet closed
 	stats  hubStats
 
@@ -296,8 +297,8 @@ func (h *Hub) takeIdle(due func(*Topic) bool) []*Topic {
 }
 
 // Shutdown ends the hub: no connection is admitted any more; each is sent a drain
-// frame, and a close frame (1001) at its time within Config.DrainWindow, and is given
-// until ctx ends to read them. It returns ctx's error if connections were cut off then.
+// frame, and a close frame (1001) at its time within Config.DrainWindow, or what ctx
+// leaves of it, and is given until ctx ends to read them. It returns ctx's error if connections were cut off then.
 // A second call returns ErrClosed.
 func (h *Hub) Shutdown(ctx context.Context) error {
 	h.mu.Lock()
@@ -309,6 +310,11 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	h.checkEmptied()
 	h.mu.Unlock()
 
+	window := h.config.DrainWindow
+	if end, bounded := ctx.Deadline(); bounded {
+		window = max(0, min(window, time.Until(end)-h.config.CloseTimeout))
+	}
+	h.window.Store(int64(window))
 	h.tell(orderDrain)
 	var err error
 	select {

@@ -124,6 +124,9 @@ type refused struct {
 // subscriptions of its connection, in whatever protocol that asked for it.
 func (s *shard) begin(sub *subscription, key proto.TopicKey, step uint8, most int) refused {
 	c := sub.conn
+	if s.obeyed != orderNone {
+		return refused{code: pb.ErrorCode_ERROR_CODE_DRAINING}
+	}
 	if len(c.subs) >= most {
 		return refused{code: pb.ErrorCode_ERROR_CODE_TOO_MANY_SUBSCRIPTIONS}
 	}

@@ -34,9 +34,11 @@ type serverFlags struct {
 	AllRingsBytes  int64         `help:"Most bytes of all rings together." default:"1073741824"`
 	ResumeWindow   time.Duration `help:"How long after a break a client should find its place in the ring." default:"5s"`
 	MaxConns       int           `help:"Most connections; lowered to what the limit on open files allows." default:"100000"`
+	MaxRelays      int           `help:"Most event streams over HTTP/2 and long polls under way, together." default:"512"`
 	MaxTopics      int           `help:"Most topics open at once." default:"10000"`
 	MaxSubs        int           `help:"Most subscriptions of a connection." default:"1000"`
 	MaxMessage     int           `help:"Most bytes of one message from a client." default:"65536"`
+	Drain          time.Duration `help:"Time over which a server that stops spreads the ends of its connections. 0: all at once." default:"3s"`
 	Keepalive      time.Duration `help:"How long a topic may be idle before its subscribers are told that it lives." default:"5s"`
 	StallTimeout   time.Duration `help:"How long a client's socket may take nothing before it is dropped (stalled)." default:"10s"`
 	SilenceTimeout time.Duration `help:"How long a client may say nothing, pongs included, before it is dropped (silent)." default:"60s"`
@@ -56,9 +58,11 @@ func (f *serverFlags) hub(b fanout.Books, fatal chan<- error) fanout.Config {
 		AllRingsBytes:     f.AllRingsBytes,
 		ResumeWindow:      f.ResumeWindow,
 		MaxConns:          min(f.MaxConns, spareDescriptors()),
+		MaxRelays:         f.MaxRelays,
 		MaxTopics:         f.MaxTopics,
 		MaxSubscriptions:  f.MaxSubs,
 		MaxMessageBytes:   f.MaxMessage,
+		DrainWindow:       f.Drain,
 		KeepaliveInterval: f.Keepalive,
 		StallTimeout:      f.StallTimeout,
 		SilenceTimeout:    f.SilenceTimeout,
@@ -81,8 +85,8 @@ func (f *serverFlags) hub(b fanout.Books, fatal chan<- error) fanout.Config {
 // handshake.
 const httpPlaces = 1024
 
-// reservedDescriptors are kept for those, each of which has two for a moment, and
-// for Kafka, listeners and files.
+// reservedDescriptors are kept for those, each of which has two for a moment, or as
+// long as it is relayed, and for Kafka, listeners and files.
 const reservedDescriptors = 2*httpPlaces + 256
 
 // spareDescriptors is how many connections the limit on open files allows.
@@ -166,7 +170,7 @@ func (f *serverFlags) secured(l net.Listener) (net.Listener, error) {
 	return fanout.TLSListener(l, &tls.Config{
 		MinVersion:   tls.VersionTLS12,
 		Certificates: []tls.Certificate{cert},
-		NextProtos:   []string{"http/1.1"}, // an upgrade needs HTTP/1.1
+		NextProtos:   []string{"h2", "http/1.1"}, // browsers upgrade on a connection of HTTP/1.1
 	}), nil
 }
 
@@ -219,14 +223,19 @@ func (d *doors) serve(ctx context.Context, reading <-chan error) error {
 	}
 }
 
+// shut stops listening.
+func (d *doors) shut() {
+	for _, l := range []net.Listener{d.listen, d.inside} {
+		if l != nil {
+			_ = l.Close() // a second close, by a server, is harmless
+		}
+	}
+}
+
 // close stops listening and ends plain HTTP requests; connections that the hub
 // has taken are the hub's.
 func (d *doors) close() {
-	for _, l := range []net.Listener{d.listen, d.inside} {
-		if l != nil {
-			_ = l.Close() // a second close, by the server below, is harmless
-		}
-	}
+	d.shut()
 	for _, s := range []*http.Server{d.clients, d.admin} {
 		if s != nil {
 			_ = s.Close() // reports the listener closed above

@@ -138,7 +138,7 @@ func newExampleRun(t *testing.T) *exampleRun {
 	r := &exampleRun{t: t, lab: l, producer: l.producer(), steps: exampleSteps(), conns: map[string]*exampleConn{}}
 	r.produce(r.steps["beginning"])
 	delete(r.steps, "beginning")
-	r.server = l.serve(func(_ *readFlags, s *serverFlags) { s.Keepalive = 0 })
+	r.server = l.serve(func(_ *readFlags, s *serverFlags) { s.Keepalive, s.Drain = 0, 2*time.Second })
 	r.quiet = l.serve(nil)
 	r.settle()
 	return r
@@ -399,6 +399,7 @@ var freeForm = map[string]*regexp.Regexp{
 	"symbol_age_ms":      regexp.MustCompile(`^\d{1,13}$`),
 	"feed_age_ms":        regexp.MustCompile(`^\d{1,13}$`),
 	"reconnect_after_ms": regexp.MustCompile(`^\d{1,4}$`),
+	"deadline_ms":        regexp.MustCompile(`^\d{1,4}$`),
 }
 
 // same holds what came against what the page shows.

@@ -69,13 +69,14 @@ type server struct {
 	letters *ingest.DeadLetters // nil: none
 	hub     *fanout.Hub
 	doors   *doors
-	example string // a symbol to show in the announcement
+	drain   time.Duration // over which the ends of connections are spread
+	example string        // a symbol to show in the announcement
 }
 
 // openServer opens everything that may fail: what does not answer or does not
 // exist is an error within seconds.
 func openServer(ctx context.Context, cluster *ingest.Cluster, read *readFlags, serve *serverFlags) (_ *server, err error) {
-	s := &server{example: "SYMBOL"}
+	s := &server{example: "SYMBOL", drain: serve.Drain}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -206,39 +207,49 @@ func instrumentsIn(path string) (map[string]proto.Exponents, error) {
 	return all, nil
 }
 
-// run serves until ctx ends, then says goodbye within stopWithin.
+// run serves until ctx ends, then says goodbye.
 func (s *server) run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+	// Reading goes on while clients are said goodbye to.
+	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	reading, read := make(chan error, 1), make(chan struct{})
-	go func() { reading <- s.ingest.Run(ctx); close(read) }()
-	go releaseMemory(ctx, func() uint64 { return s.hub.Stats().Accepted })
+	go func() { reading <- s.ingest.Run(inner); close(read) }()
+	go releaseMemory(inner, func() uint64 { return s.hub.Stats().Accepted })
 	err := s.doors.serve(ctx, reading)
+	window := s.drain
+	if err != nil {
+		window = 0 // there is nothing to serve meanwhile
+	}
+	err = errors.Join(err, s.stop(window))
 	cancel()
-	err = errors.Join(err, s.stop())
+	s.closeLetters()
 	<-read // the last checkpoints are written, or given up
 	return err
 }
 
-// stopWithin bounds saying goodbye to clients and handing dead letters over.
-const stopWithin = time.Second
+// stopWithin bounds saying goodbye to clients, after the time over which their ends
+// are spread, and likewise handing dead letters over.
+const stopWithin = 1500 * time.Millisecond
 
-func (s *server) stop() error {
-	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+// stop spreads the ends of connections over window.
+func (s *server) stop(window time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), window+stopWithin)
 	defer cancel()
-	s.doors.close()
+	s.doors.shut()
+	defer s.doors.close() // event streams that are relayed are told of the end, too
 	// Clients that do not read their goodbye in time are cut off: no error of ours.
 	if err := s.hub.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	s.closeLetters(ctx)
 	return nil
 }
 
-func (s *server) closeLetters(ctx context.Context) {
+func (s *server) closeLetters() {
 	if s.letters == nil {
 		return
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	defer cancel()
 	if err := s.letters.Close(ctx); err != nil {
 		slog.Warn("dead letters may be lost", "err", err)
 	}
@@ -256,5 +267,5 @@ func (s *server) close() {
 		end()
 		_ = s.ingest.Run(ended) // closes its sources
 	}
-	s.closeLetters(ctx)
+	s.closeLetters()
 }
