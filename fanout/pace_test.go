@@ -345,3 +345,32 @@ func TestIntervalNeedsNoOtherEvent(t *testing.T) {
 		m.follow(c, seq)
 	}
 }
+
+// Between a change and its frames stands one wake-up: no timer is set for them, and
+// with all timers out of reach they arrive.
+func TestChangeWaitsForNoTimer(t *testing.T) {
+	r := newRig(t, nil, btc)
+	b, random := r.book(btc), seeded(12)
+	c, m := r.paced(0)
+	far := time.Now().Add(time.Hour)
+	for _, s := range r.hub.shards {
+		s.do(func() {
+			s.sweepDue, s.wakeAt = far, far
+			s.poller.WakeAt(far)
+		})
+	}
+	r.sync()
+	for range 200 {
+		b.publish(random, 5)
+		seq, _ := b.where()
+		m.follow(c, seq)
+	}
+	for i, s := range r.hub.shards {
+		s.do(func() {
+			if s.wakeAt != far {
+				t.Errorf("shard %d has a timer in %v", i, time.Until(s.wakeAt))
+			}
+		})
+	}
+	r.sync()
+}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -121,7 +122,7 @@ func Open(ctx context.Context, c Config) (*Feed, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.client, err = kgo.NewClient(append(secure, kgo.SeedBrokers(c.Brokers...), kgo.DefaultProduceTopic(c.KafkaTopic), kgo.ProducerLinger(0),
+	f.client, err = kgo.NewClient(append(secure, kgo.SeedBrokers(c.Brokers...), kgo.DefaultProduceTopic(c.KafkaTopic), kgo.ProducerLinger(0), kgo.RequestRetries(4),
 		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.RecordPartitioner(partitioner))...)
 	if err != nil {
 		return nil, fmt.Errorf("feed: %w", err)
@@ -161,6 +162,9 @@ func (f *Feed) begin(ctx context.Context) error {
 	topic.Topic = &f.config.KafkaTopic
 	req.Topics = append(req.Topics, topic)
 	answer, err := req.RequestWith(ctx, f.client)
+	if errors.Is(err, io.EOF) && f.config.Security.Mechanism != "" {
+		return fmt.Errorf("feed: %v end the connection: check the SASL mechanism, user and password: %w", f.config.Brokers, err)
+	}
 	if err != nil {
 		return fmt.Errorf("feed: %v: %w", f.config.Brokers, err)
 	}
