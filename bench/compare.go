@@ -60,7 +60,8 @@ type compareRow struct {
 	Server       string         `json:"server"`
 	Ours         bool           `json:"ours"`
 	CPU          map[int]spread `json:"cpu_us"`
-	Ratio        map[int]spread `json:"ratio"` // to the reference in windows of the same round
+	Ratio        map[int]spread `json:"ratio"`                       // to the reference in windows of the same round
+	Calls        map[int]spread `json:"sends_per_message,omitempty"` // system calls that send; of depthcast
 	BytesPerConn float64        `json:"resident_bytes_per_connection"`
 	Paced        []*paced       `json:"paced"` // by rate
 	Overload     *paced         `json:"overload,omitempty"`
@@ -176,9 +177,10 @@ func (c *compareCmd) closedLoops(ctx context.Context, limit *compareRow, group [
 			return nil, err
 		}
 		defer joined.swarm.Close()
+		joined.tell = s.tell
 		contenders = append(contenders, joined)
 		if i > 0 {
-			rows = append(rows, &compareRow{Server: s.name, Ours: e.ours, CPU: map[int]spread{}, Ratio: map[int]spread{}})
+			rows = append(rows, &compareRow{Server: s.name, Ours: e.ours, CPU: map[int]spread{}, Ratio: map[int]spread{}, Calls: map[int]spread{}})
 		}
 		limit.Server = contenders[0].name
 	}
@@ -192,6 +194,9 @@ func (c *compareCmd) closedLoops(ctx context.Context, limit *compareRow, group [
 		}
 		for i, row := range rows {
 			row.CPU[k], row.Ratio[k] = spreadOf(contenders[i+1].cpu[k]), spreadOf(contenders[i+1].ratios(k, contenders[0]))
+			if contenders[i+1].tell != nil {
+				row.Calls[k] = spreadOf(contenders[i+1].calls[k])
+			}
 		}
 	}
 	return rows, nil
@@ -237,6 +242,14 @@ func (r *compareReport) print(w io.Writer, ks []int) {
 	}
 	fmt.Fprintf(w, "Memory, latency from the intended moment (p50 / p99 / p99.9) and overload at %d connections, each server alone on one processor.\n\n", r.PacedConns)
 	r.table(w, ks)
+	for _, row := range r.Rows {
+		for _, k := range ks {
+			if calls := row.Calls[k]; calls.N > 0 {
+				fmt.Fprintf(w, "\n%s: %.4f system calls that send for each message at k = %d (%s)", row.Server, calls.Median, k, calls.reach())
+			}
+		}
+	}
+	fmt.Fprintln(w)
 }
 
 func (r *compareReport) table(w io.Writer, ks []int) {

@@ -16,6 +16,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/depthcast/depthcast/bench/feed"
+	"github.com/depthcast/depthcast/bench/observe"
 	"github.com/depthcast/depthcast/bench/swarm"
 )
 
@@ -26,6 +27,7 @@ type rival struct {
 	plan      func(n int) swarm.Plan
 	publish   func(k int) error
 	publishAt func(k int, intended time.Time) error
+	tell      func() (counters, error) // nil: it has no counters
 	stop      func() error
 }
 
@@ -68,7 +70,9 @@ func (c *compareCmd) startFanout(ctx context.Context) (*rival, error) {
 		return nil, err
 	}
 	t := target{address: s.address, symbol: benchSymbol}
-	return ofServer(s, t.plan), nil
+	r := ofServer(s, t.plan)
+	r.tell = s.counters
+	return r, nil
 }
 
 func (c *compareCmd) startLoop(ctx context.Context) (*rival, error) {
@@ -124,6 +128,10 @@ func (c *compareCmd) startServe(ctx context.Context) (_ *rival, err error) {
 		pid: p.pid, plan: t.plan,
 		publish:   func(k int) error { return producer.Publish(0, k, time.Now()) },
 		publishAt: func(k int, at time.Time) error { return producer.Publish(0, k, at) },
+		tell: func() (counters, error) {
+			u, err := (&observe.Server{Metrics: []string{p.admin + "/metrics"}}).Read(ctx)
+			return counters{frames: u.Frames, calls: u.Sends}, err
+		},
 		stop: func() error {
 			defer d.stop()
 			return closeFeed(ctx, producer)

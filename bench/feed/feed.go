@@ -14,6 +14,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -88,7 +89,8 @@ type Feed struct {
 	parts   int32     // partitions of the Kafka topic
 	ranks   []float64 // running sums of weights; nil: in turn
 
-	// Owned by who produces: run, or the callers of Publish, one at a time.
+	// mu guards what follows: run produces, and who calls Publish.
+	mu     sync.Mutex
 	books  []book
 	random *rand.Rand
 	turn   int
@@ -121,6 +123,9 @@ func Open(ctx context.Context, c Config) (*Feed, error) {
 	secure, err := c.Security.options()
 	if err != nil {
 		return nil, err
+	}
+	if c.Rate == 0 {
+		secure = append(secure, kgo.ManualFlushing()) // see release
 	}
 	f.client, err = kgo.NewClient(append(secure, kgo.SeedBrokers(c.Brokers...), kgo.DefaultProduceTopic(c.KafkaTopic), kgo.ProducerLinger(0), kgo.RequestRetries(4),
 		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.RecordPartitioner(partitioner))...)
@@ -210,11 +215,16 @@ func (f *Feed) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-heartbeat.C:
+			f.mu.Lock()
 			f.heartbeat()
+			f.mu.Unlock()
+			f.release()
 		case <-timer.C:
 			due := start.Add(time.Duration(float64(n) * float64(f.config.Burst) / f.config.Rate * 1e9))
 			for ; time.Until(due) <= 0 && ctx.Err() == nil; n++ {
+				f.mu.Lock()
 				f.change(f.choose(), f.config.Burst, due.UnixNano())
+				f.mu.Unlock()
 				due = start.Add(time.Duration(float64(n+1) * float64(f.config.Burst) / f.config.Rate * 1e9))
 			}
 			timer.Reset(time.Until(due))
@@ -232,11 +242,22 @@ func (f *Feed) choose() int {
 	return min(at, len(f.books)-1)
 }
 
-// Publish produces k records of a symbol at once, for a feed without a rate. It
-// does not wait for the broker. One caller at a time.
+// Publish produces k records of a symbol at once, in one batch, for a feed without a
+// rate. It does not wait for the broker.
 func (f *Feed) Publish(symbol, k int, intended time.Time) error {
+	f.mu.Lock()
 	f.change(symbol, k, intended.UnixNano())
+	f.mu.Unlock()
+	f.release()
 	return f.err()
+}
+
+// release lets go what was produced without a rate, where the client would send the
+// first record for itself and the rest after it.
+func (f *Feed) release() {
+	if f.config.Rate == 0 {
+		go func() { _ = f.client.Flush(f.ctx) }() // each record tells of its own error
+	}
 }
 
 // heartbeat tells every partition that the feed lives.
