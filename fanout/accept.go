@@ -27,6 +27,10 @@ type Accepted struct {
 	// Codec that the handshake agreed on.
 	Codec proto.Codec
 
+	// deflate is the window that the handshake agreed on for compressed frames, in
+	// bits; 0: none.
+	deflate uint8
+
 	// Buffered are bytes after the handshake that were read ahead (plaintext);
 	// they are parsed first. Not kept.
 	Buffered []byte

@@ -79,6 +79,21 @@ type Config struct {
 	// asks for (resync, mismatch), on average; eight may come at once. Default 1 s.
 	ResyncInterval time.Duration
 
+	// Deflate says which connections may agree on compressed messages. A compressed
+	// frame too is made once for all. Default DeflateJSON.
+	Deflate Deflate
+
+	// DeflateLevel is how hard to compress, 1 to 9. Default 3: from there on frames of
+	// a few hundred bytes take longer and become no smaller.
+	DeflateLevel int
+
+	// DeflateMin is from how many bytes on a frame is compressed. Default 128.
+	DeflateMin int
+
+	// Echo has every message answered by itself: a server for conformance tests, over
+	// the connections of this one.
+	Echo bool
+
 	// MaxBytesPerTurn bounds what a connection is sent before the others of its
 	// shard have their turn; a greater frame takes several. Default 64 KiB.
 	MaxBytesPerTurn int
@@ -167,7 +182,7 @@ type Config struct {
 }
 
 func (c *Config) validate() error {
-	if c.Books == nil {
+	if c.Books == nil && !c.Echo {
 		return fmt.Errorf("%w: Books is required", ErrConfig)
 	}
 	c.setDefaults()
@@ -178,7 +193,7 @@ func (c *Config) validate() error {
 		{"Shards", int64(c.Shards)}, {"RingEntries", int64(c.RingEntries)}, {"RingBytes", c.RingBytes},
 		{"AllRingsBytes", c.AllRingsBytes}, {"ResumeWindow", int64(c.ResumeWindow)}, {"MaxTopics", int64(c.MaxTopics)},
 		{"MaxPatterns", int64(c.MaxPatterns)}, {"TopicLinger", int64(c.TopicLinger)}, {"MaxConns", int64(c.MaxConns)}, {"MaxRelays", int64(c.MaxRelays)}, {"MaxSubscriptions", int64(c.MaxSubscriptions)},
-		{"MaxItems", int64(c.MaxItems)}, {"MaxMessageBytes", int64(c.MaxMessageBytes)},
+		{"MaxItems", int64(c.MaxItems)}, {"MaxMessageBytes", int64(c.MaxMessageBytes)}, {"DeflateMin", int64(c.DeflateMin)},
 		{"RequestsPerSecond", int64(c.RequestsPerSecond)}, {"RequestBurst", int64(c.RequestBurst)},
 		{"ResyncInterval", int64(c.ResyncInterval)}, {"MaxBytesPerTurn", int64(c.MaxBytesPerTurn)},
 		{"ControlBytes", int64(c.ControlBytes)}, {"UnsentBytes", int64(c.UnsentBytes)},
@@ -195,6 +210,10 @@ func (c *Config) validate() error {
 	switch {
 	case c.SendBufferBytes < 0:
 		return fmt.Errorf("%w: SendBufferBytes %d is negative", ErrConfig, c.SendBufferBytes)
+	case c.Deflate >= numDeflates:
+		return fmt.Errorf("%w: there is no Deflate %d", ErrConfig, c.Deflate)
+	case c.DeflateLevel < 1 || c.DeflateLevel > 9:
+		return fmt.Errorf("%w: DeflateLevel %d is not from 1 to 9", ErrConfig, c.DeflateLevel)
 	case c.RingEntries&(c.RingEntries-1) != 0 || c.RingEntries < minRingEntries:
 		return fmt.Errorf("%w: RingEntries %d must be a power of two from %d on", ErrConfig, c.RingEntries, minRingEntries)
 	case c.MaxBytesPerTurn < minBytesPerTurn:
@@ -232,6 +251,8 @@ func (c *Config) setDefaults() {
 	orElse(&c.RequestsPerSecond, 50)
 	orElse(&c.RequestBurst, 2*c.RequestsPerSecond)
 	orElse(&c.ResyncInterval, time.Second)
+	orElse(&c.DeflateLevel, 3)
+	orElse(&c.DeflateMin, 128)
 	orElse(&c.MaxBytesPerTurn, 64<<10)
 	orElse(&c.ControlBytes, max(256<<10, maxAnswerBytes*c.MaxItems))
 	orElse(&c.UnsentBytes, 128<<10)

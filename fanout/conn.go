@@ -14,6 +14,7 @@ type connState uint8
 const (
 	open    connState = iota // served
 	closing                  // sends what is in flight and its close frame, and waits for the peer's
+	failing                  // likewise, but is not listened to: it broke the protocol
 	closed                   // its descriptor is somebody else's
 )
 
@@ -38,6 +39,7 @@ type conn struct {
 	scan       bool          // any subscription may have something pending, not only listed ones
 	pinged     bool          // and has said nothing since
 	peerClosed bool          // its close frame came
+	deflate    uint8         // bits of the window that its compressed frames may need; 0: none are sent or taken
 	laps       uint32        // of all subscriptions, since lapsFrom
 	scanned    uint32        // index in subs where the next scan begins, modulo their number
 	listed     *subscription // those that may have something pending
@@ -149,6 +151,9 @@ func (s *shard) answered(c *conn) {
 
 // parse takes the next bytes of a client's stream.
 func (s *shard) parse(c *conn, b []byte) {
+	if c.state == failing {
+		return
+	}
 	if c.events != nil {
 		s.drop(c, DropProtocol) // such a client has nothing to say
 		return
@@ -159,7 +164,7 @@ func (s *shard) parse(c *conn, b []byte) {
 		p = &s.fresh
 	}
 	s.reading = c
-	err := p.feed(b, s.config.MaxMessageBytes, s.onMessage)
+	err := p.feed(b, rules{max: s.config.MaxMessageBytes, deflate: c.deflate != 0}, s.onMessage)
 	s.reading = nil
 	if c.state == closed {
 		return
@@ -167,7 +172,7 @@ func (s *shard) parse(c *conn, b []byte) {
 	switch {
 	case err != nil:
 		if v, ok := err.(*violation); ok {
-			s.drop(c, dropOf(v))
+			s.fail(c, v.reason)
 		}
 		c.in = nil
 	case p.idle():
@@ -179,19 +184,18 @@ func (s *shard) parse(c *conn, b []byte) {
 	}
 }
 
+// fail drops c for a breach of the WebSocket protocol. Nothing that it sends from
+// there on can be made out, so it cannot answer the close frame: the end of the
+// stream follows it (RFC 6455 section 7.1.7).
+func (s *shard) fail(c *conn, reason DropReason) {
+	s.drop(c, reason)
+	if c.state == closing {
+		c.state = failing
+	}
+}
+
 // hear notes a sign of life. Bytes of a message that is never finished are none.
 func (c *conn) hear() { c.heard, c.pinged = c.shard.since, false }
-
-// dropOf returns the reason that a breach of the WebSocket protocol is counted as.
-func dropOf(v *violation) DropReason {
-	switch v.code {
-	case ws.StatusMessageTooBig:
-		return DropTooBig
-	case ws.StatusInvalidFramePayloadData:
-		return DropBadText
-	}
-	return DropProtocol
-}
 
 // message handles one control frame or whole message of s.reading. Its error only
 // stops what reads on.
@@ -201,7 +205,7 @@ func (s *shard) message(op ws.OpCode, payload []byte) error {
 	case op == ws.OpClose:
 		c.peerClosed = true
 		if c.state == open {
-			s.drop(c, DropClientClosed)
+			s.answerClose(c, payload)
 		} else if c.drained() {
 			s.close(c)
 		}
@@ -211,6 +215,9 @@ func (s *shard) message(op ws.OpCode, payload []byte) error {
 	case op == ws.OpPing:
 		s.reply(c, ws.OpPong, payload)
 	case op == ws.OpPong:
+	case s.config.Echo:
+		c.hear()
+		s.reply(c, op, payload)
 	case op != c.framing.opCode():
 		s.drop(c, DropWrongType)
 	default:
@@ -221,6 +228,15 @@ func (s *shard) message(op ws.OpCode, payload []byte) error {
 		return errEnded
 	}
 	return nil
+}
+
+// answerClose ends c with the code that its close frame gave (RFC 6455 section 5.5.1).
+func (s *shard) answerClose(c *conn, payload []byte) {
+	code := drops[DropClientClosed].Code
+	if len(payload) > 0 {
+		code, _ = ws.ParseCloseFrameData(payload)
+	}
+	s.dropAs(c, DropClientClosed, code)
 }
 
 // drained reports whether all that was to be sent is with the kernel.
@@ -238,6 +254,9 @@ func (s *shard) reply(c *conn, op ws.OpCode, payload []byte) {
 
 // append puts frame bytes into the control buffer.
 func (s *shard) append(c *conn, b []byte) {
+	if c.deflate != 0 && reaches(c.deflate, len(b)) {
+		b = s.deflater.frames(b)
+	}
 	if len(c.control)+len(b) > s.config.ControlBytes {
 		s.drop(c, DropControlOverflow)
 		return

@@ -19,7 +19,7 @@ const (
 	DropPinnedBytes                       // stalled longest when Config.PinnedBytes was exceeded
 	DropControlOverflow                   // asked faster than it read: Config.ControlBytes
 	DropSilent                            // no sign of life for Config.SilenceTimeout
-	DropProtocol                          // broke RFC 6455 (unmasked, bad opcode, bad close, …)
+	DropProtocol                          // broke RFC 6455 or 7692 (unmasked, bad opcode, bad close, bad compression, …)
 	DropBadText                           // text that is not UTF-8
 	DropTooBig                            // a message over Config.MaxMessageBytes
 	DropWrongType                         // a text message on the protobuf protocol, or the reverse
@@ -49,7 +49,7 @@ var drops = [dropReasons]Drop{
 	{DropPinnedBytes, "pinned_bytes", 4003, "the server ran short of memory for stalled clients, and this one was stalled longest", pb.Retry_RETRY_AFTER},
 	{DropControlOverflow, "control_overflow", 4004, "the client asked faster than it read the answers", pb.Retry_RETRY_AFTER},
 	{DropSilent, "silent", 4005, "no sign of life from the client", pb.Retry_RETRY_NOW},
-	{DropProtocol, "protocol_error", ws.StatusProtocolError, "not WebSocket as RFC 6455 has it", pb.Retry_RETRY_NEVER},
+	{DropProtocol, "protocol_error", ws.StatusProtocolError, "not WebSocket as RFC 6455 and RFC 7692 have it", pb.Retry_RETRY_NEVER},
 	{DropBadText, "bad_text", ws.StatusInvalidFramePayloadData, "text that is not UTF-8", pb.Retry_RETRY_NEVER},
 	{DropTooBig, "too_big", ws.StatusMessageTooBig, "message over the limit", pb.Retry_RETRY_NEVER},
 	{DropWrongType, "wrong_type", ws.StatusUnsupportedData, "text on the protobuf protocol, or binary on the JSON protocol", pb.Retry_RETRY_NEVER},

@@ -20,13 +20,13 @@ type feed struct {
 	next  *feed
 
 	// Owned by the shard.
-	readers               // who is told of every change
-	paces   []*pace       // who is told at intervals
-	turn    uint64        // of the shard, for which head and runs hold
-	head    uint64        // newest position that this turn delivers
-	runs    [framings]run // the last that was built
-	active  time.Duration // on the shard's clock: when something was last published or said
-	said    *mark         // in the last keepalive
+	readers                   // who is told of every change
+	paces   []*pace           // who is told at intervals
+	turn    uint64            // of the shard, for which head and runs hold
+	head    uint64            // newest position that this turn delivers
+	runs    [2 * framings]run // the last that was built: by framing, then of compressed frames
+	active  time.Duration     // on the shard's clock: when something was last published or said
+	said    *mark             // in the last keepalive
 }
 
 // run is consecutive frames in the shard's arena, for all who stand at from.
@@ -97,5 +97,7 @@ func (f *feed) look() {
 	}
 	f.turn = f.shard.turns
 	f.head = f.topic.ring.Head()
-	f.runs = [framings]run{}
+	for i := range f.runs {
+		f.runs[i].from = 0 // no position
+	}
 }

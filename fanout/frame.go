@@ -11,8 +11,9 @@ import (
 // frame is one frame as it is sent: with its WebSocket header, or what else its
 // framing puts a message into. It never changes.
 type frame struct {
-	bytes []byte
-	pins  atomic.Int32 // connections in which it is half sent
+	bytes    []byte
+	pins     atomic.Int32          // connections in which it is half sent
+	deflated atomic.Pointer[frame] // its compressed form, maybe itself; nil until needed
 }
 
 // smallFrame has its bytes beside it: one allocation for most frames.
@@ -21,7 +22,8 @@ type smallFrame struct {
 	room [smallFrameBytes]byte
 }
 
-const smallFrameBytes = 128
+// smallFrameBytes leaves no room between a smallFrame and a size of the allocator.
+const smallFrameBytes = 120
 
 func newFrame(b []byte) *frame {
 	if len(b) > smallFrameBytes {
@@ -46,6 +48,18 @@ func frameSize(b []byte) int {
 		return 10 + size
 	default:
 		return 2 + n
+	}
+}
+
+// frameHeader returns the length of its header.
+func frameHeader(b []byte) int {
+	switch b[1] & 0x7f {
+	case 126:
+		return 4
+	case 127:
+		return 10
+	default:
+		return 2
 	}
 }
 

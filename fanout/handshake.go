@@ -88,6 +88,9 @@ func (s *StreamHandler) check(r *http.Request) *handshakeRefusal {
 	if _, err := codecOf(r.Header["Sec-Websocket-Protocol"]); err != nil {
 		return &handshakeRefusal{http.StatusBadRequest, err.Error(), nil}
 	}
+	if _, _, err := agree(r.Header); err != nil {
+		return &handshakeRefusal{http.StatusBadRequest, err.Error(), nil}
+	}
 	if s.Hub.full() {
 		return &handshakeRefusal{http.StatusServiceUnavailable, "as many connections as configured", http.Header{"Retry-After": {"5"}}}
 	}
@@ -147,11 +150,22 @@ func codecNamed(subprotocol string) (proto.Codec, bool) {
 // upgrade takes the connection over and gives it to the hub. What it returns is
 // not told to the client: the response has gone out, or cannot.
 func (s *StreamHandler) upgrade(w http.ResponseWriter, r *http.Request) error {
+	a := Accepted{Remote: r.RemoteAddr}
+	var extensions http.Header
+	// check has found both to be right.
+	a.Codec, _ = codecOf(r.Header["Sec-Websocket-Protocol"])
+	if s.Hub.config.deflates(a.Codec) {
+		var answer string
+		if answer, a.deflate, _ = agree(r.Header); a.deflate != 0 {
+			extensions = http.Header{"Sec-WebSocket-Extensions": {answer}}
+		}
+	}
 	upgrader := ws.HTTPUpgrader{
+		Header:   extensions,
 		Timeout:  handshakeWrite,
 		Protocol: func(p string) bool { _, ok := codecNamed(p); return ok },
 	}
-	conn, rw, hs, err := upgrader.Upgrade(r, w)
+	conn, rw, _, err := upgrader.Upgrade(r, w)
 	if err != nil {
 		if conn != nil {
 			_ = conn.Close() // the upgrader takes the connection over before it looks at the request
@@ -163,10 +177,7 @@ func (s *StreamHandler) upgrade(w http.ResponseWriter, r *http.Request) error {
 		_ = conn.Close()
 		return err
 	}
-	a := Accepted{Codec: proto.CodecJSON, Buffered: bytes.Clone(buffered), Remote: r.RemoteAddr}
-	if c, ok := codecNamed(hs.Protocol); ok {
-		a.Codec = c
-	}
+	a.Buffered = bytes.Clone(buffered)
 	if err := a.take(conn, s.Hub.config.Sockets); err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gobwas/httphead"
 	"github.com/gobwas/ws"
 
 	"github.com/depthcast/depthcast/proto"
@@ -98,8 +99,17 @@ func (d *door) connect() net.Conn {
 // the tests (TLS, bytes read ahead) is bridged by two goroutines.
 func (d *door) dial(codec proto.Codec) *client {
 	d.rig.t.Helper()
+	return d.dialOffering(codec, "")
+}
+
+// dialOffering is dial with an offer of extensions.
+func (d *door) dialOffering(codec proto.Codec, extensions string) *client {
+	d.rig.t.Helper()
 	conn := d.connect()
 	dialer := ws.Dialer{Protocols: []string{codec.Subprotocol()}, Timeout: patience}
+	if extensions != "" {
+		dialer.Extensions, _ = httphead.ParseOptions([]byte(extensions), nil)
+	}
 	ahead, hs, err := dialer.Upgrade(conn, d.url())
 	if err != nil {
 		d.rig.t.Fatal(err)
@@ -115,6 +125,9 @@ func (d *door) dial(codec proto.Codec) *client {
 	go func() { _, _ = io.Copy(far, from); _ = far.Close() }()
 	go func() { _, _ = io.Copy(conn, far); _ = conn.Close() }()
 	c := &client{t: d.rig.t, conn: near, codec: codec, forms: make(map[uint32]proto.Exponents)}
+	if len(hs.Extensions) > 0 {
+		c.window = wholeWindow
+	}
 	if hello := c.next(); hello.GetHello() == nil {
 		d.rig.t.Fatalf("first frame is %v, not hello", hello)
 	}

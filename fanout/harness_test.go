@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsflate"
 	googleproto "google.golang.org/protobuf/proto"
 
 	"github.com/depthcast/depthcast/fanout/poll"
@@ -140,17 +141,32 @@ type client struct {
 	conn  *net.TCPConn
 	codec proto.Codec
 	fd    int // of the server's end
-	forms map[uint32]proto.Exponents
+
+	window   uint8 // for compressed frames, in bits; 0: there must be none
+	deflated int   // how many came compressed
+	forms    map[uint32]proto.Exponents
 }
 
 // dial connects a client over loopback and hands the other end to the hub.
 func (r *rig) dial(codec proto.Codec) *client {
 	r.t.Helper()
-	return r.dialScripted(codec, nil)
+	return r.dialAs(Accepted{Codec: codec}, nil)
+}
+
+// dialDeflated is dial for a client that has agreed on compression, with a window of
+// so many bits.
+func (r *rig) dialDeflated(codec proto.Codec, window uint8) *client {
+	r.t.Helper()
+	return r.dialAs(Accepted{Codec: codec, deflate: window}, nil)
 }
 
 // dialScripted lets script see the server's descriptor before the hub has it.
 func (r *rig) dialScripted(codec proto.Codec, script func(fd int)) *client {
+	r.t.Helper()
+	return r.dialAs(Accepted{Codec: codec}, script)
+}
+
+func (r *rig) dialAs(a Accepted, script func(fd int)) *client {
 	r.t.Helper()
 	near, far := tcpPair(r.t)
 	fd, err := poll.Detach(far)
@@ -160,10 +176,11 @@ func (r *rig) dialScripted(codec proto.Codec, script func(fd int)) *client {
 	if script != nil {
 		script(fd)
 	}
-	if err := r.hub.Accept(Accepted{FD: fd, Codec: codec, Remote: near.LocalAddr().String()}); err != nil {
+	a.FD, a.Remote = fd, near.LocalAddr().String()
+	if err := r.hub.Accept(a); err != nil {
 		r.t.Fatal(err)
 	}
-	c := &client{t: r.t, conn: near, codec: codec, fd: fd, forms: make(map[uint32]proto.Exponents)}
+	c := &client{t: r.t, conn: near, codec: a.Codec, window: a.deflate, fd: fd, forms: make(map[uint32]proto.Exponents)}
 	if hello := c.next(); hello.GetHello() == nil {
 		r.t.Fatalf("first frame is %v, not hello", hello)
 	}
@@ -221,8 +238,26 @@ func (c *client) raw() (ws.Frame, error) {
 		return ws.Frame{}, fmt.Errorf("a frame of %d bytes", h.Length)
 	}
 	f := ws.Frame{Header: h, Payload: make([]byte, h.Length)}
-	_, err = io.ReadFull(c.conn, f.Payload)
+	if _, err = io.ReadFull(c.conn, f.Payload); err != nil || !h.Rsv1() {
+		return f, err
+	}
+	if c.window == 0 {
+		return f, errors.New("a compressed frame for who cannot read it")
+	}
+	c.deflated++
+	// With a window that is no whole one, what would need more is not to come.
+	if f.Payload, err = wsflateInflate(f.Payload); err == nil && c.window < wholeWindow && len(f.Payload) > 1<<c.window {
+		err = fmt.Errorf("%d bytes compressed for a window of %d bits", len(f.Payload), c.window)
+	}
 	return f, err
+}
+
+// wsflateInflate inflates a message by other code than the server's.
+func wsflateInflate(message []byte) ([]byte, error) {
+	f := ws.NewFrame(ws.OpBinary, true, message)
+	f.Header.Rsv = ws.Rsv(true, false, false)
+	f, err := wsflate.DecompressFrame(f)
+	return f.Payload, err
 }
 
 // maxFrame bounds what a client takes.

@@ -127,6 +127,10 @@ func (p *plan) room(size int) bool {
 
 // add takes a part if there is room for it.
 func (p *plan) add(part part) bool {
+	if p.conn.deflate != 0 && part.frame != nil && !part.flight {
+		part.frame = p.shard.deflated(part.frame, p.conn.deflate)
+		part.bytes = part.frame.bytes
+	}
 	if !p.room(len(part.bytes)) {
 		return false
 	}
@@ -211,7 +215,7 @@ func (p *plan) entries(sub *subscription, e *entry, next uint64) (uint64, bool) 
 		return p.net(sub, next)
 	}
 	if !slow && f.topic.key.Channel != proto.ChannelTrades && e.Value.runs() {
-		run := p.shard.run(f, e, next, sub.framing)
+		run := p.shard.run(f, e, next, sub)
 		if run.frames > 1 && p.bytes+len(run.bytes) <= p.shard.config.MaxBytesPerTurn {
 			return run.next, p.add(part{bytes: run.bytes, sub: sub, from: next, next: run.next, frames: run.frames})
 		}

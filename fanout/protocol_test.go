@@ -171,6 +171,7 @@ func TestBrokenProtocolEndsOnlyItsConnection(t *testing.T) {
 			}
 			_, _ = c.conn.Write(masked(ws.OpClose, nil)) // the answer, unless the server has its answer already
 			c.ended()
+			_ = c.conn.Close()
 			r.until("the end of the connection", func() bool { return r.hub.Stats().Conns == 1 })
 			if n := r.hub.Stats().Drops[test.reason]; n != 1 {
 				t.Errorf("counted %d times as %v", n, test.reason)

@@ -6,18 +6,26 @@ import (
 
 // run returns consecutive frames from e on, at from, up to the feed's head: built
 // once in a turn for all who stand there. A run of one has no bytes.
-func (s *shard) run(f *feed, e *entry, from uint64, w framing) run {
-	if from == f.head {
+func (s *shard) run(f *feed, e *entry, from uint64, sub *subscription) run {
+	c, form := sub.conn, sub.framing
+	if from == f.head || c.deflate != 0 && c.deflate != wholeWindow {
 		return run{from: from, next: from + 1, frames: 1}
 	}
-	if r := &f.runs[w]; r.from == from {
+	if c.deflate != 0 {
+		form += framings
+	}
+	if r := &f.runs[form]; r.from == from {
 		return *r
 	}
 	r := run{from: from, next: from}
 	begin := len(s.arena)
 	limit := min(begin+s.config.MaxBytesPerTurn, cap(s.arena))
 	for {
-		b := s.entryFrame(f.topic, e, w).bytes
+		frame := s.entryFrame(f.topic, e, sub.framing)
+		if c.deflate != 0 {
+			frame = s.deflated(frame, c.deflate)
+		}
+		b := frame.bytes
 		if len(s.arena)+len(b) > limit {
 			break
 		}
@@ -33,7 +41,7 @@ func (s *shard) run(f *feed, e *entry, from uint64, w framing) run {
 		}
 	}
 	r.bytes = s.arena[begin:len(s.arena):len(s.arena)]
-	f.runs[w] = r
+	f.runs[form] = r
 	return r
 }
 
@@ -117,7 +125,11 @@ func (p *plan) commitRun(part *part, took int) (frames uint32) {
 // the ring still has it.
 func runFrame(sub *subscription, position uint64, b []byte) *frame {
 	if e, status := sub.feed.topic.ring.Get(position); status == ring.OK {
-		if f := e.Value.frames.slot(sub.framing).Load(); f != nil {
+		f := e.Value.frames.slot(sub.framing).Load()
+		if f != nil && sub.conn.deflate != 0 {
+			f = f.deflated.Load()
+		}
+		if f != nil {
 			return f
 		}
 	}

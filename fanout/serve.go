@@ -79,6 +79,8 @@ func (s *shard) sent(c *conn, class poll.Class, progress, more bool) {
 			s.enqueue(c)
 		case c.state == closing && c.peerClosed:
 			s.close(c)
+		case c.state == failing:
+			c.transport.Finish()
 		default:
 			c.conflating = false
 		}
@@ -155,7 +157,10 @@ func (s *shard) count(c *conn, reason DropReason) {
 
 // drop ends c for a reason, with a close frame where the socket takes one: what is
 // in flight is finished first, and the peer may answer for Config.CloseTimeout.
-func (s *shard) drop(c *conn, reason DropReason) {
+func (s *shard) drop(c *conn, reason DropReason) { s.dropAs(c, reason, drops[reason].Code) }
+
+// dropAs is drop with another code in the close frame.
+func (s *shard) dropAs(c *conn, reason DropReason, code ws.StatusCode) {
 	if c.state != open {
 		return
 	}
@@ -166,7 +171,7 @@ func (s *shard) drop(c *conn, reason DropReason) {
 	if c.blocked {
 		discard(c.fd)
 	}
-	if c.blocked || row.Code == 0 {
+	if c.blocked || code == 0 {
 		s.close(c)
 		return
 	}
@@ -175,7 +180,7 @@ func (s *shard) drop(c *conn, reason DropReason) {
 		s.awaitEnd(c)
 		return
 	}
-	body := ws.NewCloseFrameBody(row.Code, row.Label+": "+row.Text)
+	body := ws.NewCloseFrameBody(code, row.Label+": "+row.Text)
 	c.control = append(c.control, s.encoder.finish(ws.OpClose, append(s.encoder.begin(), body...))...)
 	s.awaitEnd(c)
 }
@@ -216,6 +221,9 @@ func (s *shard) close(c *conn) {
 	s.conns[c.place].place = c.place
 	s.conns[last] = nil
 	s.conns = s.conns[:last]
+	if c.deflate != 0 {
+		s.stats.deflating.Add(-1)
+	}
 	s.load.Add(-1)
 	s.hub.left()
 }

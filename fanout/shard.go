@@ -74,6 +74,7 @@ type shard struct {
 	plan      plan
 	sentNow   sentCounts // not in stats yet
 	encoder   encoder
+	deflater  deflater
 	arena     []byte // runs of this turn
 	scratch   []byte // one connection's send
 	standRoom []byte // its event that says where the client stands
@@ -97,11 +98,12 @@ const (
 func newShard(h *Hub, index int) (*shard, error) {
 	s := &shard{
 		hub: h, config: &h.config, index: index,
-		feeds:   make(map[proto.TopicKey]*feed),
-		arena:   make([]byte, 0, arenaBytes),
-		scratch: make([]byte, 0, h.config.MaxBytesPerTurn),
-		inbox:   make([]byte, receiveBytes),
-		jitter:  rand.New(rand.NewPCG(uint64(h.config.Now().UnixNano()), uint64(index))),
+		feeds:    make(map[proto.TopicKey]*feed),
+		arena:    make([]byte, 0, arenaBytes),
+		scratch:  make([]byte, 0, h.config.MaxBytesPerTurn),
+		inbox:    make([]byte, receiveBytes),
+		deflater: deflater{level: h.config.DeflateLevel, least: h.config.DeflateMin},
+		jitter:   rand.New(rand.NewPCG(uint64(h.config.Now().UnixNano()), uint64(index))),
 	}
 	s.onMessage = s.message
 	s.look()
@@ -209,7 +211,10 @@ func (s *shard) takeArrivals() {
 
 // welcome begins to serve a connection.
 func (s *shard) welcome(a *Accepted) {
-	c := &conn{shard: s, transport: a.transport, remote: a.Remote, fd: a.FD, framing: framingOf(a.Codec), events: a.events, heard: s.since, place: len(s.conns)}
+	c := &conn{
+		shard: s, transport: a.transport, remote: a.Remote, fd: a.FD, framing: framingOf(a.Codec), deflate: a.deflate, events: a.events,
+		heard: s.since, place: len(s.conns),
+	}
 	c.requests.at, c.resyncs.at = s.since, s.since
 	if p, ok := a.transport.(*plain); ok {
 		c.plain = *p
@@ -219,6 +224,9 @@ func (s *shard) welcome(a *Accepted) {
 		c.framing = framingEvents
 	}
 	s.conns = append(s.conns, c)
+	if c.deflate != 0 {
+		s.stats.deflating.Add(1)
+	}
 	s.stats.accepted.Add(1)
 	if err := s.poller.Add(a.FD, poll.In|poll.PeerIn, c); err != nil {
 		s.config.Log.Error("cannot serve a connection", "remote", c.remote, "err", errors.Join(ErrTransport, err))
@@ -226,7 +234,9 @@ func (s *shard) welcome(a *Accepted) {
 		s.close(c)
 		return
 	}
-	s.hello(c)
+	if !s.config.Echo {
+		s.hello(c)
+	}
 	if c.events != nil {
 		s.sayRetry(c, minRetryMS+s.jitter.IntN(minRetryMS))
 		s.askFor(c)

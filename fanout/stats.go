@@ -18,6 +18,10 @@ type stats struct {
 	again         atomic.Uint64
 	encoded       atomic.Uint64
 	merged        atomic.Uint64
+	deflated      atomic.Uint64
+	deflateIn     atomic.Uint64
+	deflateOut    atomic.Uint64
+	deflating     atomic.Int64
 	snapshots     atomic.Uint64
 	laps          atomic.Uint64
 	requests      atomic.Uint64
@@ -58,6 +62,9 @@ type Stats struct {
 	Again      uint64 // of these, met a full socket
 	Encoded    uint64 // frames made; compare with Frames
 	Merged     uint64 // net deltas among them
+	Deflated   uint64 // frames compressed, each once for all who are sent it
+	DeflateIn  uint64 // bytes of these frames
+	DeflateOut uint64 // bytes of what they became
 	Snapshots  uint64 // sent
 	Laps       uint64 // cursors that the ring went past
 	Requests   uint64 // messages from clients
@@ -72,6 +79,7 @@ type Stats struct {
 	Errors map[pb.ErrorCode]uint64 // error frames
 
 	Conns         int64
+	Deflating     int64 // of Conns, those that agreed on compression
 	Subscriptions int64
 	Topics        int   // open, lingering ones included
 	RingBytes     int64 // of all rings
@@ -104,6 +112,10 @@ func (sum *Stats) add(s *stats) {
 	sum.Again += s.again.Load()
 	sum.Encoded += s.encoded.Load()
 	sum.Merged += s.merged.Load()
+	sum.Deflated += s.deflated.Load()
+	sum.DeflateIn += s.deflateIn.Load()
+	sum.DeflateOut += s.deflateOut.Load()
+	sum.Deflating += s.deflating.Load()
 	sum.Snapshots += s.snapshots.Load()
 	sum.Laps += s.laps.Load()
 	sum.Requests += s.requests.Load()

@@ -231,6 +231,13 @@ func (s *secure) Flush() poll.Class {
 	return class
 }
 
+func (s *secure) Finish() {
+	_ = s.conn.CloseWrite() // writes close_notify into out, which accepts it
+	if s.Flush() == poll.OK {
+		finish(s.wire.fd)
+	}
+}
+
 func (s *secure) Close() error {
 	if len(s.wire.out) == 0 {
 		_ = s.conn.Close() // writes close_notify into out; the descriptor stays open

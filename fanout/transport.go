@@ -41,6 +41,10 @@ type transport interface {
 	// or Again when the socket is full, else Gone or Failed.
 	Flush() poll.Class
 
+	// Finish ends what is sent, which the peer then sees; receiving goes on. It is for
+	// when nothing is pending; no Send comes after it.
+	Finish()
+
 	// Close closes the descriptor, saying goodbye (TLS: close_notify) if that
 	// needs no waiting.
 	Close() error
@@ -71,7 +75,12 @@ func (p *plain) Recv(buf []byte) (int, poll.Class) {
 
 func (p *plain) Pending() int      { return 0 }
 func (p *plain) Flush() poll.Class { return poll.OK }
+func (p *plain) Finish()           { finish(p.fd) }
 func (p *plain) Close() error      { return p.sockets.Close(p.fd) }
+
+// finish ends the sending half of a connection. It fails only where the peer has
+// gone, of which reading tells.
+func finish(fd int) { _ = unix.Shutdown(fd, unix.SHUT_WR) }
 
 // tune sets what the kernel is to do with a client's socket. Errors are of no
 // consequence: the kernel then uses its defaults.

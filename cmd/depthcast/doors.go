@@ -39,6 +39,9 @@ type serverFlags struct {
 	MaxSubs        int           `help:"Most subscriptions of a connection." default:"1000"`
 	MaxMessage     int           `help:"Most bytes of one message from a client." default:"65536"`
 	Drain          time.Duration `help:"Time over which a server that stops spreads the ends of its connections. 0: all at once." default:"3s"`
+	Deflate        string        `help:"Which clients may agree on compressed messages (permessage-deflate): json (those that speak JSON), all or off. Protobuf hardly shrinks." enum:"json,all,off" default:"json"`
+	DeflateLevel   int           `help:"How hard to compress, 1 to 9." default:"3"`
+	DeflateMin     int           `help:"Bytes from which on a frame is compressed." default:"128"`
 	Keepalive      time.Duration `help:"How long a topic may be idle before its subscribers are told that it lives." default:"5s"`
 	StallTimeout   time.Duration `help:"How long a client's socket may take nothing before it is dropped (stalled)." default:"10s"`
 	SilenceTimeout time.Duration `help:"How long a client may say nothing, pongs included, before it is dropped (silent)." default:"60s"`
@@ -47,6 +50,9 @@ type serverFlags struct {
 	BatchDelay     time.Duration `help:"Least time between two deliveries of an event loop: what comes within it leaves together. 0: none." default:"0s"`
 	PinnedBytes    int64         `help:"Most bytes of half-sent frames of all clients together; beyond it the longest stalled is dropped." default:"268435456"`
 }
+
+// deflates are the values of --deflate.
+var deflates = map[string]fanout.Deflate{"json": fanout.DeflateJSON, "all": fanout.DeflateAll, "off": fanout.DeflateOff}
 
 // hub is what the flags say of the fan-out. fatal is told when a shard has ended.
 func (f *serverFlags) hub(b fanout.Books, fatal chan<- error) fanout.Config {
@@ -63,6 +69,9 @@ func (f *serverFlags) hub(b fanout.Books, fatal chan<- error) fanout.Config {
 		MaxSubscriptions:  f.MaxSubs,
 		MaxMessageBytes:   f.MaxMessage,
 		DrainWindow:       f.Drain,
+		Deflate:           deflates[f.Deflate],
+		DeflateLevel:      f.DeflateLevel,
+		DeflateMin:        f.DeflateMin,
 		KeepaliveInterval: f.Keepalive,
 		StallTimeout:      f.StallTimeout,
 		SilenceTimeout:    f.SilenceTimeout,

@@ -120,6 +120,9 @@ func (m scrape) fanout(s fanout.Stats) {
 		{"send_again_total", "Sending system calls that met a full socket.", s.Again},
 		{"encoded_total", "Frames made.", s.Encoded},
 		{"merged_total", "Net deltas made.", s.Merged},
+		{"deflated_total", "Frames compressed, each once for all who are sent it; those for one client alone are not counted.", s.Deflated},
+		{"deflate_in_bytes_total", "Bytes of the frames that were compressed once for all.", s.DeflateIn},
+		{"deflate_out_bytes_total", "Bytes that these became.", s.DeflateOut},
 		{"snapshots_total", "Snapshots sent.", s.Snapshots},
 		{"laps_total", "Cursors that the ring went past.", s.Laps},
 		{"requests_total", "Messages from clients.", s.Requests},
@@ -138,6 +141,7 @@ func (m scrape) fanout(s fanout.Stats) {
 		m.count("fanout_errors_total", "Error frames, by code.", float64(n), "code", proto.ErrorCodeWord(code))
 	}
 	m.gauge("fanout_connections", "Connections.", float64(s.Conns))
+	m.gauge("fanout_deflating_connections", "Connections that agreed on compression.", float64(s.Deflating))
 	m.gauge("fanout_subscriptions", "Subscriptions.", float64(s.Subscriptions))
 	m.gauge("fanout_topics", "Topics open, lingering ones included.", float64(s.Topics))
 	m.gauge("fanout_ring_bytes", "Bytes of all rings.", float64(s.RingBytes))
