@@ -32,6 +32,7 @@ type compareCmd struct {
 	Rate       []float64     `help:"Messages a second for latency, one after the other." default:"10" placeholder:"N"`
 	Overload   float64       `help:"Messages a second for overload. 0: none." default:"30"`
 	Paced      time.Duration `help:"How long each of these lasts." default:"6s"`
+	Rounds     int           `help:"How often each server is measured alone, in turns." default:"1"`
 	Settle     time.Duration `help:"How long a server is idle before each look at its memory." default:"5s"`
 
 	ServeFlag []string `help:"Flag for depthcast serve, such as --serve-flag=--batch-delay=1ms." placeholder:"FLAG" sep:"none"`
@@ -57,14 +58,12 @@ type compareReport struct {
 }
 
 type compareRow struct {
-	Server       string         `json:"server"`
-	Ours         bool           `json:"ours"`
-	CPU          map[int]spread `json:"cpu_us"`
-	Ratio        map[int]spread `json:"ratio"`                       // to the reference in windows of the same round
-	Calls        map[int]spread `json:"sends_per_message,omitempty"` // system calls that send; of depthcast
-	BytesPerConn float64        `json:"resident_bytes_per_connection"`
-	Paced        []*paced       `json:"paced"` // by rate
-	Overload     *paced         `json:"overload,omitempty"`
+	Server string         `json:"server"`
+	Ours   bool           `json:"ours"`
+	CPU    map[int]spread `json:"cpu_us"`
+	Ratio  map[int]spread `json:"ratio"`                       // to the reference in windows of the same round
+	Calls  map[int]spread `json:"sends_per_message,omitempty"` // system calls that send; of depthcast
+	Alone  []*alone       `json:"alone"`                       // by round
 }
 
 // inGroup is how many servers are alive at a time besides the limit: the client may
@@ -73,7 +72,7 @@ const inGroup = 3
 
 // Validate is called by kong.
 func (c *compareCmd) Validate() error {
-	if min(c.Conns, c.Windows+1, c.PacedConns, c.FrameBytes, c.Levels) < 1 || min(c.Window, c.Paced, c.Settle) <= 0 ||
+	if min(c.Conns, c.Windows+1, c.PacedConns, c.FrameBytes, c.Levels, c.Rounds) < 1 || min(c.Window, c.Paced, c.Settle) <= 0 ||
 		len(c.Rate) == 0 || slices.Min(c.Rate) <= 0 || c.Overload < 0 || len(c.K) == 0 || slices.Min(c.K) < 1 {
 		return errors.New("numbers and durations must be positive")
 	}
@@ -150,11 +149,15 @@ func (c *compareCmd) measure(ctx context.Context, r *compareReport) error {
 	return c.allAlone(ctx, r)
 }
 
-// allAlone measures one server after the other.
+// allAlone measures one server after the other, in turns. Who begins rotates.
 func (c *compareCmd) allAlone(ctx context.Context, r *compareReport) error {
-	for i, e := range append([]entrant{entrants[0]}, c.chosen()...) {
-		if err := c.alone(ctx, e, r.Rows[i]); err != nil {
-			return err
+	all := append([]entrant{entrants[0]}, c.chosen()...)
+	for round := range c.Rounds {
+		for i := range all {
+			at := (i + round) % len(all)
+			if err := c.alone(ctx, all[at], r.Rows[at]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -232,57 +235,4 @@ func (c *compareCmd) judge(r *compareReport) error {
 		}
 	}
 	return nil
-}
-
-func (r *compareReport) print(w io.Writer, ks []int) {
-	r.Setting.print(w)
-	if len(ks) > 0 {
-		fmt.Fprintf(w, "k: CPU of the server (its own clock and ksoftirqd's) for each delivered message at %d connections, k published back to back, as\n"+
-			"ratio to the %s in windows of the same round, and what half of the windows are within.\n", r.Conns, r.Reference)
-	}
-	fmt.Fprintf(w, "Memory, latency from the intended moment (p50 / p99 / p99.9) and overload at %d connections, each server alone on one processor.\n\n", r.PacedConns)
-	r.table(w, ks)
-	for _, row := range r.Rows {
-		for _, k := range ks {
-			if calls := row.Calls[k]; calls.N > 0 {
-				fmt.Fprintf(w, "\n%s: %.4f system calls that send for each message at k = %d (%s)", row.Server, calls.Median, k, calls.reach())
-			}
-		}
-	}
-	fmt.Fprintln(w)
-}
-
-func (r *compareReport) table(w io.Writer, ks []int) {
-	header, rule := "| server |", "|---|"
-	column := func(name string) { header, rule = header+" "+name+" |", rule+"---|" }
-	for _, k := range ks {
-		column(fmt.Sprintf("k = %d", k))
-		column("half within")
-	}
-	column("B per conn")
-	for _, p := range r.Rows[0].Paced {
-		column(fmt.Sprintf("%g/s, ms", p.Rate))
-		column("CPU, µs")
-	}
-	if r.Overload > 0 {
-		column(fmt.Sprintf("overload: delivered of %.0f/s", r.Overload*float64(r.PacedConns)))
-		column("p99")
-	}
-	fmt.Fprintln(w, header)
-	fmt.Fprintln(w, rule)
-	for _, row := range r.Rows {
-		line := "| " + row.Server + " |"
-		for _, k := range ks {
-			ratio := row.Ratio[k]
-			line += fmt.Sprintf(" %.2f (%.2f µs) | %.2f–%.2f |", ratio.Median, row.CPU[k].Median, ratio.Q1, ratio.Q3)
-		}
-		line += fmt.Sprintf(" %.0f |", row.BytesPerConn)
-		for _, p := range row.Paced {
-			line += fmt.Sprintf(" %.1f / %.1f / %.1f%s | %.2f |", p.P50, p.P99, p.P999, p.trouble(), p.CPU)
-		}
-		if o := row.Overload; o != nil {
-			line += fmt.Sprintf(" %.0f/s%s | %.0f ms |", o.DeliveredPerS, o.trouble(), o.P99)
-		}
-		fmt.Fprintln(w, line)
-	}
 }

@@ -130,7 +130,7 @@ func TestComparisonMeasuresTheFinishedServerAndTheLimit(t *testing.T) {
 	depthcast, bench := programs(t)
 	file := filepath.Join(t.TempDir(), "figures.json")
 	out, err := carryOut(t, bench, "compare", "--depthcast", depthcast, "--peers", "none", "--servers", "serve,fanout", "--conns", "20", "--windows", "1",
-		"--window", "50ms", "--paced-conns", "30", "--rate", "10,20", "--paced", "300ms", "--settle", "1ms", "--json", file)
+		"--window", "50ms", "--paced-conns", "30", "--rate", "10,20", "--paced", "300ms", "--settle", "1ms", "--rounds", "2", "--json", file)
 	if err != nil {
 		t.Fatal(out)
 	}
@@ -143,10 +143,17 @@ func TestComparisonMeasuresTheFinishedServerAndTheLimit(t *testing.T) {
 		t.Fatalf("%v: %s", err, b)
 	}
 	for _, row := range r.Rows {
-		if row.Ratio[1].Median <= 0 || row.Ratio[16].Median <= 0 || len(row.Paced) != 2 ||
-			row.Paced[1].Rate != 20 || row.Paced[1].Delivered != row.Paced[1].Offered || row.Overload.Delivered != row.Overload.Offered || row.Paced[1].P99 <= 0 || row.Paced[1].CPU <= 0 {
-			t.Errorf("%+v", row)
+		if row.Ratio[1].Median <= 0 || row.Ratio[16].Median <= 0 || len(row.Alone) != 2 {
+			t.Fatalf("%+v", row)
 		}
+		for _, a := range row.Alone {
+			if p, o := a.Paced[1], a.Overload; p.Rate != 20 || p.Delivered != p.Offered || p.P99 <= 0 || p.CPU <= 0 || o.Delivered != o.Offered {
+				t.Errorf("%s: %+v, %+v", row.Server, p, o)
+			}
+		}
+	}
+	if r.Rows[1].Calls[16].Median <= 0 || r.Rows[1].Calls[16].Median > 1 {
+		t.Errorf("%+v", r.Rows[1].Calls)
 	}
 	if !strings.Contains(out, "| depthcast, finished, through Kafka |") {
 		t.Error(out)

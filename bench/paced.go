@@ -26,6 +26,13 @@ type paced struct {
 	Ended         uint64  `json:"connections_ended"`
 }
 
+// alone is what was measured of a server that was alone.
+type alone struct {
+	BytesPerConn float64  `json:"resident_bytes_per_connection"`
+	Paced        []*paced `json:"paced"` // by rate
+	Overload     *paced   `json:"overload,omitempty"`
+}
+
 // trouble names what besides lateness became of the messages.
 func (p *paced) trouble() string {
 	switch {
@@ -72,16 +79,17 @@ func (c *compareCmd) alone(ctx context.Context, e entrant, row *compareRow) erro
 	if err != nil {
 		return err
 	}
-	row.BytesPerConn = float64(after-before) / float64(c.PacedConns)
+	a := &alone{BytesPerConn: float64(after-before) / float64(c.PacedConns)}
+	row.Alone = append(row.Alone, a)
 	for _, rate := range c.Rate {
 		p, err := c.pace(ctx, s, all, rate)
 		if err != nil {
 			return err
 		}
-		row.Paced = append(row.Paced, p)
+		a.Paced = append(a.Paced, p)
 	}
 	if c.Overload > 0 {
-		row.Overload, err = c.pace(ctx, s, all, c.Overload)
+		a.Overload, err = c.pace(ctx, s, all, c.Overload)
 	}
 	return err
 }
