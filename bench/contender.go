@@ -20,6 +20,9 @@ type contender struct {
 
 	// By k, in the order of windows.
 	cpu, rate map[int][]float64
+	// Likewise: how often the client went to sleep for each delivery, so that the
+	// server paid for waking it.
+	sleeps map[int][]float64
 	// Likewise, of a server that tells: objects allocated and system calls made for
 	// each delivery.
 	allocs, calls map[int][]float64
@@ -34,7 +37,7 @@ func newContender(ctx context.Context, name string, m observe.Meter, plan swarm.
 	}
 	return &contender{
 		name: name, swarm: s, conns: plan.Conns, meter: m, publish: publish,
-		cpu: map[int][]float64{}, rate: map[int][]float64{}, allocs: map[int][]float64{}, calls: map[int][]float64{},
+		cpu: map[int][]float64{}, rate: map[int][]float64{}, sleeps: map[int][]float64{}, allocs: map[int][]float64{}, calls: map[int][]float64{},
 	}, nil
 }
 
@@ -62,12 +65,14 @@ func (s *contender) window(k int, length time.Duration, keep bool) error {
 	if err != nil {
 		return err
 	}
+	slept := observe.Sleeps()
 	began := time.Now()
 	rounds, err := s.swarm.Window(k, length, s.publish)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.name, err)
 	}
 	took := time.Since(began)
+	slept = observe.Sleeps() - slept
 	after, err := s.meter.Read()
 	if err != nil {
 		return err
@@ -79,6 +84,7 @@ func (s *contender) window(k int, length time.Duration, keep bool) error {
 	deliveries := float64(rounds) * float64(k) * float64(s.conns)
 	s.cpu[k] = append(s.cpu[k], float64(after-before)/float64(time.Microsecond)/deliveries)
 	s.rate[k] = append(s.rate[k], deliveries/took.Seconds())
+	s.sleeps[k] = append(s.sleeps[k], float64(slept)/deliveries)
 	if s.tell != nil {
 		s.allocs[k] = append(s.allocs[k], (is.objects-was.objects)/deliveries)
 		s.calls[k] = append(s.calls[k], (is.calls-was.calls)/deliveries)

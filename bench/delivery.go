@@ -22,7 +22,7 @@ import (
 // itself, the client another.
 type deliveryCmd struct {
 	Depthcast  string        `help:"The depthcast program." default:"bin/depthcast" type:"existingfile" placeholder:"FILE"`
-	Against    string        `help:"Another build of depthcast, measured in the same run." type:"existingfile" placeholder:"FILE"`
+	Against    []string      `help:"Other builds of depthcast, measured in the same run." type:"existingfile" placeholder:"FILE,…"`
 	Conns      int           `help:"Connections to each server." default:"4500"`
 	K          []int         `name:"k" help:"Messages published back to back." default:"1,16"`
 	FrameBytes int           `help:"Size of a frame, its header included." default:"102"`
@@ -54,6 +54,7 @@ type deliveryLine struct {
 	CPU    spread `json:"cpu_us"`
 	Ratio  spread `json:"ratio"`
 	Rate   spread `json:"deliveries_per_s"`
+	Sleeps spread `json:"client_sleeps_per_delivery"`
 	// Means over all windows: the runtime counts allocations in steps.
 	Allocs *float64 `json:"allocations_per_delivery,omitempty"`
 	Calls  *float64 `json:"calls_per_delivery,omitempty"`
@@ -105,22 +106,19 @@ func (c *deliveryCmd) Run(ctx context.Context) error {
 	return c.judge(&report)
 }
 
-// start starts the servers and connects to each: depthcast first, the reference
-// second. The others send what depthcast sends.
+// start starts the servers and connects to each, the references first: whichever
+// comes first of all measures a few percent slower than it does later. Which is
+// returned first is depthcast, then the references, which send what it sends.
 func (c *deliveryCmd) start(ctx context.Context, dir string) ([]*contender, error) {
-	var flags []string
-	if c.CPUProfile != "" {
-		flags = append(flags, "--cpu-profile="+c.CPUProfile)
-	}
-	first, frame, err := c.startDepthcast(ctx, "depthcast, fan-out alone", c.Depthcast, c.Env, flags)
+	frame, err := c.frame(ctx)
 	if err != nil {
 		return nil, err
 	}
-	contenders := []*contender{first}
 	loops, err := sendLoops(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
+	contenders := make([]*contender, 1, 4)
 	for _, l := range loops {
 		s, err := c.startServer(ctx, l.name, nil, append(l.command, hex.EncodeToString(frame))...)
 		if err != nil {
@@ -132,14 +130,39 @@ func (c *deliveryCmd) start(ctx context.Context, dir string) ([]*contender, erro
 		}
 		contenders = append(contenders, loop)
 	}
-	if c.Against != "" {
-		other, _, err := c.startDepthcast(ctx, filepath.Base(c.Against), c.Against, c.Env, nil)
+	var flags []string
+	if c.CPUProfile != "" {
+		flags = append(flags, "--cpu-profile="+c.CPUProfile)
+	}
+	if contenders[0], err = c.joinDepthcast(ctx, "depthcast, fan-out alone", c.Depthcast, c.Env, flags); err != nil {
+		return nil, err
+	}
+	for _, program := range c.Against {
+		other, err := c.joinDepthcast(ctx, filepath.Base(program), program, c.Env, nil)
 		if err != nil {
 			return nil, err
 		}
 		contenders = append(contenders, other)
 	}
 	return contenders, nil
+}
+
+// frame returns a frame as depthcast sends them, from one that is stopped again.
+func (c *deliveryCmd) frame(ctx context.Context) ([]byte, error) {
+	s, err := c.startDepthcast(ctx, "depthcast", c.Depthcast, c.Env, nil)
+	if err != nil {
+		return nil, err
+	}
+	t := target{address: s.address, symbol: benchSymbol}
+	frame, err := t.sample(ctx, s.publish)
+	if err != nil {
+		return nil, fmt.Errorf("bench: %s: %w", s.name, err)
+	}
+	if len(frame) != c.FrameBytes {
+		return nil, fmt.Errorf("bench: %s sends frames of %d bytes, not %d", s.name, len(frame), c.FrameBytes)
+	}
+	c.servers = c.servers[:len(c.servers)-1]
+	return frame, s.stop()
 }
 
 func (c *deliveryCmd) startServer(ctx context.Context, name string, env []string, command ...string) (*server, error) {
@@ -150,27 +173,24 @@ func (c *deliveryCmd) startServer(ctx context.Context, name string, env []string
 	return s, err
 }
 
-// startDepthcast starts one build, and returns with it a frame as it sends them.
-func (c *deliveryCmd) startDepthcast(ctx context.Context, name, program string, env, flags []string) (*contender, []byte, error) {
+func (c *deliveryCmd) startDepthcast(ctx context.Context, name, program string, env, flags []string) (*server, error) {
 	command := append([]string{program, "fanout-bench", fmt.Sprintf("--frame-bytes=%d", c.FrameBytes)}, flags...)
-	s, err := c.startServer(ctx, name, env, command...)
+	return c.startServer(ctx, name, env, command...)
+}
+
+// joinDepthcast starts one build and connects to it.
+func (c *deliveryCmd) joinDepthcast(ctx context.Context, name, program string, env, flags []string) (*contender, error) {
+	s, err := c.startDepthcast(ctx, name, program, env, flags)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	t := target{address: s.address, symbol: benchSymbol}
-	frame, err := t.sample(ctx, s.publish)
-	if err != nil {
-		return nil, nil, fmt.Errorf("bench: %s: %w", name, err)
-	}
-	if len(frame) != c.FrameBytes {
-		return nil, nil, fmt.Errorf("bench: %s sends frames of %d bytes, not %d", name, len(frame), c.FrameBytes)
-	}
 	joined, err := c.join(ctx, s, t.plan(c.Conns))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	joined.tell = s.counters
-	return joined, frame, nil
+	return joined, nil
 }
 
 // benchSymbol is the one that `depthcast fanout-bench` has.
@@ -187,7 +207,7 @@ func (c *deliveryCmd) conclude(r *deliveryReport, contenders []*contender) {
 	r.Reference = reference.name
 	for _, k := range c.K {
 		for _, s := range contenders {
-			line := deliveryLine{Server: s.name, K: k, CPU: spreadOf(s.cpu[k]), Ratio: spreadOf(s.ratios(k, reference)), Rate: spreadOf(s.rate[k])}
+			line := deliveryLine{Server: s.name, K: k, CPU: spreadOf(s.cpu[k]), Ratio: spreadOf(s.ratios(k, reference)), Rate: spreadOf(s.rate[k]), Sleeps: spreadOf(s.sleeps[k])}
 			if s.tell != nil {
 				allocs, calls := mean(s.allocs[k]), mean(s.calls[k])
 				line.Allocs, line.Calls = &allocs, &calls
@@ -205,15 +225,15 @@ func (r *deliveryReport) print(w io.Writer) {
 	}
 	fmt.Fprintf(w, "%d connections, frames of %d bytes; CPU is the server's own clock %s, in µs for each delivered message;\n"+
 		"ratio to the %s of the same round\n\n", r.Conns, r.Bytes, with, r.Reference)
-	fmt.Fprintf(w, "%-26s %3s  %7s  %7s  %-15s %-15s %12s %8s %8s\n",
-		"server", "k", "CPU", "ratio", "half within", "all within", "deliveries/s", "calls", "allocs")
+	fmt.Fprintf(w, "%-26s %3s  %7s  %7s  %-15s %-15s %12s %8s %8s %8s\n",
+		"server", "k", "CPU", "ratio", "half within", "all within", "deliveries/s", "sleeps", "calls", "allocs")
 	for _, l := range r.Results {
 		calls, allocs := "", ""
 		if l.Allocs != nil {
 			calls, allocs = fmt.Sprintf("%.4f", *l.Calls), fmt.Sprintf("%.5f", *l.Allocs)
 		}
-		fmt.Fprintf(w, "%-26s %3d  %7.3f  %7.3f  %-15s %-15s %12.0f %8s %8s\n", l.Server, l.K, l.CPU.Median, l.Ratio.Median,
-			l.Ratio.middle(), l.Ratio.reach(), l.Rate.Median, calls, allocs)
+		fmt.Fprintf(w, "%-26s %3d  %7.3f  %7.3f  %-15s %-15s %12.0f %8.4f %8s %8s\n", l.Server, l.K, l.CPU.Median, l.Ratio.Median,
+			l.Ratio.middle(), l.Ratio.reach(), l.Rate.Median, l.Sleeps.Median, calls, allocs)
 	}
 	fmt.Fprintln(w, "\ncalls and allocs: sendto calls made and objects allocated for each delivered message, as the server counts them")
 }

@@ -63,7 +63,7 @@
 // # Bounds
 //
 // All are fields of Config, with what happens at each. Beside them: a shard's
-// buffers (scratch MaxBytesPerTurn, arena 512 KiB, receive 64 KiB); two snapshots
+// buffers (batch 256 KiB and MaxBytesPerTurn, arena 512 KiB, receive 64 KiB); two snapshots
 // with their encodings per topic, of the view's size: one for each reason and codec
 // that was needed, at most 14 of a snapshot; per connection an incomplete message of
 // at most twice MaxMessageBytes; eight resyncs at once.

@@ -77,15 +77,16 @@ func (p *plan) sayStand() {
 	if untold == 0 || untold < c.events.tokenSize && !c.events.eager || len(c.subs) == 0 {
 		return
 	}
-	b := append(s.standRoom[:0], "id: "...)
+	begin := len(s.batch.stands)
+	b := append(s.batch.stands, "id: "...)
 	b = append(s.appendResumeToken(b, c, p), eventEnd...)
-	s.standRoom = b
-	if p.bytes+len(b) > s.config.MaxBytesPerTurn {
+	size := len(b) - begin
+	if p.bytes+size > s.config.MaxBytesPerTurn {
 		p.more = true
 		return
 	}
-	p.parts = append(p.parts, part{bytes: b, stand: true})
-	p.bytes += len(b)
+	s.batch.stands = b
+	p.append(part{bytes: b[begin:len(b):len(b)], stand: true})
 }
 
 // endEvents says why c ends, since there is no close frame that could.

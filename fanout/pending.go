@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"github.com/depthcast/depthcast/fanout/poll"
 	"github.com/depthcast/depthcast/fanout/ring"
 	"github.com/depthcast/depthcast/proto"
 )
@@ -26,29 +27,36 @@ type part struct {
 }
 
 // plan is what is pending for one connection in one turn, collected by shared
-// frames and cursors. It knows nothing of how it is sent: whoever does tells how
-// many bytes have left (commit). Owned by the shard; its buffers are reused.
+// frames and cursors. Owned by the shard, as a part of its batch.
 type plan struct {
 	shard *shard
 	conn  *conn
-	parts []part
-	bytes int
+	first int             // of its parts in the batch's
+	parts int             // how many
+	bytes int             // of all of them
 	more  bool            // there is more than this plan holds
 	full  bool            // a part found no room
 	ends  DropReason      // DropNone, or why the connection ends instead
 	over  []*subscription // ended by what was committed
+
+	// Of the send.
+	out   []byte // at most MaxBytesPerTurn
+	took  int    // of them that have left
+	class poll.Class
 }
 
 func (p *plan) begin(s *shard, c *conn) {
-	p.shard, p.conn, p.parts = s, c, p.parts[:0]
-	p.bytes, p.more, p.full, p.ends = 0, false, false, DropNone
+	p.shard, p.conn, p.first = s, c, len(s.batch.parts)
+	p.parts, p.bytes, p.more, p.full, p.ends = 0, 0, false, false, DropNone
 }
 
-// forget lets go of what the plan refers to.
+// list returns the parts in order.
+func (p *plan) list() []part { return p.shard.batch.parts[p.first : p.first+p.parts] }
+
+// forget takes the parts out of the batch, of which they are the last.
 func (p *plan) forget() {
-	clear(p.parts)
-	clear(p.over)
-	p.parts, p.over = p.parts[:0], p.over[:0]
+	clear(p.list())
+	p.shard.batch.parts, p.parts = p.shard.batch.parts[:p.first], 0
 }
 
 // collect gathers what is pending: the rest of the frame in flight, then control
@@ -105,9 +113,9 @@ func (p *plan) collectAll() {
 	}
 	n := len(c.subs)
 	for range n {
-		at, had := int(c.scanned)%n, len(p.parts)
+		at, had := int(c.scanned)%n, p.parts
 		p.follow(c.subs[at])
-		if !p.full || len(p.parts) > had {
+		if !p.full || p.parts > had {
 			c.scanned = uint32(at + 1)
 		}
 		if p.full {
@@ -134,28 +142,37 @@ func (p *plan) add(part part) bool {
 	if !p.room(len(part.bytes)) {
 		return false
 	}
-	p.parts = append(p.parts, part)
-	p.bytes += len(part.bytes)
+	p.append(part)
 	return true
 }
 
-// join returns the bytes of all parts in order, at most MaxBytesPerTurn. A single
-// part is not copied.
-func (p *plan) join() []byte {
-	limit := p.shard.config.MaxBytesPerTurn
-	if len(p.parts) == 1 {
-		b := p.parts[0].bytes
-		p.more = p.more || len(b) > limit
-		return b[:min(len(b), limit)]
-	}
-	b := p.shard.scratch[:0]
-	for i := range p.parts {
-		rest := p.parts[i].bytes
-		b = append(b, rest[:min(len(rest), limit-len(b))]...)
-	}
-	p.more = p.more || p.bytes > limit
-	return b
+// append takes a part without asking.
+func (p *plan) append(part part) {
+	p.shard.batch.parts = append(p.shard.batch.parts, part)
+	p.parts++
+	p.bytes += len(part.bytes)
 }
+
+// join makes of the parts what is sent. One alone is not copied, several are copied
+// behind what the batch has joined so far.
+func (p *plan) join() {
+	limit := p.shard.config.MaxBytesPerTurn
+	p.more = p.more || p.bytes > limit
+	list := p.list()
+	if len(list) == 1 {
+		p.out = list[0].bytes[:min(p.bytes, limit)]
+		return
+	}
+	b := p.shard.batch.joined
+	begin := len(b)
+	for i := range list {
+		rest := list[i].bytes
+		b = append(b, rest[:min(len(rest), begin+limit-len(b))]...)
+	}
+	p.out, p.shard.batch.joined = b[begin:], b
+}
+
+func (p *plan) send() { p.took, p.class = p.conn.transport.Send(p.out) }
 
 // follow adds what is pending for sub: a snapshot if it needs one, then what the
 // ring has from there.

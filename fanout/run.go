@@ -45,19 +45,19 @@ func (s *shard) run(f *feed, e *entry, from uint64, sub *subscription) run {
 	return r
 }
 
-// commit moves what n bytes of the plan carried: cursors past the frames that have
-// left or begun to, the frame that is half sent into flight. It returns how many
+// commit moves what the bytes that have left carried: cursors past the frames that
+// have left or begun to, the frame that is half sent into flight. It returns how many
 // frames have begun to leave.
-func (p *plan) commit(n int) (frames uint32) {
-	c := p.conn
+func (p *plan) commit() (frames uint32) {
+	c, n, list := p.conn, p.took, p.list()
 	if c.events != nil {
 		c.events.untold += n
 	}
-	for i := range p.parts {
+	for i := range list {
 		if n == 0 {
 			break
 		}
-		part := &p.parts[i]
+		part := &list[i]
 		took := min(n, len(part.bytes))
 		n -= took
 		whole := took == len(part.bytes)

@@ -6,67 +6,6 @@ import (
 	"github.com/depthcast/depthcast/fanout/poll"
 )
 
-// serve sends c what is pending, in one system call.
-func (s *shard) serve(c *conn) {
-	if c.state == closed || c.blocked {
-		return
-	}
-	if c.transport.Pending() > 0 {
-		if class := c.transport.Flush(); class != poll.OK {
-			s.sent(c, class, class == poll.Partial, true)
-			return
-		}
-	}
-	p := &s.plan
-	p.begin(s, c)
-	p.collect()
-	if p.ends != DropNone {
-		p.forget()
-		s.drop(c, p.ends)
-		return
-	}
-	if len(p.parts) == 0 {
-		s.sent(c, poll.OK, true, false)
-		return
-	}
-	s.transmit(c)
-}
-
-// relieve sends what waits beside data before its turn, until the answers to one more
-// request of items have room, so that who keeps to its rate and reads is not dropped
-// for asking much at once. Not while the plan is in use.
-func (s *shard) relieve(c *conn, items int) {
-	for len(c.control) > 0 && len(c.control)+items*maxAnswerBytes > s.config.ControlBytes {
-		if c.blocked || c.transport.Pending() > 0 {
-			return
-		}
-		s.plan.begin(s, c)
-		s.plan.collectOwn()
-		s.plan.more = true
-		s.transmit(c) // moves bytes, or blocks or closes c
-	}
-}
-
-// transmit sends what the plan holds.
-func (s *shard) transmit(c *conn) {
-	p := &s.plan
-	n, class := c.transport.Send(p.join())
-	s.sentNow.sends++
-	s.sentNow.bytes += uint64(n)
-	frames := p.commit(n)
-	s.sentNow.frames += uint64(frames)
-	c.spend(s.since, frames, n)
-	for _, sub := range p.over {
-		s.remove(sub)
-	}
-	if len(p.over) > 0 {
-		s.dropIdle(c)
-	}
-	more := p.more
-	p.forget()
-	s.sent(c, class, n > 0, more)
-}
-
 // sent draws the conclusions from what became of a send: whether it moved bytes,
 // and whether more is pending than was offered.
 func (s *shard) sent(c *conn, class poll.Class, progress, more bool) {

@@ -71,14 +71,12 @@ type shard struct {
 	waiting   []*subscription
 	ticks     [len(intervals)]tick
 	pauses    pauses // capped connections that wait
-	plan      plan
+	batch     batch
 	sentNow   sentCounts // not in stats yet
 	encoder   encoder
 	deflater  deflater
 	arena     []byte // runs of this turn
-	scratch   []byte // one connection's send
-	standRoom []byte // its event that says where the client stands
-	tokenRoom []byte // the token in it, before it is encoded
+	tokenRoom []byte // a resume token, before it is encoded
 	inbox     []byte // one connection's receive
 	fresh     inbound
 	jitter    *rand.Rand
@@ -100,11 +98,11 @@ func newShard(h *Hub, index int) (*shard, error) {
 		hub: h, config: &h.config, index: index,
 		feeds:    make(map[proto.TopicKey]*feed),
 		arena:    make([]byte, 0, arenaBytes),
-		scratch:  make([]byte, 0, h.config.MaxBytesPerTurn),
 		inbox:    make([]byte, receiveBytes),
 		deflater: deflater{level: h.config.DeflateLevel, least: h.config.DeflateMin},
 		jitter:   rand.New(rand.NewPCG(uint64(h.config.Now().UnixNano()), uint64(index))),
 	}
+	s.batch.joined = make([]byte, 0, batchBytes+h.config.MaxBytesPerTurn)
 	s.onMessage = s.message
 	s.look()
 	var err error
@@ -314,11 +312,10 @@ func (s *shard) enqueue(c *conn) {
 
 func (s *shard) serveQueue() {
 	s.serving, s.queue = s.queue, s.serving[:0]
-	for i, c := range s.serving {
-		s.serving[i] = nil
-		c.queued = false
-		s.serve(c)
+	for rest := s.serving; len(rest) > 0; {
+		rest = rest[s.serve(rest):]
 	}
+	clear(s.serving)
 	s.serving = s.serving[:0]
 	s.stats.add(&s.sentNow)
 }

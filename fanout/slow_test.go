@@ -492,7 +492,7 @@ func TestSlowReaderThatTakesBytesIsNotSilent(t *testing.T) {
 	}
 }
 
-// peak notes the most that was pinned at any send.
+// peak notes the most that was pinned at any send and at any end of a connection.
 type peak struct {
 	poll.Kernel
 	pinned *atomic.Int64
@@ -502,6 +502,11 @@ type peak struct {
 func (p *peak) Send(fd int, b []byte) (int, poll.Class, syscall.Errno) {
 	p.most = max(p.most, p.pinned.Load())
 	return p.Kernel.Send(fd, b)
+}
+
+func (p *peak) Close(fd int) error {
+	p.most = max(p.most, p.pinned.Load())
+	return p.Kernel.Close(fd)
 }
 
 // TestPinnedBytesAreBoundedWithinATurn: one turn may half send a snapshot of its own

@@ -106,8 +106,8 @@ func (sub *subscription) stand(p *plan) (resume, bool) {
 	}
 	next, state := sub.next, sub.state
 	trades, seq, ordinal := sub.began, sub.seq, sub.ordinal
-	for i := range p.parts {
-		if part := &p.parts[i]; part.sub == sub {
+	for _, part := range p.list() {
+		if part.sub == sub {
 			next, state = part.next, live
 			if part.trades {
 				trades, seq, ordinal = true, part.seq, part.ordinal

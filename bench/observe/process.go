@@ -25,6 +25,13 @@ func CPUTime(pid int) (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
+// Sleeps returns how often threads of this process gave up their processor to wait.
+func Sleeps() int64 {
+	var u unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &u) // fails for a bad argument only
+	return u.Nvcsw
+}
+
 // Softirqd returns the process number of the kernel thread that does the
 // processor's deferred network work, 0 where it cannot be seen (a container).
 func Softirqd(cpu int) int {
