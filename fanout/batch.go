@@ -104,8 +104,6 @@ func (s *shard) relieve(c *conn, items int) {
 // conclude moves what a plan that was sent says, and does what follows from it.
 func (s *shard) conclude(p *plan) {
 	c := p.conn
-	s.sentNow.sends++
-	s.sentNow.bytes += uint64(p.took)
 	if c.state != closed { // else another of the batch took its place (shedExcess)
 		frames := p.commit()
 		s.sentNow.frames += uint64(frames)

@@ -172,7 +172,17 @@ func (p *plan) join() {
 	p.out, p.shard.batch.joined = b[begin:], b
 }
 
-func (p *plan) send() { p.took, p.class = p.conn.transport.Send(p.out) }
+// send sends what was joined, unless collecting for another connection has dropped
+// this one (shedExcess): its descriptor's number may be a stranger's by now.
+func (p *plan) send() {
+	p.took = 0
+	if p.conn.state == closed {
+		return
+	}
+	p.took, p.class = p.conn.transport.Send(p.out)
+	p.shard.sentNow.sends++
+	p.shard.sentNow.bytes += uint64(p.took)
+}
 
 // follow adds what is pending for sub: a snapshot if it needs one, then what the
 // ring has from there.
