@@ -99,6 +99,8 @@ func (b *testBooks) ReadView(key proto.TopicKey, s *proto.Snapshot) error {
 	return proto.ErrUnknownSymbol
 }
 
+func (b *testBooks) CaughtUp() bool { return b.ready }
+
 func (b *testBooks) Symbols() []proto.SymbolInfo { return nil }
 
 func (v *testView) Snapshot(s *proto.Snapshot) {

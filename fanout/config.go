@@ -58,6 +58,10 @@ type Config struct {
 	// under way. Each has a goroutine and two descriptors. Default 512.
 	MaxRelays int
 
+	// WholeReads bounds the plain questions a second for whole books, or for long lists
+	// of symbols, of all clients together; twice as many may come at once. Default 20.
+	WholeReads int
+
 	// MaxSubscriptions bounds the subscriptions of one connection. Default 1000.
 	MaxSubscriptions int
 
@@ -192,7 +196,7 @@ func (c *Config) validate() error {
 	}{
 		{"Shards", int64(c.Shards)}, {"RingEntries", int64(c.RingEntries)}, {"RingBytes", c.RingBytes},
 		{"AllRingsBytes", c.AllRingsBytes}, {"ResumeWindow", int64(c.ResumeWindow)}, {"MaxTopics", int64(c.MaxTopics)},
-		{"MaxPatterns", int64(c.MaxPatterns)}, {"TopicLinger", int64(c.TopicLinger)}, {"MaxConns", int64(c.MaxConns)}, {"MaxRelays", int64(c.MaxRelays)}, {"MaxSubscriptions", int64(c.MaxSubscriptions)},
+		{"MaxPatterns", int64(c.MaxPatterns)}, {"TopicLinger", int64(c.TopicLinger)}, {"MaxConns", int64(c.MaxConns)}, {"MaxRelays", int64(c.MaxRelays)}, {"WholeReads", int64(c.WholeReads)}, {"MaxSubscriptions", int64(c.MaxSubscriptions)},
 		{"MaxItems", int64(c.MaxItems)}, {"MaxMessageBytes", int64(c.MaxMessageBytes)}, {"DeflateMin", int64(c.DeflateMin)},
 		{"RequestsPerSecond", int64(c.RequestsPerSecond)}, {"RequestBurst", int64(c.RequestBurst)},
 		{"ResyncInterval", int64(c.ResyncInterval)}, {"MaxBytesPerTurn", int64(c.MaxBytesPerTurn)},
@@ -245,6 +249,7 @@ func (c *Config) setDefaults() {
 	orElse(&c.TopicLinger, 60*time.Second)
 	orElse(&c.MaxConns, 100_000)
 	orElse(&c.MaxRelays, 512)
+	orElse(&c.WholeReads, 20)
 	orElse(&c.MaxSubscriptions, 1000)
 	orElse(&c.MaxItems, 500)
 	orElse(&c.MaxMessageBytes, 64<<10)

@@ -3,133 +3,149 @@ package fanout
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"hash/fnv"
+	"mime"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/depthcast/depthcast/proto"
 )
 
-// defaultHTTPDepth is the depth of /v1/books/{symbol} where none is asked for.
-const defaultHTTPDepth = 10
-
-// HTTPHandler serves single questions over plain HTTP, as JSON:
+// HTTPHandler serves what is not a WebSocket:
 //
-//	GET /v1/symbols                           what is known, in order
-//	GET /v1/books/{symbol}?depth=10&counts=1  one book, in the form of a snapshot frame
+//	GET /v1/symbols          what is known, in order
+//	GET /v1/books/{symbol}   one book, in the form of a snapshot frame
+//	GET /v1/status           the server itself
+//	GET /v1/sse              a stream of Server-Sent Events
+//	GET /v1/poll             what is owed from a cursor on
 //
-// A symbol may hold slashes, percent-encoded or not. depth 0 is the whole book;
-// other depths are granted as in a subscription. group sums levels over a price increment.
+// docs/openapi.yaml describes them. A symbol may hold slashes, percent-encoded or not.
 func HTTPHandler(h *Hub) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/symbols", h.serveSymbols)
 	mux.HandleFunc("GET /v1/books/{symbol...}", h.serveBook)
+	mux.HandleFunc("GET /v1/status", h.serveStatus)
 	mux.HandleFunc("GET /v1/sse", h.serveEvents)
 	mux.HandleFunc("GET /v1/poll", h.servePoll)
 	return mux
 }
 
-// listing is a symbol in the answer of /v1/symbols.
-type listing struct {
-	Symbol        string `json:"symbol"`
-	State         string `json:"state"`
-	Reason        string `json:"reason,omitempty"`
-	Phase         string `json:"phase,omitempty"`
-	Seq           string `json:"seq"`
-	Epoch         string `json:"epoch"`
-	PriceExponent int8   `json:"price_exponent"`
-	QtyExponent   int8   `json:"qty_exponent"`
-	Type          string `json:"type,omitempty"`
-	Name          string `json:"name,omitempty"`
-	Base          string `json:"base,omitempty"`
-	Quote         string `json:"quote,omitempty"`
-	Tick          string `json:"tick,omitempty"`
-	Lot           string `json:"lot,omitempty"`
-}
+// Media types of answers. The last two are others' names of the second.
+const (
+	typeJSON  = "application/json"
+	typeProto = "application/protobuf"
+)
 
-func (h *Hub) serveSymbols(w http.ResponseWriter, _ *http.Request) {
-	answer := struct {
-		Symbols []listing `json:"symbols"`
-	}{Symbols: []listing{}}
-	for _, s := range h.Symbols() {
-		answer.Symbols = append(answer.Symbols, listingOf(&s))
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	_ = json.NewEncoder(w).Encode(answer) // the asker may have gone
-}
+var protoTypes = []string{typeProto, "application/x-protobuf", "application/vnd.google.protobuf"}
 
-func listingOf(s *proto.SymbolInfo) listing {
-	l := listing{
-		Symbol:        s.Symbol,
-		State:         proto.StateWord(s.State),
-		Seq:           strconv.FormatInt(s.Seq, 10),
-		Epoch:         epochText(s.Epoch),
-		PriceExponent: s.Exponents.Price,
-		QtyExponent:   s.Exponents.Qty,
+// accepted returns the codec that r prefers (RFC 9110 section 12.5.1): JSON where it
+// has no preference. false: it takes neither.
+func accepted(r *http.Request) (proto.Codec, bool) {
+	values := r.Header.Values("Accept")
+	if len(values) == 0 {
+		return proto.CodecJSON, true
 	}
-	if s.Phase != proto.PhaseUnknown {
-		l.Phase = proto.PhaseWord(s.Phase)
-	}
-	if s.Reason != proto.ReasonNone {
-		l.Reason = proto.ReasonWord(s.Reason)
-	}
-	if i := s.Instrument; i != nil {
-		l.Type = proto.InstrumentTypeWord(i.Type)
-		l.Name, l.Base, l.Quote = i.Name, i.Base, i.Quote
-		if i.Tick != 0 {
-			l.Tick = string(proto.AppendDecimal(nil, i.Tick, s.Exponents.Price))
+	best := [proto.NumCodecs]float64{}
+	for part := range strings.SplitSeq(strings.Join(values, ","), ",") {
+		kind, parameters, err := mime.ParseMediaType(part)
+		if err != nil {
+			continue
 		}
-		if i.Lot != 0 {
-			l.Lot = string(proto.AppendDecimal(nil, i.Lot, s.Exponents.Qty))
+		q := 1.0
+		if text, given := parameters["q"]; given {
+			if q, err = strconv.ParseFloat(text, 64); err != nil {
+				continue
+			}
+		}
+		switch {
+		case kind == typeJSON, kind == "application/*", kind == "*/*":
+			best[proto.CodecJSON] = max(best[proto.CodecJSON], q)
+		}
+		for _, name := range protoTypes {
+			if kind == name {
+				best[proto.CodecProto] = max(best[proto.CodecProto], q)
+			}
 		}
 	}
-	return l
+	if best[proto.CodecProto] > best[proto.CodecJSON] {
+		return proto.CodecProto, true
+	}
+	return proto.CodecJSON, best[proto.CodecJSON] > 0
 }
 
-// epochText writes an epoch as frames do.
-func epochText(epoch uint64) string {
-	const digits = 16
-	text := strconv.FormatUint(epoch, 16)
-	return "0000000000000000"[:digits-len(text)] + text
+// answer is what a plain question is answered with. A browser may keep it, and asks
+// each time whether it still holds.
+type httpAnswer struct {
+	codec proto.Codec
+	tag   string // entity tag without quotes; empty: it is not to be kept
+	body  []byte
 }
 
-func (h *Hub) serveBook(w http.ResponseWriter, r *http.Request) {
-	key := proto.TopicKey{Symbol: r.PathValue("symbol"), Channel: proto.ChannelBook}
-	query := r.URL.Query()
-	depth := uint64(defaultHTTPDepth)
-	var err error
-	if text := query.Get("depth"); text != "" {
-		if depth, err = strconv.ParseUint(text, 10, 32); err != nil {
-			httpError(w, http.StatusBadRequest, "bad_request", "depth must be a number of levels, 0 for all")
+// negotiate begins the answer to r; false: it has been refused.
+func negotiate(w http.ResponseWriter, r *http.Request) (httpAnswer, bool) {
+	codec, ok := accepted(r)
+	if !ok {
+		httpError(w, http.StatusNotAcceptable, "bad_request", "answers are "+typeJSON+" or "+typeProto)
+	}
+	return httpAnswer{codec: codec}, ok
+}
+
+// write answers with a, or says that what the asker has still holds.
+func (a *httpAnswer) write(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("Vary", "Accept")
+	header.Set("Cache-Control", "no-store")
+	if a.tag != "" {
+		tag := strconv.Quote(a.tag + "-" + a.codec.String())
+		header.Set("ETag", tag)
+		header.Set("Cache-Control", "no-cache")
+		if has(r.Header.Values("If-None-Match"), tag) {
+			w.WriteHeader(http.StatusNotModified)
 			return
 		}
 	}
-	group, err := proto.ParseGroup(query.Get("group"))
-	if err != nil {
-		readError(w, err)
-		return
+	header.Set("Content-Type", typeJSON)
+	if a.codec == proto.CodecProto {
+		header.Set("Content-Type", typeProto)
 	}
-	key.View = proto.View{Depth: proto.GrantDepth(uint32(depth)), Group: group, Counts: query.Get("counts") == "1"}
-	var s proto.Snapshot
-	if err := h.ReadView(key, &s); err != nil {
-		readError(w, err)
-		return
+	_, _ = w.Write(a.body) // the asker may have gone
+}
+
+// has reports whether a list of entity tags names tag (RFC 9110 section 13.1.2).
+func has(lists []string, tag string) bool {
+	for _, list := range lists {
+		for one := range strings.SplitSeq(list, ",") {
+			one = strings.TrimPrefix(strings.TrimSpace(one), "W/")
+			if one == tag || one == "*" {
+				return true
+			}
+		}
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	form := proto.TopicForm{Counts: key.View.Counts, Exponents: s.Exponents}
-	_, _ = w.Write(append(proto.AppendJSONSnapshot(nil, form, proto.SnapshotInitial, &s), '\n'))
+	return false
+}
+
+// sumOf makes an entity tag of what has no seq.
+func sumOf(body []byte) string {
+	sum := fnv.New64a()
+	_, _ = sum.Write(body) // never fails
+	return fmt.Sprintf("%016x", sum.Sum64())
 }
 
 // readError answers with the error codes of the client protocol.
 func readError(w http.ResponseWriter, err error) {
 	switch {
+	case errors.Is(err, errQuery):
+		httpError(w, http.StatusBadRequest, "bad_request", err.Error())
 	case errors.Is(err, proto.ErrUnknownSymbol):
 		httpError(w, http.StatusNotFound, "unknown_symbol", "no such symbol: /v1/symbols lists them")
 	case errors.Is(err, proto.ErrNotReady):
 		w.Header().Set("Retry-After", "1")
 		httpError(w, http.StatusServiceUnavailable, "not_ready", "the server has not read its Kafka topics to the end yet")
-	case errors.Is(err, proto.ErrUnknownChannel), errors.Is(err, proto.ErrBadView):
+	case errors.Is(err, proto.ErrUnknownChannel):
+		httpError(w, http.StatusBadRequest, "unknown_channel", err.Error())
+	case errors.Is(err, proto.ErrBadView):
 		httpError(w, http.StatusBadRequest, "bad_view", err.Error())
 	default:
 		httpError(w, http.StatusInternalServerError, "internal", "a fault of the server")
@@ -137,8 +153,8 @@ func readError(w http.ResponseWriter, err error) {
 }
 
 func httpError(w http.ResponseWriter, status int, code, message string) {
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", typeJSON)
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]string{"type": "error", "code": code, "message": message})
+	_ = json.NewEncoder(w).Encode(map[string]string{"type": "error", "code": code, "message": message}) // the asker may have gone
 }

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/depthcast/depthcast/fanout/ring"
 	"github.com/depthcast/depthcast/proto"
 )
@@ -22,6 +24,8 @@ type Books interface {
 	ReadView(key proto.TopicKey, s *proto.Snapshot) error
 	// Symbols lists what is known.
 	Symbols() []proto.SymbolInfo
+	// CaughtUp reports whether what is not known does not exist.
+	CaughtUp() bool
 }
 
 // errOverloaded refuses a topic beyond Config.MaxTopics, all of which have readers.
@@ -38,6 +42,9 @@ type Hub struct {
 	shards  []*shard
 	budget  *ring.Budget
 	merged  *mergedFrames
+
+	wholeReads *rate.Limiter
+	symbolList symbolList
 
 	// Atomics.
 	pinned atomic.Int64 // bytes kept for slow readers; see Config.PinnedBytes
@@ -69,7 +76,9 @@ func New(c Config) (*Hub, error) {
 		topics:  make(map[proto.TopicKey]*Topic),
 		ended:   make(map[*Topic]struct{}),
 		emptied: make(chan struct{}),
-		shards:  make([]*shard, c.Shards),
+
+		wholeReads: rate.NewLimiter(rate.Limit(c.WholeReads), 2*c.WholeReads),
+		shards:     make([]*shard, c.Shards),
 	}
 	for i := range h.shards {
 		s, err := newShard(h, i)

@@ -1,45 +1,37 @@
 import { Book, BID, ASK } from "./book.js";
+import { Link } from "./link.js";
 
 const $ = (id) => document.getElementById(id);
 const TAPE = 25;             // trades shown
-const BACKOFF_MS = [250, 10_000]; // first and longest wait before connecting anew
 
 const book = new Book();
 const tape = [];
 const view = { state: "connecting", reason: "", phase: "", book: 0, trades: 0, ticker: 0, updates: 0, checked: 0, dirty: true };
-let socket, attempts = 0, requests = 0, awaiting = false;
+let link, awaiting = false;
 let session = null; // the newest ticker; null: the next one counts, whatever its seq
 
-function request(message) {
-  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ id: ++requests, ...message }));
-}
-
-function subscribe() {
+function items() {
   const symbol = $("symbol").value;
-  if (!symbol) return;
-  const items = [
+  return symbol ? [
     { symbol, channel: "book", depth: Number($("depth").value), group: $("group").value, resume: book.resume() },
     { symbol, channel: "trades", last: TAPE },
     { symbol, channel: "ticker" },
-  ];
-  request({ type: "subscribe", items });
+  ] : [];
 }
 
 // Another symbol, depth or group: the old topics end, and nothing of them is shown again.
 function choose() {
-  const topics = [view.book, view.trades, view.ticker].filter(Boolean);
-  if (topics.length) request({ type: "unsubscribe", topics });
   Object.assign(view, { book: 0, trades: 0, ticker: 0, dirty: true, state: "connecting", reason: "" });
-  book.reset(); tape.length = 0; session = null;
-  subscribe();
+  book.reset(); tape.length = 0; session = null; awaiting = false;
+  link.follow(items);
   location.hash = encodeURIComponent($("symbol").value);
 }
 
 function resync(kind, f) {
   if (awaiting) return;
   awaiting = true; book.whole = false; view.state = "recovering"; view.reason = kind;
-  if (kind === "mismatch") request({ type: "mismatch", topic: f.topic, seq: f.seq, hash: book.hash.toString(16).padStart(8, "0") });
-  else request({ type: "resync", topics: [f.topic] });
+  if (kind === "mismatch") link.resync({ type: "mismatch", topic: f.topic, seq: f.seq, hash: book.hash.toString(16).padStart(8, "0") });
+  else link.resync({ type: "resync", topics: [f.topic] });
 }
 
 function outcome(result, f) {
@@ -80,24 +72,20 @@ const handlers = {
     if (f.topic !== view.ticker) return;
     if (!session || BigInt(f.seq) >= BigInt(session.seq)) session = f;
   },
-  error(f) { view.state = "offline"; view.reason = f.message; if (f.retry === "after") setTimeout(subscribe, f.retry_after_ms || 1000); },
+  error(f) { view.state = "offline"; view.reason = f.message; if (f.retry === "after") setTimeout(() => link.follow(items), f.retry_after_ms || 1000); },
 };
 
-function connect() {
-  socket = new WebSocket(location.origin.replace(/^http/, "ws") + "/v1/stream", "depthcast.v1.json");
-  socket.onopen = () => { attempts = 0; awaiting = false; subscribe(); };
-  socket.onmessage = (e) => {
-    const f = JSON.parse(e.data);
+const on = {
+  frame(f) {
+    if (f.type === "hello") { awaiting = false; session = null; }
     handlers[f.type]?.(f);
     view.dirty = true;
-  };
-  socket.onclose = (e) => {
-    Object.assign(view, { state: "offline", reason: e.reason, book: 0, trades: 0, ticker: 0, dirty: true });
+  },
+  down(reason) {
+    Object.assign(view, { state: "offline", reason, book: 0, trades: 0, ticker: 0, dirty: true });
     session = null;
-    const wait = Math.min(BACKOFF_MS[1], BACKOFF_MS[0] * 2 ** attempts++);
-    setTimeout(connect, wait / 2 + Math.random() * wait / 2);
-  };
-}
+  },
+};
 
 function row(cells) {
   const tr = document.createElement("tr");
@@ -139,6 +127,7 @@ function draw() {
   $("seq").textContent = book.whole ? String(book.seq) : "–";
   $("hash").textContent = book.whole ? book.hash.toString(16).padStart(8, "0") : "–";
   $("checked").textContent = view.checked;
+  $("link").textContent = link.kind;
   // What a ticker leaves out is not known.
   $("last").textContent = session?.last ?? "";
   $("change").textContent = session?.change === undefined ? "" : (session.change.startsWith("-") ? "" : "+") + session.change;
@@ -166,7 +155,8 @@ async function start() {
   }
   $("symbol").onchange = $("depth").onchange = $("group").onchange = choose;
   setInterval(() => { $("rate").textContent = view.updates; view.updates = 0; }, 1000);
-  connect();
+  link = new Link(on);
+  link.follow(items);
   draw();
 }
 

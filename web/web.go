@@ -7,7 +7,7 @@ import (
 	"net/http"
 )
 
-//go:embed index.html page.css page.js book.js
+//go:embed index.html page.css page.js link.js book.js
 var files embed.FS
 
 // Handler serves the page and its files. Nothing is loaded from elsewhere, and

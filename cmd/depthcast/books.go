@@ -76,6 +76,9 @@ func (b books) ReadView(key proto.TopicKey, s *proto.Snapshot) error {
 	return b.in(key.Symbol, func(_ *ingest.Partition, e *partitionBooks) error { return e.Read(key, s) })
 }
 
+// CaughtUp is fanout.Books's.
+func (b books) CaughtUp() bool { return b.ingest.CaughtUp() }
+
 // Symbols is fanout.Books's.
 func (b books) Symbols() []proto.SymbolInfo {
 	var all []proto.SymbolInfo

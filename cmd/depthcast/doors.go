@@ -35,6 +35,7 @@ type serverFlags struct {
 	ResumeWindow   time.Duration `help:"How long after a break a client should find its place in the ring." default:"5s"`
 	MaxConns       int           `help:"Most connections; lowered to what the limit on open files allows." default:"100000"`
 	MaxRelays      int           `help:"Most event streams over HTTP/2 and long polls under way, together." default:"512"`
+	WholeReads     int           `help:"Most questions a second over plain HTTP for whole books or long lists of symbols, of all clients together." default:"20"`
 	MaxTopics      int           `help:"Most topics open at once." default:"10000"`
 	MaxSubs        int           `help:"Most subscriptions of a connection." default:"1000"`
 	MaxMessage     int           `help:"Most bytes of one message from a client." default:"65536"`
@@ -65,6 +66,7 @@ func (f *serverFlags) hub(b fanout.Books, fatal chan<- error) fanout.Config {
 		ResumeWindow:      f.ResumeWindow,
 		MaxConns:          min(f.MaxConns, spareDescriptors()),
 		MaxRelays:         f.MaxRelays,
+		WholeReads:        f.WholeReads,
 		MaxTopics:         f.MaxTopics,
 		MaxSubscriptions:  f.MaxSubs,
 		MaxMessageBytes:   f.MaxMessage,

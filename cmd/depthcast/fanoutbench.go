@@ -193,6 +193,9 @@ func (b *benchBook) ReadView(key proto.TopicKey, s *proto.Snapshot) error {
 	return nil
 }
 
+// CaughtUp implements fanout.Books.
+func (b *benchBook) CaughtUp() bool { return true }
+
 // Symbols implements fanout.Books.
 func (b *benchBook) Symbols() []proto.SymbolInfo {
 	b.mu.Lock()

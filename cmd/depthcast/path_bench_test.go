@@ -61,6 +61,8 @@ func (b *pathBooks) ReadView(key proto.TopicKey, s *proto.Snapshot) error {
 	return b.engine.Read(key, s)
 }
 
+func (b *pathBooks) CaughtUp() bool { return true }
+
 func (b *pathBooks) Symbols() []proto.SymbolInfo {
 	b.mu.Lock()
 	defer b.mu.Unlock()

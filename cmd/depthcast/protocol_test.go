@@ -399,6 +399,7 @@ var freeForm = map[string]*regexp.Regexp{
 	"symbol_age_ms":      regexp.MustCompile(`^\d{1,13}$`),
 	"feed_age_ms":        regexp.MustCompile(`^\d{1,13}$`),
 	"reconnect_after_ms": regexp.MustCompile(`^\d{1,4}$`),
+	"cursor":             regexp.MustCompile(`^[A-Za-z0-9_-]{20,200}$`),
 	"deadline_ms":        regexp.MustCompile(`^\d{1,4}$`),
 }
 

@@ -4114,6 +4114,280 @@ func (x *Candles) GetTs() *Times {
 	return nil
 }
 
+// Symbols answers GET /v1/symbols: what is known, by symbol.
+type Symbols struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The symbols.
+	Symbols       []*SymbolStanding `protobuf:"bytes,1,rep,name=symbols,proto3" json:"symbols,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Symbols) Reset() {
+	*x = Symbols{}
+	mi := &file_stream_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Symbols) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Symbols) ProtoMessage() {}
+
+func (x *Symbols) ProtoReflect() protoreflect.Message {
+	mi := &file_stream_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Symbols.ProtoReflect.Descriptor instead.
+func (*Symbols) Descriptor() ([]byte, []int) {
+	return file_stream_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *Symbols) GetSymbols() []*SymbolStanding {
+	if x != nil {
+		return x.Symbols
+	}
+	return nil
+}
+
+// SymbolStanding is one symbol as it stands.
+type SymbolStanding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Symbol.
+	Symbol string `protobuf:"bytes,1,opt,name=symbol,proto3" json:"symbol,omitempty"`
+	// State of its book.
+	State State `protobuf:"varint,2,opt,name=state,proto3,enum=depthcast.v1.State" json:"state,omitempty"`
+	// Why it is not live.
+	Reason Reason `protobuf:"varint,3,opt,name=reason,proto3,enum=depthcast.v1.Reason" json:"reason,omitempty"`
+	// Phase.
+	Phase Phase `protobuf:"varint,4,opt,name=phase,proto3,enum=depthcast.v1.Phase" json:"phase,omitempty"`
+	// Kafka offset of its last record; -1: none.
+	Seq int64 `protobuf:"varint,5,opt,name=seq,proto3" json:"seq,omitempty"`
+	// History that seq belongs to.
+	Epoch uint64 `protobuf:"fixed64,6,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Decimal exponent of prices.
+	PriceExponent int32 `protobuf:"zigzag32,7,opt,name=price_exponent,json=priceExponent,proto3" json:"price_exponent,omitempty"`
+	// Decimal exponent of quantities.
+	QtyExponent int32 `protobuf:"zigzag32,8,opt,name=qty_exponent,json=qtyExponent,proto3" json:"qty_exponent,omitempty"`
+	// Definition; absent: the source has given none.
+	Instrument    *Instrument `protobuf:"bytes,9,opt,name=instrument,proto3" json:"instrument,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SymbolStanding) Reset() {
+	*x = SymbolStanding{}
+	mi := &file_stream_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SymbolStanding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SymbolStanding) ProtoMessage() {}
+
+func (x *SymbolStanding) ProtoReflect() protoreflect.Message {
+	mi := &file_stream_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SymbolStanding.ProtoReflect.Descriptor instead.
+func (*SymbolStanding) Descriptor() ([]byte, []int) {
+	return file_stream_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *SymbolStanding) GetSymbol() string {
+	if x != nil {
+		return x.Symbol
+	}
+	return ""
+}
+
+func (x *SymbolStanding) GetState() State {
+	if x != nil {
+		return x.State
+	}
+	return State_STATE_UNSPECIFIED
+}
+
+func (x *SymbolStanding) GetReason() Reason {
+	if x != nil {
+		return x.Reason
+	}
+	return Reason_REASON_UNSPECIFIED
+}
+
+func (x *SymbolStanding) GetPhase() Phase {
+	if x != nil {
+		return x.Phase
+	}
+	return Phase_PHASE_UNSPECIFIED
+}
+
+func (x *SymbolStanding) GetSeq() int64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *SymbolStanding) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *SymbolStanding) GetPriceExponent() int32 {
+	if x != nil {
+		return x.PriceExponent
+	}
+	return 0
+}
+
+func (x *SymbolStanding) GetQtyExponent() int32 {
+	if x != nil {
+		return x.QtyExponent
+	}
+	return 0
+}
+
+func (x *SymbolStanding) GetInstrument() *Instrument {
+	if x != nil {
+		return x.Instrument
+	}
+	return nil
+}
+
+// ServerStatus answers GET /v1/status.
+type ServerStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Version of the protocol, 1.
+	Version uint32 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	// Name and version of the server.
+	Server string `protobuf:"bytes,2,opt,name=server,proto3" json:"server,omitempty"`
+	// The server's clock, ns since 1970.
+	Time int64 `protobuf:"fixed64,3,opt,name=time,proto3" json:"time,omitempty"`
+	// The server has read its Kafka topics to their ends: what it does not know
+	// does not exist.
+	CaughtUp bool `protobuf:"varint,4,opt,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
+	// The server is about to stop.
+	Draining bool `protobuf:"varint,5,opt,name=draining,proto3" json:"draining,omitempty"`
+	// Symbols by the state of their books.
+	Live uint32 `protobuf:"varint,6,opt,name=live,proto3" json:"live,omitempty"`
+	// Likewise.
+	Recovering uint32 `protobuf:"varint,7,opt,name=recovering,proto3" json:"recovering,omitempty"`
+	// Likewise.
+	Stale         uint32 `protobuf:"varint,8,opt,name=stale,proto3" json:"stale,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServerStatus) Reset() {
+	*x = ServerStatus{}
+	mi := &file_stream_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServerStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServerStatus) ProtoMessage() {}
+
+func (x *ServerStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_stream_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServerStatus.ProtoReflect.Descriptor instead.
+func (*ServerStatus) Descriptor() ([]byte, []int) {
+	return file_stream_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *ServerStatus) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *ServerStatus) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *ServerStatus) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *ServerStatus) GetCaughtUp() bool {
+	if x != nil {
+		return x.CaughtUp
+	}
+	return false
+}
+
+func (x *ServerStatus) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
+func (x *ServerStatus) GetLive() uint32 {
+	if x != nil {
+		return x.Live
+	}
+	return 0
+}
+
+func (x *ServerStatus) GetRecovering() uint32 {
+	if x != nil {
+		return x.Recovering
+	}
+	return 0
+}
+
+func (x *ServerStatus) GetStale() uint32 {
+	if x != nil {
+		return x.Stale
+	}
+	return 0
+}
+
 var File_stream_proto protoreflect.FileDescriptor
 
 const file_stream_proto_rawDesc = "" +
@@ -4446,7 +4720,32 @@ const file_stream_proto_rawDesc = "" +
 	"\bprev_seq\x18\x02 \x01(\x03R\aprevSeq\x12\x10\n" +
 	"\x03seq\x18\x03 \x01(\x03R\x03seq\x12.\n" +
 	"\acandles\x18\x04 \x03(\v2\x14.depthcast.v1.CandleR\acandles\x12#\n" +
-	"\x02ts\x18\x05 \x01(\v2\x13.depthcast.v1.TimesR\x02ts*\x9e\x01\n" +
+	"\x02ts\x18\x05 \x01(\v2\x13.depthcast.v1.TimesR\x02ts\"A\n" +
+	"\aSymbols\x126\n" +
+	"\asymbols\x18\x01 \x03(\v2\x1c.depthcast.v1.SymbolStandingR\asymbols\"\xd8\x02\n" +
+	"\x0eSymbolStanding\x12\x16\n" +
+	"\x06symbol\x18\x01 \x01(\tR\x06symbol\x12)\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x13.depthcast.v1.StateR\x05state\x12,\n" +
+	"\x06reason\x18\x03 \x01(\x0e2\x14.depthcast.v1.ReasonR\x06reason\x12)\n" +
+	"\x05phase\x18\x04 \x01(\x0e2\x13.depthcast.v1.PhaseR\x05phase\x12\x10\n" +
+	"\x03seq\x18\x05 \x01(\x03R\x03seq\x12\x14\n" +
+	"\x05epoch\x18\x06 \x01(\x06R\x05epoch\x12%\n" +
+	"\x0eprice_exponent\x18\a \x01(\x11R\rpriceExponent\x12!\n" +
+	"\fqty_exponent\x18\b \x01(\x11R\vqtyExponent\x128\n" +
+	"\n" +
+	"instrument\x18\t \x01(\v2\x18.depthcast.v1.InstrumentR\n" +
+	"instrument\"\xd7\x01\n" +
+	"\fServerStatus\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\x12\x16\n" +
+	"\x06server\x18\x02 \x01(\tR\x06server\x12\x12\n" +
+	"\x04time\x18\x03 \x01(\x10R\x04time\x12\x1b\n" +
+	"\tcaught_up\x18\x04 \x01(\bR\bcaughtUp\x12\x1a\n" +
+	"\bdraining\x18\x05 \x01(\bR\bdraining\x12\x12\n" +
+	"\x04live\x18\x06 \x01(\rR\x04live\x12\x1e\n" +
+	"\n" +
+	"recovering\x18\a \x01(\rR\n" +
+	"recovering\x12\x14\n" +
+	"\x05stale\x18\b \x01(\rR\x05stale*\x9e\x01\n" +
 	"\aChannel\x12\x17\n" +
 	"\x13CHANNEL_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fCHANNEL_BOOK\x10\x01\x12\x12\n" +
@@ -4534,52 +4833,55 @@ func file_stream_proto_rawDescGZIP() []byte {
 }
 
 var file_stream_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_stream_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_stream_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_stream_proto_goTypes = []any{
-	(Channel)(0),          // 0: depthcast.v1.Channel
-	(Policy)(0),           // 1: depthcast.v1.Policy
-	(ErrorCode)(0),        // 2: depthcast.v1.ErrorCode
-	(Retry)(0),            // 3: depthcast.v1.Retry
-	(State)(0),            // 4: depthcast.v1.State
-	(Reason)(0),           // 5: depthcast.v1.Reason
-	(SnapshotReason)(0),   // 6: depthcast.v1.SnapshotReason
-	(*Request)(nil),       // 7: depthcast.v1.Request
-	(*Subscribe)(nil),     // 8: depthcast.v1.Subscribe
-	(*SubscribeItem)(nil), // 9: depthcast.v1.SubscribeItem
-	(*Resume)(nil),        // 10: depthcast.v1.Resume
-	(*Unsubscribe)(nil),   // 11: depthcast.v1.Unsubscribe
-	(*Modify)(nil),        // 12: depthcast.v1.Modify
-	(*ModifyItem)(nil),    // 13: depthcast.v1.ModifyItem
-	(*Resync)(nil),        // 14: depthcast.v1.Resync
-	(*Mismatch)(nil),      // 15: depthcast.v1.Mismatch
-	(*Auth)(nil),          // 16: depthcast.v1.Auth
-	(*Ping)(nil),          // 17: depthcast.v1.Ping
-	(*Frame)(nil),         // 18: depthcast.v1.Frame
-	(*Hello)(nil),         // 19: depthcast.v1.Hello
-	(*Limits)(nil),        // 20: depthcast.v1.Limits
-	(*Ack)(nil),           // 21: depthcast.v1.Ack
-	(*Error)(nil),         // 22: depthcast.v1.Error
-	(*Times)(nil),         // 23: depthcast.v1.Times
-	(*Snapshot)(nil),      // 24: depthcast.v1.Snapshot
-	(*Delta)(nil),         // 25: depthcast.v1.Delta
-	(*PublicTrade)(nil),   // 26: depthcast.v1.PublicTrade
-	(*Trades)(nil),        // 27: depthcast.v1.Trades
-	(*RankedOrders)(nil),  // 28: depthcast.v1.RankedOrders
-	(*OrdersDelta)(nil),   // 29: depthcast.v1.OrdersDelta
-	(*Ticker)(nil),        // 30: depthcast.v1.Ticker
-	(*Instruments)(nil),   // 31: depthcast.v1.Instruments
-	(*Listing)(nil),       // 32: depthcast.v1.Listing
-	(*Status)(nil),        // 33: depthcast.v1.Status
-	(*Keepalive)(nil),     // 34: depthcast.v1.Keepalive
-	(*Drain)(nil),         // 35: depthcast.v1.Drain
-	(*Pong)(nil),          // 36: depthcast.v1.Pong
-	(*Candle)(nil),        // 37: depthcast.v1.Candle
-	(*Candles)(nil),       // 38: depthcast.v1.Candles
-	(Phase)(0),            // 39: depthcast.v1.Phase
-	(*Levels)(nil),        // 40: depthcast.v1.Levels
-	(Aggressor)(0),        // 41: depthcast.v1.Aggressor
-	(*Instrument)(nil),    // 42: depthcast.v1.Instrument
-	(EndReason)(0),        // 43: depthcast.v1.EndReason
+	(Channel)(0),           // 0: depthcast.v1.Channel
+	(Policy)(0),            // 1: depthcast.v1.Policy
+	(ErrorCode)(0),         // 2: depthcast.v1.ErrorCode
+	(Retry)(0),             // 3: depthcast.v1.Retry
+	(State)(0),             // 4: depthcast.v1.State
+	(Reason)(0),            // 5: depthcast.v1.Reason
+	(SnapshotReason)(0),    // 6: depthcast.v1.SnapshotReason
+	(*Request)(nil),        // 7: depthcast.v1.Request
+	(*Subscribe)(nil),      // 8: depthcast.v1.Subscribe
+	(*SubscribeItem)(nil),  // 9: depthcast.v1.SubscribeItem
+	(*Resume)(nil),         // 10: depthcast.v1.Resume
+	(*Unsubscribe)(nil),    // 11: depthcast.v1.Unsubscribe
+	(*Modify)(nil),         // 12: depthcast.v1.Modify
+	(*ModifyItem)(nil),     // 13: depthcast.v1.ModifyItem
+	(*Resync)(nil),         // 14: depthcast.v1.Resync
+	(*Mismatch)(nil),       // 15: depthcast.v1.Mismatch
+	(*Auth)(nil),           // 16: depthcast.v1.Auth
+	(*Ping)(nil),           // 17: depthcast.v1.Ping
+	(*Frame)(nil),          // 18: depthcast.v1.Frame
+	(*Hello)(nil),          // 19: depthcast.v1.Hello
+	(*Limits)(nil),         // 20: depthcast.v1.Limits
+	(*Ack)(nil),            // 21: depthcast.v1.Ack
+	(*Error)(nil),          // 22: depthcast.v1.Error
+	(*Times)(nil),          // 23: depthcast.v1.Times
+	(*Snapshot)(nil),       // 24: depthcast.v1.Snapshot
+	(*Delta)(nil),          // 25: depthcast.v1.Delta
+	(*PublicTrade)(nil),    // 26: depthcast.v1.PublicTrade
+	(*Trades)(nil),         // 27: depthcast.v1.Trades
+	(*RankedOrders)(nil),   // 28: depthcast.v1.RankedOrders
+	(*OrdersDelta)(nil),    // 29: depthcast.v1.OrdersDelta
+	(*Ticker)(nil),         // 30: depthcast.v1.Ticker
+	(*Instruments)(nil),    // 31: depthcast.v1.Instruments
+	(*Listing)(nil),        // 32: depthcast.v1.Listing
+	(*Status)(nil),         // 33: depthcast.v1.Status
+	(*Keepalive)(nil),      // 34: depthcast.v1.Keepalive
+	(*Drain)(nil),          // 35: depthcast.v1.Drain
+	(*Pong)(nil),           // 36: depthcast.v1.Pong
+	(*Candle)(nil),         // 37: depthcast.v1.Candle
+	(*Candles)(nil),        // 38: depthcast.v1.Candles
+	(*Symbols)(nil),        // 39: depthcast.v1.Symbols
+	(*SymbolStanding)(nil), // 40: depthcast.v1.SymbolStanding
+	(*ServerStatus)(nil),   // 41: depthcast.v1.ServerStatus
+	(Phase)(0),             // 42: depthcast.v1.Phase
+	(*Levels)(nil),         // 43: depthcast.v1.Levels
+	(Aggressor)(0),         // 44: depthcast.v1.Aggressor
+	(*Instrument)(nil),     // 45: depthcast.v1.Instrument
+	(EndReason)(0),         // 46: depthcast.v1.EndReason
 }
 var file_stream_proto_depIdxs = []int32{
 	8,  // 0: depthcast.v1.Request.subscribe:type_name -> depthcast.v1.Subscribe
@@ -4615,22 +4917,22 @@ var file_stream_proto_depIdxs = []int32{
 	1,  // 30: depthcast.v1.Ack.policy:type_name -> depthcast.v1.Policy
 	4,  // 31: depthcast.v1.Ack.state:type_name -> depthcast.v1.State
 	5,  // 32: depthcast.v1.Ack.reason:type_name -> depthcast.v1.Reason
-	39, // 33: depthcast.v1.Ack.phase:type_name -> depthcast.v1.Phase
+	42, // 33: depthcast.v1.Ack.phase:type_name -> depthcast.v1.Phase
 	2,  // 34: depthcast.v1.Error.code:type_name -> depthcast.v1.ErrorCode
 	3,  // 35: depthcast.v1.Error.retry:type_name -> depthcast.v1.Retry
 	6,  // 36: depthcast.v1.Snapshot.reason:type_name -> depthcast.v1.SnapshotReason
 	4,  // 37: depthcast.v1.Snapshot.state:type_name -> depthcast.v1.State
 	5,  // 38: depthcast.v1.Snapshot.state_reason:type_name -> depthcast.v1.Reason
-	39, // 39: depthcast.v1.Snapshot.phase:type_name -> depthcast.v1.Phase
-	40, // 40: depthcast.v1.Snapshot.bids:type_name -> depthcast.v1.Levels
-	40, // 41: depthcast.v1.Snapshot.asks:type_name -> depthcast.v1.Levels
+	42, // 39: depthcast.v1.Snapshot.phase:type_name -> depthcast.v1.Phase
+	43, // 40: depthcast.v1.Snapshot.bids:type_name -> depthcast.v1.Levels
+	43, // 41: depthcast.v1.Snapshot.asks:type_name -> depthcast.v1.Levels
 	23, // 42: depthcast.v1.Snapshot.ts:type_name -> depthcast.v1.Times
 	28, // 43: depthcast.v1.Snapshot.bid_orders:type_name -> depthcast.v1.RankedOrders
 	28, // 44: depthcast.v1.Snapshot.ask_orders:type_name -> depthcast.v1.RankedOrders
-	40, // 45: depthcast.v1.Delta.bids:type_name -> depthcast.v1.Levels
-	40, // 46: depthcast.v1.Delta.asks:type_name -> depthcast.v1.Levels
+	43, // 45: depthcast.v1.Delta.bids:type_name -> depthcast.v1.Levels
+	43, // 46: depthcast.v1.Delta.asks:type_name -> depthcast.v1.Levels
 	23, // 47: depthcast.v1.Delta.ts:type_name -> depthcast.v1.Times
-	41, // 48: depthcast.v1.PublicTrade.aggressor:type_name -> depthcast.v1.Aggressor
+	44, // 48: depthcast.v1.PublicTrade.aggressor:type_name -> depthcast.v1.Aggressor
 	26, // 49: depthcast.v1.Trades.trades:type_name -> depthcast.v1.PublicTrade
 	23, // 50: depthcast.v1.Trades.ts:type_name -> depthcast.v1.Times
 	28, // 51: depthcast.v1.OrdersDelta.bids:type_name -> depthcast.v1.RankedOrders
@@ -4639,20 +4941,25 @@ var file_stream_proto_depIdxs = []int32{
 	23, // 54: depthcast.v1.Ticker.ts:type_name -> depthcast.v1.Times
 	32, // 55: depthcast.v1.Instruments.listings:type_name -> depthcast.v1.Listing
 	23, // 56: depthcast.v1.Instruments.ts:type_name -> depthcast.v1.Times
-	42, // 57: depthcast.v1.Listing.instrument:type_name -> depthcast.v1.Instrument
-	39, // 58: depthcast.v1.Listing.phase:type_name -> depthcast.v1.Phase
-	43, // 59: depthcast.v1.Listing.end_reason:type_name -> depthcast.v1.EndReason
+	45, // 57: depthcast.v1.Listing.instrument:type_name -> depthcast.v1.Instrument
+	42, // 58: depthcast.v1.Listing.phase:type_name -> depthcast.v1.Phase
+	46, // 59: depthcast.v1.Listing.end_reason:type_name -> depthcast.v1.EndReason
 	4,  // 60: depthcast.v1.Status.state:type_name -> depthcast.v1.State
 	5,  // 61: depthcast.v1.Status.reason:type_name -> depthcast.v1.Reason
-	39, // 62: depthcast.v1.Status.phase:type_name -> depthcast.v1.Phase
+	42, // 62: depthcast.v1.Status.phase:type_name -> depthcast.v1.Phase
 	23, // 63: depthcast.v1.Status.ts:type_name -> depthcast.v1.Times
 	37, // 64: depthcast.v1.Candles.candles:type_name -> depthcast.v1.Candle
 	23, // 65: depthcast.v1.Candles.ts:type_name -> depthcast.v1.Times
-	66, // [66:66] is the sub-list for method output_type
-	66, // [66:66] is the sub-list for method input_type
-	66, // [66:66] is the sub-list for extension type_name
-	66, // [66:66] is the sub-list for extension extendee
-	0,  // [0:66] is the sub-list for field type_name
+	40, // 66: depthcast.v1.Symbols.symbols:type_name -> depthcast.v1.SymbolStanding
+	4,  // 67: depthcast.v1.SymbolStanding.state:type_name -> depthcast.v1.State
+	5,  // 68: depthcast.v1.SymbolStanding.reason:type_name -> depthcast.v1.Reason
+	42, // 69: depthcast.v1.SymbolStanding.phase:type_name -> depthcast.v1.Phase
+	45, // 70: depthcast.v1.SymbolStanding.instrument:type_name -> depthcast.v1.Instrument
+	71, // [71:71] is the sub-list for method output_type
+	71, // [71:71] is the sub-list for method input_type
+	71, // [71:71] is the sub-list for extension type_name
+	71, // [71:71] is the sub-list for extension extendee
+	0,  // [0:71] is the sub-list for field type_name
 }
 
 func init() { file_stream_proto_init() }
@@ -4697,7 +5004,7 @@ func file_stream_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stream_proto_rawDesc), len(file_stream_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   32,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
