@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,13 +26,23 @@ import (
 // docs/openapi.yaml describes them. A symbol may hold slashes, percent-encoded or not.
 func HTTPHandler(h *Hub) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/symbols", h.serveSymbols)
-	mux.HandleFunc("GET /v1/books/{symbol...}", h.serveBook)
-	mux.HandleFunc("GET /v1/status", h.serveStatus)
-	mux.HandleFunc("GET /v1/sse", h.serveEvents)
-	mux.HandleFunc("GET /v1/poll", h.servePoll)
+	for path, serve := range paths {
+		mux.HandleFunc("GET "+strings.Replace(path, "}", "...}", 1), func(w http.ResponseWriter, r *http.Request) { serve(h, w, r) })
+	}
 	return mux
 }
+
+// paths are what HTTPHandler serves, as its description names them.
+var paths = map[string]func(*Hub, http.ResponseWriter, *http.Request){
+	"/v1/symbols":        (*Hub).serveSymbols,
+	"/v1/books/{symbol}": (*Hub).serveBook,
+	"/v1/status":         (*Hub).serveStatus,
+	"/v1/sse":            (*Hub).serveEvents,
+	"/v1/poll":           (*Hub).servePoll,
+}
+
+// Paths returns what HTTPHandler serves, in order, for its description.
+func Paths() []string { return slices.Sorted(maps.Keys(paths)) }
 
 // Media types of answers. The last two are others' names of the second.
 const (
