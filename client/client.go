@@ -25,11 +25,12 @@ type Client struct {
 	config Config
 
 	// Guarded by mu.
-	mu      sync.Mutex
-	running bool
-	added   []*Subscription // not yet known to the loop
-	removed []*Subscription // to be ended by the loop
-	live    *conn           // the connection of the loop, for interrupt; nil when none
+	mu       sync.Mutex
+	running  bool
+	added    []*Subscription // not yet known to the loop
+	removed  []*Subscription // to be ended by the loop
+	modified []modification  // to be asked for by the loop
+	live     *conn           // the connection of the loop, for interrupt; nil when none
 
 	// Owned by the loop. Its times are those of now(), which stands still during
 	// the body of the loop: a slow body is not taken for a silent server.
@@ -263,7 +264,7 @@ func (c *Client) wait(ctx context.Context, deadline time.Time) error {
 // adopt takes over what Subscribe and Unsubscribe left, and reports whether there
 // was anything. mu is held.
 func (c *Client) adopt() bool {
-	if len(c.added)+len(c.removed) == 0 {
+	if len(c.added)+len(c.removed)+len(c.modified) == 0 {
 		return false
 	}
 	now := c.now()
@@ -273,11 +274,14 @@ func (c *Client) adopt() bool {
 	}
 	for _, s := range c.removed {
 		s.leaving = s.standing != ended
-		if s.standing == waiting || s.standing == granted {
+		if s.standing == waiting || s.standing == granted && s.modifying == 0 {
 			s.due = now
 		}
 	}
-	c.added, c.removed = nil, nil
+	for _, m := range c.modified {
+		m.sub.change(m.item, now)
+	}
+	c.added, c.removed, c.modified = nil, nil, nil
 	c.due = now
 	return true
 }

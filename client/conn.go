@@ -22,7 +22,7 @@ var (
 	ErrTooBig   = errors.New("client: message of the server over MaxFrameBytes")
 	ErrProtocol = errors.New("client: the server broke the protocol")
 	ErrDrained  = errors.New("client: the server is about to stop")
-	ErrNoAnswer = errors.New("client: no answer to a subscribe")
+	ErrNoAnswer = errors.New("client: no answer to a subscribe or modify")
 )
 
 // ClosedError is the end of a connection with the server's close frame.

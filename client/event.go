@@ -23,7 +23,7 @@ type Disconnected struct {
 	RetryIn time.Duration // the wait before the next attempt
 }
 
-// Granted: the server took a subscription on, with what it grants. Unless it is
+// Granted: the server took a subscription on, or changed it, with what it grants. Unless it is
 // resumed, the snapshot (or the history of trades) follows.
 type Granted struct {
 	Sub *Subscription

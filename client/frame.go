@@ -58,6 +58,9 @@ func (c *Client) takeAck(a *pb.Ack, now time.Time) (Event, error) {
 	if s == nil {
 		return nil, nil
 	}
+	if s.modifying != 0 && s.modifying == a.Id {
+		return c.takeModified(s, a, now)
+	}
 	if err := s.grant(a); err != nil {
 		return nil, err
 	}
@@ -67,6 +70,7 @@ func (c *Client) takeAck(a *pb.Ack, now time.Time) (Event, error) {
 		return nil, nil
 	}
 	c.expectSnapshot(s, now)
+	c.after(s, now)
 	return &Granted{Sub: s, Ack: a}, nil
 }
 
@@ -119,6 +123,8 @@ func (c *Client) takeError(e *pb.Error, now time.Time) (Event, error) {
 func (c *Client) refuse(s *Subscription, e *pb.Error, now time.Time) Event {
 	wait := retryAfter(e)
 	switch {
+	case s.modifying != 0 && s.modifying == e.Id:
+		return c.unmodified(s, e, now)
 	case s.leaving:
 		s.end(nil)
 		c.left(s, now)

@@ -63,7 +63,7 @@ func (c *Client) doDueSubscriptions(now time.Time) (Event, error) {
 			continue
 		}
 		switch {
-		case s.standing == asked:
+		case s.standing == asked, s.modifying != 0:
 			return nil, fmt.Errorf("%w: %s", ErrNoAnswer, s.item.Symbol)
 		case s.leaving:
 			if err := c.leave(s); err != nil {
@@ -75,6 +75,10 @@ func (c *Client) doDueSubscriptions(now time.Time) (Event, error) {
 				continue
 			}
 			ask = append(ask, s)
+		case s.standing == granted && s.wish != nil:
+			if err := c.modify(s, now); err != nil {
+				return nil, err
+			}
 		case s.standing == granted:
 			return c.resync(s, now)
 		}

@@ -81,6 +81,10 @@ type Subscription struct {
 	quote    *quote    // of the ticker channel
 	listings *listings // of the instruments channel
 
+	wish      *Item  // what it is to become, and was not asked for yet; nil: nothing else
+	before    Item   // while modifying: what it was
+	modifying uint32 // id of the request that changes it; 0: none
+
 	standing  standing
 	leaving   bool      // the user wants it ended, and its topic number is not known yet
 	due       time.Time // of what standing says; zero: nothing is due
@@ -172,6 +176,10 @@ func (s *Subscription) grant(a *pb.Ack) error {
 // disconnect puts s back to the beginning, with what a resume needs.
 func (s *Subscription) disconnect(now time.Time) {
 	s.topic, s.lost = 0, BookLost{}
+	s.modifying = 0 // what was asked for is asked for again, as a subscription
+	if s.wish != nil {
+		s.item, s.wish = *s.wish, nil
+	}
 	if s.leaving {
 		s.end(nil)
 	}
