@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"github.com/depthcast/depthcast/proto"
 )
 
 // Config bounds an engine. Zero fields take their defaults. At each limit the
@@ -66,7 +68,7 @@ func (c *Config) validate() error {
 		{"MaxLevels", &c.MaxLevels, 50_000, math.MaxInt32},
 		{"MaxOrders", &c.MaxOrders, 1 << 20, math.MaxInt32 / 2},
 		{"MaxGroups", &c.MaxGroups, 32, math.MaxInt32},
-		{"KeptTrades", &c.KeptTrades, 100, math.MaxUint16},
+		{"KeptTrades", &c.KeptTrades, proto.MaxPastTrades, math.MaxUint16},
 		{"KeptEnded", &c.KeptEnded, 1024, math.MaxInt32},
 		{"HeldRecords", &c.HeldRecords, 4096, math.MaxInt32},
 		{"HeldBytes", &c.HeldBytes, 32 << 20, math.MaxInt},

@@ -1,5 +1,5 @@
 // Package fanout delivers what books publish to very many subscribers of unequal
-// speed, over WebSocket.
+// speed, over WebSocket and, where that does not get through, as Server-Sent Events.
 //
 //	            under the partition's lock
 //	book ──> Topic.Delta, … ──> ring of immutable entries ──┐
@@ -42,6 +42,8 @@
 //	live     a cursor in the ring        lapped, reset entry, resync, mismatch, or the
 //	                                     snapshot is less than the net delta → joining
 //	                                     unsubscribe, final status, end of the connection → gone
+//	apart    a cursor in the listings    unsubscribe, end of the connection → gone
+//	         of a pattern (wildcard)
 //	gone     nothing                     –
 //
 // While the book is recovering, a joining one is sent status entries only. While
@@ -51,6 +53,14 @@
 // that is half sent goes before everything else, so that nothing can come between;
 // it is kept as (frame, offset). Control frames (acks, errors, pongs, close) go
 // next, data last.
+//
+// # An event stream
+//
+// A connection whose framing is framingEvents is served by the same rules. Its client
+// asks with the URL of its HTTP request and never again; what it is sent is followed,
+// where that is not the most of it, by an id, the resume token of where it then
+// stands. Over HTTP/1.1 the descriptor is the client's. Over HTTP/2, and of a long
+// poll, it is one end of a pair of sockets, whose other end a relay reads (relay.go).
 //
 // # A connection that is slow
 //

@@ -43,6 +43,7 @@ const (
 	joining subState = iota // a snapshot, for the reason noted
 	live                    // what the ring has from its cursor on
 	gone                    // nothing
+	apart                   // nothing either: it reads for a wildcard
 )
 
 // subscription is a connection's cursor into a topic's ring. Owned by the shard.

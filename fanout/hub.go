@@ -244,6 +244,14 @@ func (h *Hub) open(t *Topic) error {
 	return nil
 }
 
+// newNumber returns one that no topic has.
+func (h *Hub) newNumber() uint32 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lastNumber++
+	return h.lastNumber
+}
+
 // release takes a reader from t, which lingers when it was the last.
 func (h *Hub) release(t *Topic) {
 	h.mu.Lock()

@@ -189,7 +189,7 @@ func (p *plan) send() {
 func (p *plan) follow(sub *subscription) {
 	f := sub.feed
 	f.look()
-	if sub.wait != nil || sub.state == gone {
+	if sub.wait != nil || sub.state >= gone {
 		return
 	}
 	next := sub.next

@@ -78,7 +78,7 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 	}{
 		{&pb.SubscribeItem{Symbol: long}, pb.ErrorCode_ERROR_CODE_UNKNOWN_SYMBOL, "65 bytes, at most 64"},
 		{&pb.SubscribeItem{Symbol: btc, Group: long}, pb.ErrorCode_ERROR_CODE_BAD_VIEW, "group"},
-		{&pb.SubscribeItem{Symbol: "SIM:*"}, pb.ErrorCode_ERROR_CODE_UNKNOWN_SYMBOL, "channel instruments only"},
+		{&pb.SubscribeItem{Symbol: "SIM:**"}, pb.ErrorCode_ERROR_CODE_UNKNOWN_SYMBOL, "one *, at its end"},
 		{instruments("SIM:**"), pb.ErrorCode_ERROR_CODE_UNKNOWN_SYMBOL, "one *, at its end"},
 		{instruments("S*M"), pb.ErrorCode_ERROR_CODE_UNKNOWN_SYMBOL, "at the end only"},
 		{instruments("SIM:*"), 0, ""},

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/depthcast/depthcast/proto"
 	"github.com/depthcast/depthcast/proto/pb"
@@ -122,15 +124,28 @@ func goOn(ask *pb.Subscribe, token string) (*pb.Subscribe, error) {
 		return stands, err
 	}
 	known := map[proto.TopicKey]*pb.Resume{}
+	var patterns []*pb.SubscribeItem
 	for _, item := range stands.Items {
 		if key, err := grant(item.Symbol, item.Channel, item.Depth, item.Group, item.Counts); err == nil {
 			known[key] = item.Resume
 		}
 	}
 	for _, item := range ask.Items {
-		if key, err := grant(item.Symbol, item.Channel, item.Depth, item.Group, item.Counts); err == nil {
+		if proto.IsPattern(item.Symbol) {
+			patterns = append(patterns, item)
+		} else if key, err := grant(item.Symbol, item.Channel, item.Depth, item.Group, item.Counts); err == nil {
 			item.Resume = known[key]
 		}
 	}
+	// What a pattern had brought comes before it, from where it stood.
+	ask.Items = slices.DeleteFunc(ask.Items, func(item *pb.SubscribeItem) bool { return proto.IsPattern(item.Symbol) })
+	for _, pattern := range patterns {
+		for _, item := range stands.Items {
+			if item.Channel == pattern.Channel && item.Resume != nil && strings.HasPrefix(item.Symbol, strings.TrimSuffix(pattern.Symbol, "*")) {
+				ask.Items = append(ask.Items, item)
+			}
+		}
+	}
+	ask.Items = append(ask.Items, patterns...)
 	return ask, nil
 }

@@ -41,6 +41,7 @@ type relay struct {
 func (h *Hub) openRelay(r *http.Request, e *eventStream) (*relay, error) {
 	if h.relays.Add(1) > int64(h.config.MaxRelays) {
 		h.relays.Add(-1)
+		h.stats.RelaysRefused.Add(1)
 		return nil, fmt.Errorf("%w (%d)", errRelays, h.config.MaxRelays)
 	}
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)

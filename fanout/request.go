@@ -105,7 +105,7 @@ func (s *shard) eachTopic(c *conn, id uint32, topics []uint32, do func(*conn, an
 // subscription returns c's subscription of a topic, nil if it has none.
 func (c *conn) subscription(number uint32) *subscription {
 	for _, sub := range c.subs {
-		if sub.feed.topic.number == number {
+		if sub.number() == number {
 			return sub
 		}
 	}
@@ -114,6 +114,10 @@ func (c *conn) subscription(number uint32) *subscription {
 
 // resync has a snapshot sent, unless c asks for that too often.
 func (s *shard) resync(c *conn, a answer, sub *subscription) {
+	if sub.state == apart {
+		s.refuse(c, a, pb.ErrorCode_ERROR_CODE_BAD_REQUEST, notOfPatterns)
+		return
+	}
 	if !c.resyncs.take(s.since, float32(1/s.config.ResyncInterval.Seconds()), resyncBurst) {
 		s.refuse(c, a, pb.ErrorCode_ERROR_CODE_RATE_LIMITED, "")
 		return

@@ -69,6 +69,8 @@ type shard struct {
 	farewell  []*conn // closing connections, by deadline
 	leaving   []*conn // open connections of a server that stops, by deadline; some may have ended
 	waiting   []*subscription
+	wildcards map[*subscription]*wildcard // by what reads their listings; nil until there is one
+	unfold    []*subscription             // of those, to be looked at
 	ticks     [len(intervals)]tick
 	pauses    pauses // capped connections that wait
 	batch     batch
@@ -148,6 +150,7 @@ func (s *shard) turn() {
 	s.tick()
 	s.resumeCapped()
 	s.settleAll()
+	s.unfoldAll()
 	s.closeLeaving()
 	s.serveQueue()
 	if s.since >= s.sweepAt {
@@ -291,6 +294,13 @@ func (s *shard) takeDirty() {
 
 // list notes that sub may have something pending.
 func (s *shard) list(sub *subscription) {
+	if sub.state == apart {
+		if !sub.listed {
+			sub.listed = true
+			s.unfold = append(s.unfold, sub)
+		}
+		return
+	}
 	c := sub.conn
 	if c.blocked {
 		return // it will be scanned

@@ -51,6 +51,7 @@ func (s *stats) add(c *sentCounts) {
 type hubStats struct {
 	HandshakesRefused atomic.Uint64 // answered with plain HTTP
 	HandshakesFailed  atomic.Uint64 // broken off
+	RelaysRefused     atomic.Uint64
 }
 
 // Stats are the sums over all shards since the hub began, and what it holds now.
@@ -78,6 +79,8 @@ type Stats struct {
 	Drops  map[DropReason]uint64
 	Errors map[pb.ErrorCode]uint64 // error frames
 
+	Relays        int64  // event streams over HTTP/2 and polls under way
+	RelaysRefused uint64 // beyond Config.MaxRelays
 	Conns         int64
 	Deflating     int64 // of Conns, those that agreed on compression
 	Subscriptions int64
@@ -91,6 +94,7 @@ type Stats struct {
 func (h *Hub) Stats() Stats {
 	sum := Stats{
 		Drops: make(map[DropReason]uint64), Errors: make(map[pb.ErrorCode]uint64),
+		Relays: h.relays.Load(), RelaysRefused: h.stats.RelaysRefused.Load(),
 		Conns: h.conns.Load(), RingBytes: h.budget.Used(), PinnedBytes: h.pinned.Load(),
 		HandshakesRefused: h.stats.HandshakesRefused.Load(), HandshakesFailed: h.stats.HandshakesFailed.Load(),
 	}

@@ -48,6 +48,9 @@ func textOf(key proto.TopicKey, err error) string {
 	return ""
 }
 
+// notOfPatterns refuses to change, or send again, what a pattern stands for.
+const notOfPatterns = "this is of the topics that the pattern has brought: name them"
+
 // nameable reports why symbol names nothing in a channel, whatever the books hold.
 // The error wraps proto.ErrUnknownSymbol.
 func nameable(symbol string, channel proto.Channel) error {
@@ -56,8 +59,6 @@ func nameable(symbol string, channel proto.Channel) error {
 		return fmt.Errorf("%w: %d bytes, at most %d", proto.ErrUnknownSymbol, len(symbol), proto.MaxSymbolBytes)
 	case !proto.IsPattern(symbol):
 		return nil
-	case channel != proto.ChannelInstruments:
-		return fmt.Errorf("%w: patterns are for the channel instruments only", proto.ErrUnknownSymbol)
 	case strings.Count(symbol, "*") > 1:
 		return fmt.Errorf("%w: a pattern has one *, at its end", proto.ErrUnknownSymbol)
 	}
@@ -100,7 +101,11 @@ func (s *shard) subscribe(c *conn, a answer, item *pb.SubscribeItem) {
 		s.refuse(c, a, errorOf(err), err.Error())
 		return
 	}
-	sub := &subscription{conn: c, framing: c.framing, drop: item.Policy == pb.Policy_POLICY_DROP, last: uint16(min(item.Last, math.MaxUint16))}
+	if isWildcard(key) {
+		s.subscribeAll(c, a, item, key)
+		return
+	}
+	sub := &subscription{conn: c, framing: c.framing, drop: item.Policy == pb.Policy_POLICY_DROP, last: uint16(min(item.Last, proto.MaxPastTrades))}
 	if !s.beginOr(sub, a, key, grantInterval(item.IntervalMs), c.mostSubs()) {
 		return
 	}
@@ -138,11 +143,13 @@ func (s *shard) begin(sub *subscription, key proto.TopicKey, step uint8, most in
 		}
 		return refused{code: code, text: textOf(key, err)}
 	}
-	if c.reads(f.topic, sub.framing) {
+	if sub.state != apart && c.reads(f.topic, sub.framing) {
 		return refused{code: pb.ErrorCode_ERROR_CODE_ALREADY_SUBSCRIBED, topic: f.topic.number}
 	}
 	sub.next = f.topic.snapshot.Load().position + 1
-	sub.rejoin(proto.SnapshotInitial)
+	if sub.state != apart {
+		sub.rejoin(proto.SnapshotInitial)
+	}
 	f.join(sub, step)
 	c.subs = append(c.subs, sub)
 	s.stats.subscriptions.Add(1)
@@ -152,7 +159,7 @@ func (s *shard) begin(sub *subscription, key proto.TopicKey, step uint8, most in
 
 // reads reports whether c has t in framing w.
 func (c *conn) reads(t *Topic, w framing) bool {
-	return slices.ContainsFunc(c.subs, func(sub *subscription) bool { return sub.feed.topic == t && sub.framing == w })
+	return slices.ContainsFunc(c.subs, func(sub *subscription) bool { return sub.feed.topic == t && sub.framing == w && sub.state != apart })
 }
 
 // beginOr is begin, which answers why not, and returns false, where it is refused.
@@ -180,8 +187,13 @@ func (sub *subscription) ack(a answer) *pb.Ack {
 		policy = pb.Policy_POLICY_DROP
 	}
 	hz, bytes := sub.conn.granted()
+	last := uint32(0)
+	if t.key.Channel == proto.ChannelTrades {
+		last = uint32(sub.last)
+	}
 	return &pb.Ack{
-		Id: a.id, Item: a.item, Topic: t.number, Symbol: t.key.Symbol, Channel: pb.Channel(t.key.Channel),
+		Last: last,
+		Id:   a.id, Item: a.item, Topic: t.number, Symbol: t.key.Symbol, Channel: pb.Channel(t.key.Channel),
 		IntervalMs: intervalMS(sub.step()), MaxHz: hz, MaxBytesPerS: bytes,
 		Depth: t.key.View.Depth, Group: t.key.View.Group.Text(state.Exponents.Price), Counts: t.key.View.Counts, Policy: policy,
 		PriceExponent: int32(state.Exponents.Price), QtyExponent: int32(state.Exponents.Qty), Epoch: state.Epoch,
@@ -225,6 +237,11 @@ func (s *subscription) goOn(next uint64) {
 
 // unsubscribe ends sub at its client's wish.
 func (s *shard) unsubscribe(c *conn, a answer, sub *subscription) {
+	if w := s.wildcards[sub]; w != nil {
+		s.endWildcard(c, a, w)
+		return
+	}
+	s.forgetBrought(c, a.topic)
 	ack := &pb.Ack{Id: a.id, Item: a.item, Topic: a.topic, Ended: true,
 		Symbol: sub.feed.topic.key.Symbol, Channel: pb.Channel(sub.feed.topic.key.Channel)}
 	s.remove(sub)
@@ -237,6 +254,10 @@ func (s *shard) modify(c *conn, a answer, item *pb.ModifyItem) {
 	old := c.subscription(item.Topic)
 	if old == nil {
 		s.refuse(c, a, pb.ErrorCode_ERROR_CODE_UNKNOWN_TOPIC, "")
+		return
+	}
+	if old.state == apart {
+		s.refuse(c, a, pb.ErrorCode_ERROR_CODE_BAD_REQUEST, notOfPatterns)
 		return
 	}
 	had := old.feed.topic.key
@@ -304,6 +325,9 @@ func (s *shard) unsubscribeAll(c *conn) {
 func (s *shard) leave(sub *subscription) {
 	f := sub.feed
 	f.part(sub)
+	if sub.state == apart {
+		delete(s.wildcards, sub)
+	}
 	sub.state = gone
 	s.stats.subscriptions.Add(-1)
 	if f.empty() {

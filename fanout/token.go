@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"google.golang.org/protobuf/encoding/protowire"
+	googleproto "google.golang.org/protobuf/proto"
 
 	"github.com/depthcast/depthcast/fanout/ring"
 	"github.com/depthcast/depthcast/proto"
@@ -56,6 +57,10 @@ func (s *shard) appendResumeToken(dst []byte, c *conn, p *plan) []byte {
 
 // appendItem appends sub as an item of a subscribe request.
 func (sub *subscription) appendItem(dst []byte, p *plan) []byte {
+	if w := p.shard.wildcards[sub]; w != nil {
+		item, _ := googleproto.Marshal(w.item) // what was decoded can be encoded
+		return protowire.AppendBytes(protowire.AppendTag(dst, 1, protowire.BytesType), item)
+	}
 	var room [192]byte
 	key := &sub.feed.topic.key
 	b := protowire.AppendTag(room[:0], 1, protowire.BytesType)

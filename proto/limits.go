@@ -22,6 +22,9 @@ const (
 	// MaxRequestItems bounds the items, or topic numbers, of one request. A
 	// server may grant fewer (hello.limits.max_items).
 	MaxRequestItems = 4096
+	// MaxPastTrades bounds the past trades that a subscription begins with, and those
+	// that are kept for that.
+	MaxPastTrades = 100
 	// MaxPingBytes bounds what a ping carries.
 	MaxPingBytes = 64
 	// MaxTokenBytes bounds a token.

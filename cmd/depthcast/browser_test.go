@@ -41,8 +41,14 @@ func newBrowser(t *testing.T) *browser {
 	if path == "" {
 		t.Skip("no Chromium on this machine")
 	}
+	// Its processes may outlive it by a moment, and write to what is being removed.
+	profile, err := os.MkdirTemp("", "browser")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(profile) })
 	command := exec.CommandContext(t.Context(), path, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
-		"--disable-background-networking", "--remote-debugging-port=0", "--user-data-dir="+t.TempDir(), "about:blank")
+		"--disable-background-networking", "--remote-debugging-port=0", "--user-data-dir="+profile, "about:blank")
 	errors, err := command.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

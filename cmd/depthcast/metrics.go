@@ -114,6 +114,7 @@ func (m scrape) fanout(s fanout.Stats) {
 		{"connections_accepted_total", "Connections taken by a shard.", s.Accepted},
 		{"handshakes_refused_total", "Handshakes answered by an HTTP error.", s.HandshakesRefused},
 		{"handshakes_failed_total", "Handshakes broken off.", s.HandshakesFailed},
+		{"relays_refused_total", "Event streams and polls refused for want of a relay.", s.RelaysRefused},
 		{"frames_total", "Data frames handed to the kernel.", s.Frames},
 		{"bytes_total", "Bytes handed to the kernel; of TLS, plaintext.", s.Bytes},
 		{"sends_total", "System calls that send.", s.Sends},
@@ -143,6 +144,7 @@ func (m scrape) fanout(s fanout.Stats) {
 	m.gauge("fanout_connections", "Connections.", float64(s.Conns))
 	m.gauge("fanout_deflating_connections", "Connections that agreed on compression.", float64(s.Deflating))
 	m.gauge("fanout_subscriptions", "Subscriptions.", float64(s.Subscriptions))
+	m.gauge("fanout_relays", "Event streams over HTTP/2 and polls under way; they are connections, too.", float64(s.Relays))
 	m.gauge("fanout_topics", "Topics open, lingering ones included.", float64(s.Topics))
 	m.gauge("fanout_ring_bytes", "Bytes of all rings.", float64(s.RingBytes))
 	m.gauge("fanout_pinned_bytes", "Bytes of frames half sent.", float64(s.PinnedBytes))

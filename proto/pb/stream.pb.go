@@ -1968,7 +1968,9 @@ type Ack struct {
 	// Trades channel: granted number of past trades to begin with.
 	Last uint32 `protobuf:"varint,24,opt,name=last,proto3" json:"last,omitempty"`
 	// Candles channel: granted period, ms.
-	PeriodMs      uint32 `protobuf:"varint,25,opt,name=period_ms,json=periodMs,proto3" json:"period_ms,omitempty"`
+	PeriodMs uint32 `protobuf:"varint,25,opt,name=period_ms,json=periodMs,proto3" json:"period_ms,omitempty"`
+	// The topic was brought by a pattern, which has this number; 0: it was not.
+	PatternTopic  uint32 `protobuf:"varint,26,opt,name=pattern_topic,json=patternTopic,proto3" json:"pattern_topic,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2174,6 +2176,13 @@ func (x *Ack) GetLast() uint32 {
 func (x *Ack) GetPeriodMs() uint32 {
 	if x != nil {
 		return x.PeriodMs
+	}
+	return 0
+}
+
+func (x *Ack) GetPatternTopic() uint32 {
+	if x != nil {
+		return x.PatternTopic
 	}
 	return 0
 }
@@ -4488,7 +4497,7 @@ const file_stream_proto_rawDesc = "" +
 	"\x11max_subscriptions\x18\x01 \x01(\rR\x10maxSubscriptions\x12\x1b\n" +
 	"\tmax_items\x18\x02 \x01(\rR\bmaxItems\x12*\n" +
 	"\x11max_message_bytes\x18\x03 \x01(\rR\x0fmaxMessageBytes\x12+\n" +
-	"\x12max_requests_per_s\x18\x04 \x01(\rR\x0fmaxRequestsPerS\"\xf4\x05\n" +
+	"\x12max_requests_per_s\x18\x04 \x01(\rR\x0fmaxRequestsPerS\"\x99\x06\n" +
 	"\x03Ack\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04item\x18\x02 \x01(\rR\x04item\x12\x14\n" +
@@ -4517,7 +4526,8 @@ const file_stream_proto_rawDesc = "" +
 	"\n" +
 	"auth_until\x18\x17 \x01(\x10R\tauthUntil\x12\x12\n" +
 	"\x04last\x18\x18 \x01(\rR\x04last\x12\x1b\n" +
-	"\tperiod_ms\x18\x19 \x01(\rR\bperiodMs\"\xe7\x01\n" +
+	"\tperiod_ms\x18\x19 \x01(\rR\bperiodMs\x12#\n" +
+	"\rpattern_topic\x18\x1a \x01(\rR\fpatternTopic\"\xe7\x01\n" +
 	"\x05Error\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x17\n" +
 	"\x04item\x18\x02 \x01(\rH\x00R\x04item\x88\x01\x01\x12+\n" +

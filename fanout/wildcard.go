@@ -1,0 +1,208 @@
+package fanout
+
+import (
+	"slices"
+
+	"github.com/depthcast/depthcast/fanout/ring"
+	"github.com/depthcast/depthcast/proto"
+	"github.com/depthcast/depthcast/proto/pb"
+)
+
+// wildcard is an item whose symbol is a pattern, in a channel that has topics by
+// symbol. It stands for the topic of every symbol that matches, also of those that
+// are listed later, and each is acknowledged for itself. It reads the listings of
+// the pattern as subscribers of the channel instruments do, and is sent none of
+// them. Owned by the shard.
+type wildcard struct {
+	sub     *subscription // of the listings; it is apart
+	number  uint32        // by which its client ends it: of no topic
+	answer  answer
+	item    *pb.SubscribeItem
+	key     proto.TopicKey   // of what it stands for, with the pattern as symbol
+	waiting []*proto.Listing // of symbols that are yet to be subscribed to; may be a snapshot's
+	brought []uint32         // numbers of the topics that it has brought
+	told    bool             // the client knows that there is no room for more
+}
+
+const (
+	// maxWildcards bounds those of a connection.
+	maxWildcards = 16
+	// wildcardsPerTurn is how many topics one may open before the others of its shard
+	// have their turn: each may wait for a partition.
+	wildcardsPerTurn = 32
+)
+
+// isWildcard reports whether an item of a channel stands for topics of many symbols.
+func isWildcard(key proto.TopicKey) bool {
+	return key.Channel != proto.ChannelInstruments && proto.IsPattern(key.Symbol)
+}
+
+// number is by which sub's client names it.
+func (sub *subscription) number() uint32 {
+	if sub.state == apart {
+		return sub.conn.shard.wildcards[sub].number
+	}
+	return sub.feed.topic.number
+}
+
+// subscribeAll begins a wildcard.
+func (s *shard) subscribeAll(c *conn, a answer, item *pb.SubscribeItem, key proto.TopicKey) {
+	if n := s.wildcardsOf(c); n >= maxWildcards {
+		s.refuse(c, a, pb.ErrorCode_ERROR_CODE_TOO_MANY_SUBSCRIPTIONS, "as many patterns as a connection may have")
+		return
+	}
+	sub := &subscription{conn: c, framing: c.framing, state: apart}
+	if !s.beginOr(sub, a, proto.TopicKey{Symbol: key.Symbol, Channel: proto.ChannelInstruments}, 0, c.mostSubs()) {
+		return
+	}
+	w := &wildcard{sub: sub, number: s.hub.newNumber(), answer: a, item: item, key: key}
+	if s.wildcards == nil {
+		s.wildcards = make(map[*subscription]*wildcard)
+	}
+	s.wildcards[sub] = w
+	w.list(sub.feed.topic.snapshot.Load())
+	ack := sub.ack(a)
+	ack.Topic, ack.Channel, ack.Depth, ack.Counts = w.number, pb.Channel(key.Channel), key.View.Depth, key.View.Counts
+	ack.Group, ack.IntervalMs = key.View.Group.String(), intervalMS(grantInterval(item.IntervalMs))
+	if item.Policy == pb.Policy_POLICY_DROP {
+		ack.Policy = pb.Policy_POLICY_DROP
+	}
+	s.say(c, &pb.Frame{Body: &pb.Frame_Ack{Ack: ack}}, proto.Exponents{})
+	s.list(sub)
+}
+
+func (s *shard) wildcardsOf(c *conn) (n int) {
+	if len(s.wildcards) == 0 {
+		return 0
+	}
+	for _, sub := range c.subs {
+		if sub.state == apart {
+			n++
+		}
+	}
+	return n
+}
+
+// list begins anew with what a snapshot lists.
+func (w *wildcard) list(snap *snapshot) {
+	w.sub.next, w.waiting = snap.position+1, snap.state.Listings
+}
+
+// read takes what has been listed since, when nothing is waiting: until then the
+// ring keeps it. A symbol that has ended needs nothing: its
+// topics end by themselves.
+func (w *wildcard) read() {
+	t := w.sub.feed.topic
+	for w.sub.next <= t.ring.Head() {
+		e, status := t.ring.Get(w.sub.next)
+		if status == ring.Lapped || e.Value.kind == kindReset {
+			w.list(t.snapshot.Load())
+			continue
+		}
+		w.sub.next++
+		if e.Value.kind != kindInstruments {
+			continue
+		}
+		for _, l := range e.Value.summary.instruments.Listings {
+			if !l.Ended {
+				w.waiting = append(slices.Clip(w.waiting), l)
+			}
+		}
+	}
+}
+
+// unfoldAll subscribes to what wildcards have matched. It says something: not while
+// what is pending is being collected.
+func (s *shard) unfoldAll() {
+	work := s.unfold
+	s.unfold = nil
+	for _, sub := range work {
+		sub.listed = false
+		if w := s.wildcards[sub]; w != nil {
+			s.unfoldOne(w)
+		}
+	}
+}
+
+func (s *shard) unfoldOne(w *wildcard) {
+	c := w.sub.conn
+	for n := 0; c.state == open; n++ {
+		if len(w.waiting) == 0 {
+			w.read()
+		}
+		if len(w.waiting) == 0 {
+			return
+		}
+		s.relieve(c, 1)
+		room := len(c.control)+maxAnswerBytes <= s.config.ControlBytes
+		if !room || n == wildcardsPerTurn {
+			s.list(w.sub)
+			if room {
+				s.poller.Wake() // else when the socket has taken something, or at the next sweep
+			}
+			return
+		}
+		symbol := w.waiting[0].Symbol
+		w.waiting = w.waiting[1:]
+		s.bring(w, symbol)
+	}
+}
+
+// bring subscribes to one symbol of w.
+func (s *shard) bring(w *wildcard, symbol string) {
+	c, key := w.sub.conn, w.key
+	key.Symbol = symbol
+	sub := &subscription{conn: c, framing: c.framing, drop: w.item.Policy == pb.Policy_POLICY_DROP, last: uint16(min(w.item.Last, proto.MaxPastTrades))}
+	no := s.begin(sub, key, grantInterval(w.item.IntervalMs), c.mostSubs())
+	switch no.code {
+	case 0:
+		w.told = false
+		if len(w.brought) >= 2*c.mostSubs() { // some have ended by themselves
+			w.brought = slices.DeleteFunc(w.brought, func(n uint32) bool { return c.subscription(n) == nil })
+		}
+		w.brought = append(w.brought, sub.feed.topic.number)
+		ack := sub.ack(w.answer)
+		ack.PatternTopic = w.number
+		s.say(c, &pb.Frame{Body: &pb.Frame_Ack{Ack: ack}}, sub.feed.topic.snapshot.Load().state.Exponents)
+	case pb.ErrorCode_ERROR_CODE_ALREADY_SUBSCRIBED:
+		// The client has asked for it by name.
+	case pb.ErrorCode_ERROR_CODE_UNKNOWN_SYMBOL, pb.ErrorCode_ERROR_CODE_UNKNOWN_CHANNEL, pb.ErrorCode_ERROR_CODE_NOT_READY:
+		// It has ended meanwhile, or has no such channel: it does not match.
+	case pb.ErrorCode_ERROR_CODE_BAD_VIEW:
+		s.refuse(c, w.answer, no.code, symbol+": "+no.text)
+	default:
+		w.waiting = nil
+		if !w.told {
+			w.told = true
+			s.refuse(c, w.answer, no.code, no.text)
+		}
+	}
+}
+
+// endWildcard ends a wildcard and the topics that it has brought, each answered
+// for itself.
+func (s *shard) endWildcard(c *conn, a answer, w *wildcard) {
+	s.relieve(c, len(w.brought)+1)
+	for _, number := range w.brought {
+		if sub := c.subscription(number); sub != nil {
+			one := a
+			one.topic = number
+			s.unsubscribe(c, one, sub)
+		}
+	}
+	ack := &pb.Ack{Id: a.id, Item: a.item, Topic: w.number, Ended: true, Symbol: w.key.Symbol, Channel: pb.Channel(w.key.Channel)}
+	s.remove(w.sub)
+	s.say(c, &pb.Frame{Body: &pb.Frame_Ack{Ack: ack}}, proto.Exponents{})
+}
+
+// forgetBrought has no wildcard of c end a topic that c has ended by name.
+func (s *shard) forgetBrought(c *conn, number uint32) {
+	if len(s.wildcards) == 0 {
+		return
+	}
+	for _, sub := range c.subs {
+		if w := s.wildcards[sub]; w != nil {
+			w.brought = slices.DeleteFunc(w.brought, func(n uint32) bool { return n == number })
+		}
+	}
+}

@@ -1,0 +1,137 @@
+package fanout
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/depthcast/depthcast/proto"
+	"github.com/depthcast/depthcast/proto/pb"
+)
+
+// listed tells the board of the only pattern of a listing.
+func (r *rig) listed(l *proto.Listing) {
+	r.books.mu.Lock()
+	defer r.books.mu.Unlock()
+	r.books.boards[0].Listed(l, proto.Times{}, nil)
+}
+
+// wild subscribes to a pattern, and returns its ack.
+func (c *client) wild(channel pb.Channel) *pb.Ack {
+	c.t.Helper()
+	return c.subscribe(&pb.SubscribeItem{Symbol: "SIM:*", Channel: channel, Depth: 9, IntervalMs: 0})
+}
+
+// acks reads the next n acks, whatever comes between.
+func (c *client) acks(n int) (all []*pb.Ack) {
+	c.t.Helper()
+	for len(all) < n {
+		f := c.next()
+		if e := f.GetError(); e != nil {
+			c.t.Fatalf("refused: %v", e)
+		}
+		if a := f.GetAck(); a != nil {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+func TestPatternBringsATopicOfEverySymbolThatMatchesAlsoLater(t *testing.T) {
+	for _, channel := range []pb.Channel{pb.Channel_CHANNEL_BOOK, pb.Channel_CHANNEL_TRADES} {
+		r := newRig(t, nil, btc, eth)
+		r.books.listings = []*proto.Listing{{Symbol: btc}, {Symbol: "SIM:GONE"}}
+		c := r.dial(proto.CodecProto)
+		wild := c.wild(channel)
+		if wild.Symbol != "SIM:*" || wild.Channel != channel || wild.PatternTopic != 0 || channel == pb.Channel_CHANNEL_BOOK && wild.Depth != 10 {
+			t.Fatalf("the pattern is acknowledged with %v", wild)
+		}
+		first := c.acks(1)[0]
+		if first.Symbol != btc || first.Channel != channel || first.PatternTopic != wild.Topic || first.Id != wild.Id || first.Item != wild.Item {
+			t.Errorf("its first topic is acknowledged with %v", first)
+		}
+		r.listed(&proto.Listing{Symbol: eth})
+		second := c.acks(1)[0]
+		if second.Symbol != eth || second.PatternTopic != wild.Topic {
+			t.Errorf("what is listed later is acknowledged with %v", second)
+		}
+		r.listed(&proto.Listing{Symbol: btc, Phase: proto.Halted}) // it has that already
+
+		c.ask(&pb.Request{Id: 9, Body: &pb.Request_Unsubscribe{Unsubscribe: &pb.Unsubscribe{Topics: []uint32{first.Topic}}}})
+		if a := c.acks(1)[0]; a.Topic != first.Topic || !a.Ended {
+			t.Errorf("ended with %v", a)
+		}
+		c.ask(&pb.Request{Id: 10, Body: &pb.Request_Unsubscribe{Unsubscribe: &pb.Unsubscribe{Topics: []uint32{wild.Topic}}}})
+		ends := c.acks(2)
+		if !ends[0].Ended || ends[0].Topic != second.Topic || !ends[1].Ended || ends[1].Topic != wild.Topic {
+			t.Errorf("the pattern ends with %v", ends)
+		}
+		if n := r.hub.Stats().Subscriptions; n != 0 {
+			t.Errorf("%d subscriptions are left", n)
+		}
+	}
+}
+
+func TestPatternsAreBounded(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.MaxSubscriptions = 2 }, btc, eth)
+	r.books.listings = []*proto.Listing{{Symbol: btc}, {Symbol: eth}}
+	c := r.dial(proto.CodecProto)
+	wild := c.wild(pb.Channel_CHANNEL_BOOK)
+	brought := c.acks(1)[0]
+	for {
+		f := c.next()
+		if e := f.GetError(); e != nil {
+			if e.Code != pb.ErrorCode_ERROR_CODE_TOO_MANY_SUBSCRIPTIONS || e.Id != wild.Id {
+				t.Errorf("refused with %v", e)
+			}
+			break
+		}
+	}
+	for _, req := range []*pb.Request{
+		{Id: 5, Body: &pb.Request_Modify{Modify: &pb.Modify{Items: []*pb.ModifyItem{{Topic: wild.Topic}}}}},
+		{Id: 5, Body: &pb.Request_Resync{Resync: &pb.Resync{Topics: []uint32{wild.Topic}}}},
+	} {
+		c.ask(req)
+		var e *pb.Error
+		for e == nil {
+			e = c.next().GetError()
+		}
+		if e.Code != pb.ErrorCode_ERROR_CODE_BAD_REQUEST {
+			t.Errorf("answered with %v", e)
+		}
+	}
+	r.listed(&proto.Listing{Symbol: eth}) // there is no room yet, as was told
+	c.ask(&pb.Request{Id: 6, Body: &pb.Request_Unsubscribe{Unsubscribe: &pb.Unsubscribe{Topics: []uint32{brought.Topic}}}})
+	c.acks(1)
+	r.listed(&proto.Listing{Symbol: eth})
+	if a := c.acks(1)[0]; a.Symbol != eth {
+		t.Errorf("where there is room again, %v comes", a)
+	}
+}
+
+func TestEventStreamOfAPatternGoesOn(t *testing.T) {
+	r := newRig(t, nil, btc, eth)
+	r.books.listings = []*proto.Listing{{Symbol: btc}, {Symbol: eth}}
+	d, rnd := r.open(false), seeded(8)
+	l := d.listen("symbol=SIM:*&depth=10", nil)
+	l.until(func(*pb.Frame) bool {
+		return len(l.models) == 3 && l.held[key10(btc)].held && l.held[key10(eth)].held
+	})
+	l.leave()
+	r.book(btc).publish(rnd, 5)
+	l = d.listen("symbol=SIM:*&depth=10", l)
+	var symbols []string
+	seq, hash := r.book(btc).where()
+	l.until(func(f *pb.Frame) bool {
+		if a := f.GetAck(); a.GetResumed() {
+			symbols = append(symbols, a.Symbol)
+		}
+		if f.GetSnapshot() != nil {
+			t.Fatal("a snapshot, where there was a place in the ring")
+		}
+		return len(symbols) == 2 && l.held[key10(btc)].mine >= seq
+	})
+	slices.Sort(symbols)
+	if !slices.Equal(symbols, []string{btc, eth}) || l.held[key10(btc)].hash() != hash {
+		t.Errorf("resumed %v", symbols)
+	}
+}
