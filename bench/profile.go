@@ -95,6 +95,10 @@ func (f *limitFlags) limits() load.Limits {
 	}
 }
 
+// tokenVariable holds what the clients show at the door: a flag would stand in every
+// report.
+const tokenVariable = "BENCH_TOKEN"
+
 // run carries out a profile.
 func (f *loadFlags) run(ctx context.Context, profile load.Profile, burst int, change func(*load.Config)) (err error) {
 	self, err := os.Executable()
@@ -105,7 +109,7 @@ func (f *loadFlags) run(ctx context.Context, profile load.Profile, burst int, ch
 		Profile: profile, Duration: f.Duration, JoinWithin: f.JoinWithin, ProveWithin: f.ProveWithin, Processes: f.Processes, PerProcess: f.PerProcess,
 		Command: []string{self, "worker"}, Server: observe.Server{PIDs: f.PID, Metrics: f.Metrics}, Limits: f.limits(), EvidenceDir: f.Evidence,
 		Plan: swarm.Plan{
-			URLs: f.URL, Insecure: f.Insecure, Codecs: f.codecs(), Depths: f.Depth, IntervalsMS: f.intervals(), PerConn: f.PerConn, Zipf: f.Zipf, Drop: f.Policy == "drop", Conns: f.Conns, RampPerS: f.RampUp,
+			URLs: f.URL, Insecure: f.Insecure, Token: os.Getenv(tokenVariable), Codecs: f.codecs(), Depths: f.Depth, IntervalsMS: f.intervals(), PerConn: f.PerConn, Zipf: f.Zipf, Drop: f.Policy == "drop", Conns: f.Conns, RampPerS: f.RampUp,
 			Verify: f.Verify, Sources: f.sources(), PerSource: perSource, Seed: f.Seed,
 		},
 	}
@@ -212,7 +216,7 @@ func (f *loadFlags) wanted() []string {
 func (f *loadFlags) symbols(ctx context.Context) ([]string, error) {
 	wanted := f.wanted()
 	for _, text := range f.URL {
-		listed, err := waitForSymbols(ctx, text, f.Insecure, wanted)
+		listed, err := waitForSymbols(ctx, text, f.Insecure, os.Getenv(tokenVariable), wanted)
 		if err != nil {
 			return nil, err
 		}

@@ -120,7 +120,7 @@ func (c *compareCmd) startServe(ctx context.Context) (_ *rival, err error) {
 	if err != nil {
 		return nil, errors.Join(err, closeFeed(ctx, producer))
 	}
-	if _, err := waitForSymbols(ctx, "ws://"+p.address, false, symbols); err != nil {
+	if _, err := waitForSymbols(ctx, "ws://"+p.address, false, "", symbols); err != nil {
 		return nil, errors.Join(err, closeFeed(ctx, producer))
 	}
 	t := target{address: p.address, symbol: symbols[0]}

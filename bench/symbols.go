@@ -19,7 +19,7 @@ const (
 
 // waitForSymbols asks the server for its symbols until all that are wanted, and at
 // least one, are live there. It returns those that are live.
-func waitForSymbols(ctx context.Context, stream string, insecure bool, wanted []string) ([]string, error) {
+func waitForSymbols(ctx context.Context, stream string, insecure bool, token string, wanted []string) ([]string, error) {
 	u, err := url.Parse(stream)
 	if err != nil {
 		return nil, err
@@ -29,7 +29,7 @@ func waitForSymbols(ctx context.Context, stream string, insecure bool, wanted []
 		return nil, fmt.Errorf("bench: --url %q: want ws://HOST:PORT or wss://HOST:PORT", u.Redacted())
 	}
 	from := (&url.URL{Scheme: scheme, Host: u.Host, Path: "/v1/symbols"}).String()
-	asker := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: insecure}, DisableKeepAlives: true}}
+	asker := &http.Client{Transport: bearer{token, &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: insecure}, DisableKeepAlives: true}}}
 	ctx, cancel := context.WithTimeout(ctx, listedWithin)
 	defer cancel()
 	deadline := time.Now().Add(answeredWithin)
@@ -52,6 +52,20 @@ func waitForSymbols(ctx context.Context, stream string, insecure bool, wanted []
 			return nil, fmt.Errorf("bench: %s: %s is not live there after %v", from, missing, listedWithin)
 		}
 	}
+}
+
+// bearer sends a token with every request, if there is one.
+type bearer struct {
+	token string
+	by    http.RoundTripper
+}
+
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	if b.token != "" {
+		r = r.Clone(r.Context())
+		r.Header.Set("Authorization", "Bearer "+b.token)
+	}
+	return b.by.RoundTrip(r)
 }
 
 // liveSymbols asks once. missing is one that is wanted and not live.

@@ -247,6 +247,23 @@ func TestRunOnAWrongServerFailsAndLeavesEvidence(t *testing.T) {
 	}
 }
 
+func TestTokenGoesWithEveryHandshakeAndStandsInNoReport(t *testing.T) {
+	s := swarmtest.New(t, nil)
+	c := config(t, s, Steady)
+	c.Plan.Token = "secret-of-the-test"
+	c.Feed = market(t, s)
+	r := run(t, c)
+	text, err := json.Marshal(r)
+	if err != nil || bytes.Contains(text, []byte(c.Plan.Token)) {
+		t.Errorf("%v: the token is in the report", err)
+	}
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
+	if len(s.Shown) != 1 || s.Shown["Bearer secret-of-the-test"] != c.Plan.Conns {
+		t.Errorf("shown: %v", s.Shown)
+	}
+}
+
 func TestConnectionsAreDividedOverProcesses(t *testing.T) {
 	for _, tt := range []struct{ conns, atLeast, perProcess, want int }{
 		{10, 1, 100, 1}, {100, 1, 100, 1}, {101, 1, 100, 2}, {100_000, 1, 19_800, 6}, {2, 8, 100, 2}, {10, 3, 100, 3},

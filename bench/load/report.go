@@ -90,6 +90,7 @@ const manySymbols = 100
 
 func newReport(c *Config) *Report {
 	r := &Report{Profile: c.Profile, Plan: c.Plan, Symbols: len(c.Plan.Symbols)}
+	r.Plan.Token = "" // reports are passed on
 	if r.Symbols > manySymbols {
 		r.Plan.Symbols = nil
 	}

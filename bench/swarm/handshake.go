@@ -45,6 +45,9 @@ func upgradeRequest(t *target, key, subprotocol string) []byte {
 	if subprotocol != "" {
 		fmt.Fprintf(&b, "Sec-WebSocket-Protocol: %s\r\n", subprotocol)
 	}
+	if t.token != "" {
+		fmt.Fprintf(&b, "Authorization: Bearer %s\r\n", t.token)
+	}
 	b.WriteString("\r\n")
 	return b.Bytes()
 }

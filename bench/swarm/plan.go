@@ -32,6 +32,7 @@ const (
 type Plan struct {
 	URLs     []string // ws:// or wss://; connection i goes to URLs[i mod len]. Required
 	Insecure bool     // take any certificate
+	Token    string   // goes with every handshake, as "Authorization: Bearer"; empty: none
 	Dialect  Dialect
 
 	// Of several codecs, depths or intervals each connection, or subscription, has
@@ -82,6 +83,8 @@ func (p *Plan) Validate() error {
 		p.IntervalsMS = []uint32{0}
 	}
 	switch {
+	case strings.ContainsAny(p.Token, "\r\n"):
+		return fmt.Errorf("%w: a token of several lines", ErrPlan)
 	case p.Conns < 1 || p.First < 0 || len(p.URLs) == 0:
 		return fmt.Errorf("%w: no connections, or nowhere to connect", ErrPlan)
 	case p.Dialect == Depthcast && (p.PerConn < 1 || p.PerConn > len(p.Symbols)):
@@ -194,6 +197,7 @@ type target struct {
 	address *net.TCPAddr
 	host    string // of the HTTP request
 	path    string
+	token   string
 	tls     *tls.Config // nil: plain TCP
 }
 
@@ -213,7 +217,7 @@ func (p *Plan) targets() ([]target, error) {
 		case u.Scheme != "ws" && u.Scheme != "wss":
 			return nil, fmt.Errorf("%w: URL %q, want ws://HOST:PORT or wss://HOST:PORT", ErrPlan, u.Redacted())
 		}
-		t := target{host: u.Host, path: u.RequestURI()}
+		t := target{host: u.Host, path: u.RequestURI(), token: p.Token}
 		if strings.Trim(t.path, "/") == "" && p.Dialect == Depthcast {
 			t.path = "/v1/stream"
 		}

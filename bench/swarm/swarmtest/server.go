@@ -34,6 +34,7 @@ type Server struct {
 	Spoil func(conn int, d *proto.Delta) (send bool)
 
 	Mu      sync.Mutex
+	Shown   map[string]int // handshakes by their header Authorization
 	conns   []*Conn
 	all     int // connections ever
 	resumes int // items with a resume
@@ -48,7 +49,9 @@ type Conn struct {
 	Index  int
 	Codec  proto.Codec
 	Topics map[uint32]bool
-	mu     sync.Mutex
+
+	authorization string // header of the handshake
+	mu            sync.Mutex
 }
 
 // Epoch and Exponents are those of all its books.
@@ -67,7 +70,7 @@ func New(t testing.TB, secure *tls.Config) *Server {
 	if secure != nil {
 		l = tls.NewListener(l, secure)
 	}
-	s := &Server{t: t, listener: l, Seq: 100, bids: []proto.Level{{Price: 1000, Qty: 5}, {Price: 999, Qty: 7}}}
+	s := &Server{t: t, listener: l, Shown: map[string]int{}, Seq: 100, bids: []proto.Level{{Price: 1000, Qty: 5}, {Price: 999, Qty: 7}}}
 	s.done.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -102,12 +105,17 @@ func (s *Server) URL() string {
 // serve answers one client until it goes.
 func (s *Server) serve(nc net.Conn) {
 	defer nc.Close()
-	u := ws.Upgrader{Protocol: func(p []byte) bool { return len(p) > 0 }}
+	c := &Conn{Net: nc, Topics: map[uint32]bool{}}
+	u := ws.Upgrader{Protocol: func(p []byte) bool { return len(p) > 0 }, OnHeader: func(key, value []byte) error {
+		if string(key) == "Authorization" {
+			c.authorization = string(value)
+		}
+		return nil
+	}}
 	hs, err := u.Upgrade(nc)
 	if err != nil {
 		return
 	}
-	c := &Conn{Net: nc, Topics: map[uint32]bool{}}
 	if hs.Protocol == proto.CodecJSON.Subprotocol() {
 		c.Codec = proto.CodecJSON
 	}
@@ -142,6 +150,7 @@ func (s *Server) admit(c *Conn) bool {
 	if s.ended {
 		return false
 	}
+	s.Shown[c.authorization]++
 	c.Index = s.all
 	s.all++
 	s.conns = append(s.conns, c)
