@@ -100,10 +100,12 @@ func processorModel() string {
 	return runtime.GOARCH
 }
 
-func (s *setting) print(w io.Writer) {
-	fmt.Fprintf(w, "%s\nmachine  %s, Linux %s, %s\ncommit   %s\ncommand  %s\n\n",
+func (s setting) String() string {
+	return fmt.Sprintf("%s\nmachine  %s, Linux %s, %s\ncommit   %s\ncommand  %s\n",
 		s.Time.Format(time.RFC3339), s.Machine, s.Kernel, s.Go, s.Commit, s.Command)
 }
+
+func (s *setting) print(w io.Writer) { fmt.Fprintln(w, s) }
 
 // printJSON writes a report for programs.
 func printJSON(w io.Writer, report any) error {

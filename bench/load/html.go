@@ -1,16 +1,20 @@
 package load
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"html"
 	"io"
 	"math"
+	"strings"
 
 	"github.com/go-echarts/go-echarts/v2/charts"
 	"github.com/go-echarts/go-echarts/v2/components"
 	"github.com/go-echarts/go-echarts/v2/opts"
 )
 
-// WriteHTML writes the report as a page with plots. The page fetches the library
+// WriteHTML writes the report as a page: the text, then plots. It fetches the library
 // that draws them (Apache ECharts) from the network when it is opened.
 func (r *Report) WriteHTML(to io.Writer) error {
 	page := components.NewPage()
@@ -41,7 +45,20 @@ func (r *Report) WriteHTML(to io.Writer) error {
 		}, "resident"),
 		r.processors(),
 	)
-	return page.Render(to)
+	var drawn, text bytes.Buffer
+	if err := page.Render(&drawn); err != nil {
+		return err
+	}
+	if r.Setting != nil {
+		fmt.Fprintln(&text, r.Setting)
+	}
+	r.Print(&text)
+	before, after, found := strings.Cut(drawn.String(), "<body>")
+	if !found {
+		return errors.New("load: the plots have no body")
+	}
+	_, err := fmt.Fprintf(to, "%s<body>\n<pre style=\"margin: 2em; white-space: pre-wrap\">%s</pre>%s", before, html.EscapeString(text.String()), after)
+	return err
 }
 
 func line(title, unit string) *charts.Line {
@@ -51,7 +68,8 @@ func line(title, unit string) *charts.Line {
 		charts.WithTitleOpts(opts.Title{Title: title}),
 		charts.WithYAxisOpts(opts.YAxis{Name: unit}),
 		charts.WithTooltipOpts(opts.Tooltip{Show: opts.Bool(true), Trigger: "axis"}),
-		charts.WithLegendOpts(opts.Legend{Top: "bottom"}),
+		charts.WithLegendOpts(opts.Legend{Top: "bottom", Type: "scroll"}),
+		charts.WithGridOpts(opts.Grid{Bottom: "80"}),
 	)
 	return c
 }
@@ -94,7 +112,8 @@ func (r *Report) processors() *charts.Line {
 // shownPercentiles are those of the plot, evenly spaced in the number of nines.
 var shownPercentiles = []float64{0, 50, 75, 90, 95, 99, 99.5, 99.9, 99.95, 99.99, 99.999, 100}
 
-// percentiles plots latency by percentile, a line for each measured phase.
+// percentiles plots latency by percentile: from publishing for each phase in which
+// nobody joins, from the venue and to join for those that are measured.
 func (r *Report) percentiles() *charts.Line {
 	c := line("Latency by percentile", "ms")
 	var at []string
@@ -105,7 +124,7 @@ func (r *Report) percentiles() *charts.Line {
 	for i := range r.Phases {
 		phase := &r.Phases[i]
 		for _, l := range phase.latencies() {
-			if l.of.Count() == 0 || l.name == "subscribe" {
+			if l.of.Count() == 0 || l.name == "subscribe" || !phase.Measured && (l.name != "published" || phase.Figures.Join.Count() > 0) {
 				continue
 			}
 			var data []opts.LineData

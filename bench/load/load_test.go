@@ -376,7 +376,8 @@ func TestReportIsWrittenInEveryForm(t *testing.T) {
 		t.Errorf("%v %q", err, rows)
 	}
 	b.Reset()
-	if err := r.WriteHTML(&b); err != nil || !strings.Contains(b.String(), "Latency by percentile") || !strings.Contains(b.String(), "steady: published") {
+	r.Setting = "machine & command"
+	if err := r.WriteHTML(&b); err != nil || !strings.Contains(b.String(), "machine &amp; command") || !strings.Contains(b.String(), "ok    run: faults 0") || !strings.Contains(b.String(), "Latency by percentile") || !strings.Contains(b.String(), "steady: published") {
 		t.Errorf("%v: %d bytes", err, b.Len())
 	}
 	text, err := json.Marshal(r)
