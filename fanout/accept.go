@@ -41,6 +41,10 @@ type Accepted struct {
 	// events makes it a stream of Server-Sent Events, whose HTTP header has been
 	// sent; nil: it is a WebSocket.
 	events *eventStream
+
+	// grant is what its token grants; it counts among the connections of its user,
+	// and Accept sees to the end of that. nil: no token yet, or a hub without a gate.
+	grant *Grant
 }
 
 // Accept gives a connection to the least loaded shard, which greets it with hello.
@@ -53,6 +57,7 @@ func (h *Hub) Accept(a Accepted) error {
 	}
 	if err := h.admit(a, t); err != nil {
 		_ = t.Close() // the error that counts is err
+		h.users.leave(a.grant)
 		return err
 	}
 	return nil

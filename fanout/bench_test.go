@@ -44,7 +44,7 @@ func on(h *Hub, f func(s *shard)) { h.ask(0, f) }
 func subscribeN(h *Hub, fds []int) {
 	on(h, func(s *shard) {
 		for _, fd := range fds {
-			c := &conn{shard: s, transport: &plain{sockets: h.config.Sockets, fd: fd}, fd: fd, heard: s.since, place: len(s.conns)}
+			c := &conn{shard: s, transport: &plain{sockets: h.config.Sockets, fd: fd}, fd: fd, heard: s.since, place: uint32(len(s.conns))}
 			s.conns = append(s.conns, c)
 			s.load.Add(1)
 			h.conns.Add(1)

@@ -166,6 +166,21 @@ type Config struct {
 	// the node to catch up, before it is sent an older snapshot. Default 5 s.
 	BehindWait time.Duration
 
+	// Gate says who may have what. nil: everybody may have everything.
+	Gate Gate
+
+	// AuthTimeout is, where there is a gate, how long a connection whose handshake
+	// brought no token may take to show a valid one (auth) before it is dropped
+	// (unauthenticated). 0: the handshake must bring it.
+	AuthTimeout time.Duration
+
+	// Delay is how late the books are that Books has, on purpose. Clients are told,
+	// and a grant may ask for it. Default 0.
+	Delay time.Duration
+
+	// Meter is told which user had which topic when. nil: nobody is.
+	Meter Meter
+
 	// Server is the name and version that hello shows. Default "depthcast".
 	Server string
 
@@ -205,6 +220,7 @@ func (c *Config) validate() error {
 		{"StallTimeout", int64(c.StallTimeout)}, {"MaxLaps", int64(c.MaxLaps)}, {"LapWindow", int64(c.LapWindow)},
 		{"SilenceTimeout", int64(c.SilenceTimeout)}, {"CloseTimeout", int64(c.CloseTimeout)},
 		{"DrainWindow", int64(c.DrainWindow)}, {"KeepaliveInterval", int64(c.KeepaliveInterval)}, {"BehindWait", int64(c.BehindWait)},
+		{"AuthTimeout", int64(c.AuthTimeout)}, {"Delay", int64(c.Delay)},
 	}
 	for _, p := range positive {
 		if p.value < 0 {

@@ -42,6 +42,7 @@ type conn struct {
 	deflate    uint8         // bits of the window that its compressed frames may need; 0: none are sent or taken
 	laps       uint32        // of all subscriptions, since lapsFrom
 	scanned    uint32        // index in subs where the next scan begins, modulo their number
+	place      uint32        // in shard.conns
 	listed     *subscription // those that may have something pending
 	caps       *caps         // nil: none
 	events     *eventStream  // nil: a WebSocket
@@ -52,7 +53,7 @@ type conn struct {
 	sent     int             // bytes of flight that have left
 	subs     []*subscription // at most Config.MaxSubscriptions
 	in       *inbound        // nil unless a message is incomplete
-	place    int             // in shard.conns
+	pass     *pass           // what it may have; nil in a hub without a gate
 	remote   string
 	fd       int
 	requests bucket

@@ -19,6 +19,9 @@ const (
 	DropPinnedBytes                       // stalled longest when Config.PinnedBytes was exceeded
 	DropControlOverflow                   // asked faster than it read: Config.ControlBytes
 	DropSilent                            // no sign of life for Config.SilenceTimeout
+	DropUnauthenticated                   // no valid token within Config.AuthTimeout, or too many that were none
+	DropTokenEnded                        // its token has ended, or was taken back
+	DropUserFull                          // as many connections of its user as its token grants
 	DropProtocol                          // broke RFC 6455 or 7692 (unmasked, bad opcode, bad close, bad compression, …)
 	DropBadText                           // text that is not UTF-8
 	DropTooBig                            // a message over Config.MaxMessageBytes
@@ -49,6 +52,9 @@ var drops = [dropReasons]Drop{
 	{DropPinnedBytes, "pinned_bytes", 4003, "the server ran short of memory for stalled clients, and this one was stalled longest", pb.Retry_RETRY_AFTER},
 	{DropControlOverflow, "control_overflow", 4004, "the client asked faster than it read the answers", pb.Retry_RETRY_AFTER},
 	{DropSilent, "silent", 4005, "no sign of life from the client", pb.Retry_RETRY_NOW},
+	{DropUnauthenticated, "unauthenticated", 4006, "no valid token came in time", pb.Retry_RETRY_NEVER},
+	{DropTokenEnded, "token_ended", 4007, "the token has ended, or was taken back", pb.Retry_RETRY_NOW},
+	{DropUserFull, "too_many_connections", 4008, "as many connections as the token grants", pb.Retry_RETRY_AFTER},
 	{DropProtocol, "protocol_error", ws.StatusProtocolError, "not WebSocket as RFC 6455 and RFC 7692 have it", pb.Retry_RETRY_NEVER},
 	{DropBadText, "bad_text", ws.StatusInvalidFramePayloadData, "text that is not UTF-8", pb.Retry_RETRY_NEVER},
 	{DropTooBig, "too_big", ws.StatusMessageTooBig, "message over the limit", pb.Retry_RETRY_NEVER},
@@ -95,6 +101,7 @@ var errorRows = [numErrorCodes]ErrorRow{
 	{pb.ErrorCode_ERROR_CODE_DRAINING, "the server stops", pb.Retry_RETRY_AFTER, 1000},
 	{pb.ErrorCode_ERROR_CODE_OVERLOADED, "the server cannot do it now", pb.Retry_RETRY_AFTER, 5000},
 	{pb.ErrorCode_ERROR_CODE_INTERNAL, "a fault of the server", pb.Retry_RETRY_AFTER, 1000},
+	{pb.ErrorCode_ERROR_CODE_REVOKED, "the token does not grant the topic any more: it has ended", pb.Retry_RETRY_NEVER, 0},
 }
 
 // ErrorRows returns the table, for documents.

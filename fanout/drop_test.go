@@ -71,6 +71,12 @@ var provocations = map[DropReason]func(*dropping){
 			return d.hub.Stats().Drops[DropSilent] == 1
 		})
 	},
+	DropUnauthenticated: func(d *dropping) { d.advance(d.hub.config.AuthTimeout) },
+	DropTokenEnded: func(d *dropping) {
+		d.c.login("short")
+		d.advance(20 * time.Second)
+	},
+	DropUserFull: func(d *dropping) { d.c.auth(1, "full") },
 	DropProtocol: func(d *dropping) { _, _ = d.c.conn.Write(ws.MustCompileFrame(ws.NewBinaryFrame(nil))) },
 	DropBadText:  func(d *dropping) { d.c.write(ws.OpText, []byte{0xff}) },
 	DropTooBig:   func(d *dropping) { d.c.write(ws.OpBinary, make([]byte, 2000)) },
@@ -109,12 +115,22 @@ func TestEveryDropIsCountedOnceAndLeavesNothing(t *testing.T) {
 			d.rig = newRig(t, func(c *Config) {
 				c.Sockets, c.RingEntries, c.MaxLaps, c.MaxMessageBytes = d.sockets, 64, 1, 1000
 				c.MaxItems, c.ControlBytes, c.CloseTimeout = 1, 1024, time.Second
-				if reason == DropPinnedBytes {
+				switch reason {
+				case DropPinnedBytes:
 					c.PinnedBytes = 1
+				case DropUnauthenticated, DropTokenEnded, DropUserFull:
+					c.AuthTimeout = time.Second
+					c.Gate = newTestGate(map[string]*Grant{
+						"short": {User: "a", Until: c.Now().Add(20 * time.Second)},
+						"full":  {User: "b", MaxConns: 1},
+					})
 				}
 			}, btc)
 			if reason != DropNoTopic { // its connection is no WebSocket
 				d.c = d.dialScripted(proto.CodecProto, func(fd int) { d.sockets.Forget(fd) })
+			}
+			if reason == DropUserFull {
+				d.hub.users.enter(&Grant{User: "b"})
 			}
 			d.sync()
 			provoke(d)

@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -44,7 +42,8 @@ type handshakeRefusal struct {
 }
 
 func (s *StreamHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if no := s.check(r); no != nil {
+	grant, no := s.admit(r)
+	if no != nil {
 		s.Hub.stats.HandshakesRefused.Add(1)
 		s.Log.Debug("handshake refused", "remote", r.RemoteAddr, "status", no.status, "why", no.text)
 		for k, v := range no.header {
@@ -55,7 +54,7 @@ func (s *StreamHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, no.text, no.status)
 		return
 	}
-	if err := s.upgrade(w, r); err != nil {
+	if err := s.upgrade(w, r, grant); err != nil {
 		s.Hub.stats.HandshakesFailed.Add(1)
 		s.Log.Debug("handshake failed", "remote", r.RemoteAddr, "err", err)
 	}
@@ -82,7 +81,7 @@ func (s *StreamHandler) check(r *http.Request) *handshakeRefusal {
 			http.Header{"Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}}}
 	case len(r.Header.Get("Sec-Websocket-Key")) != 24:
 		return &handshakeRefusal{http.StatusBadRequest, "Sec-WebSocket-Key must be 16 bytes in base64", nil}
-	case !s.allows(r):
+	case !originAllowed(r, s.Origins, true):
 		return &handshakeRefusal{http.StatusForbidden, "this origin may not connect", nil}
 	}
 	if _, err := codecOf(r.Header["Sec-Websocket-Protocol"]); err != nil {
@@ -97,16 +96,25 @@ func (s *StreamHandler) check(r *http.Request) *handshakeRefusal {
 	return nil
 }
 
-// allows says whether the request's origin may connect. Only browsers send one,
-// and they cannot be made to send another: this keeps foreign pages from using a
-// visitor's address or cookies.
-func (s *StreamHandler) allows(r *http.Request) bool {
-	origin := r.Header.Get("Origin")
-	if origin == "" || slices.Contains(s.Origins, "*") || slices.Contains(s.Origins, origin) {
-		return true
+// admit holds the request against check and then against the gate. The grant has
+// been counted among the connections of its user. It is nil where there is no gate,
+// or where the token is still to come, as the first message.
+func (s *StreamHandler) admit(r *http.Request) (*Grant, *handshakeRefusal) {
+	if no := s.check(r); no != nil {
+		return nil, no
 	}
-	u, err := url.Parse(origin)
-	return err == nil && strings.EqualFold(u.Host, r.Host)
+	grant, err := s.Hub.identify(r)
+	switch {
+	case err == nil && s.Hub.users.enter(grant):
+		return grant, nil
+	case err == nil:
+		return nil, &handshakeRefusal{http.StatusTooManyRequests, "as many connections as the token grants", http.Header{"Retry-After": {"5"}}}
+	case errors.Is(err, errNoToken) && s.Hub.config.AuthTimeout > 0:
+		return nil, nil
+	case errors.Is(err, ErrGate):
+		return nil, &handshakeRefusal{http.StatusServiceUnavailable, "tokens cannot be checked now", http.Header{"Retry-After": {"5"}}}
+	}
+	return nil, &handshakeRefusal{http.StatusUnauthorized, "a valid token is needed", http.Header{"WWW-Authenticate": {"Bearer"}}}
 }
 
 // hasToken says whether one of the header's comma-separated values is token.
@@ -149,8 +157,18 @@ func codecNamed(subprotocol string) (proto.Codec, bool) {
 
 // upgrade takes the connection over and gives it to the hub. What it returns is
 // not told to the client: the response has gone out, or cannot.
-func (s *StreamHandler) upgrade(w http.ResponseWriter, r *http.Request) error {
-	a := Accepted{Remote: r.RemoteAddr}
+func (s *StreamHandler) upgrade(w http.ResponseWriter, r *http.Request, grant *Grant) error {
+	a := Accepted{Remote: r.RemoteAddr, grant: grant}
+	if err := s.takeOver(w, r, &a); err != nil {
+		s.Hub.users.leave(grant)
+		return err
+	}
+	return s.Hub.Accept(a)
+}
+
+// takeOver answers the handshake and moves the connection's descriptor into a. On
+// error it is closed.
+func (s *StreamHandler) takeOver(w http.ResponseWriter, r *http.Request, a *Accepted) error {
 	var extensions http.Header
 	// check has found both to be right.
 	a.Codec, _ = codecOf(r.Header["Sec-Websocket-Protocol"])
@@ -178,10 +196,7 @@ func (s *StreamHandler) upgrade(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	a.Buffered = bytes.Clone(buffered)
-	if err := a.take(conn, s.Hub.config.Sockets); err != nil {
-		return err
-	}
-	return s.Hub.Accept(a)
+	return a.take(conn, s.Hub.config.Sockets)
 }
 
 // take moves conn's descriptor into a. On error it is closed.

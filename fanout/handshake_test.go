@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,28 +33,60 @@ type door struct {
 	roots   *x509.CertPool // nil: plain
 }
 
+// lines are what was logged.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // open serves the rig on loopback, with TLS if secured.
 func (r *rig) open(secured bool) *door {
+	r.t.Helper()
+	mux := http.NewServeMux()
+	mux.Handle("/v1/stream", &StreamHandler{Hub: r.hub, Origins: []string{"https://friend.example"}, Log: slog.New(slog.DiscardHandler)})
+	mux.Handle("/v1/", HTTPHandler(r.hub))
+	guard := &Guard{Hub: r.hub, Cookie: "pass", Origins: []string{"https://friend.example"}, Next: mux, Log: slog.New(slog.DiscardHandler)}
+	if !secured {
+		return r.serve(guard)
+	}
+	cert := selfSigned(r.t)
+	d := r.serveOn(guard, func(l net.Listener) net.Listener {
+		return TLSListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}})
+	})
+	d.roots = x509.NewCertPool()
+	d.roots.AddCert(cert.Leaf)
+	return d
+}
+
+// serve has a handler answer on loopback.
+func (r *rig) serve(h http.Handler) *door {
+	r.t.Helper()
+	return r.serveOn(h, func(l net.Listener) net.Listener { return l })
+}
+
+func (r *rig) serveOn(h http.Handler, wrap func(net.Listener) net.Listener) *door {
 	r.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	d := &door{rig: r, address: l.Addr().String()}
-	if secured {
-		cert := selfSigned(r.t)
-		d.roots = x509.NewCertPool()
-		d.roots.AddCert(cert.Leaf)
-		l = TLSListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}})
-	}
-	mux := http.NewServeMux()
-	mux.Handle("/v1/stream", &StreamHandler{Hub: r.hub, Origins: []string{"https://friend.example"}, Log: slog.New(slog.DiscardHandler)})
-	mux.Handle("/v1/", HTTPHandler(r.hub))
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: patience, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+	server := &http.Server{Handler: h, ReadHeaderTimeout: patience, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
 	served := make(chan struct{})
-	go func() { defer close(served); _ = server.Serve(l) }()
+	go func() { defer close(served); _ = server.Serve(wrap(l)) }()
 	r.t.Cleanup(func() { _ = server.Close(); <-served })
-	return d
+	return &door{rig: r, address: l.Addr().String()}
 }
 
 func selfSigned(t *testing.T) tls.Certificate {
@@ -99,14 +132,25 @@ func (d *door) connect() net.Conn {
 // the tests (TLS, bytes read ahead) is bridged by two goroutines.
 func (d *door) dial(codec proto.Codec) *client {
 	d.rig.t.Helper()
-	return d.dialOffering(codec, "")
+	return d.dialWith(codec, "", nil)
 }
 
 // dialOffering is dial with an offer of extensions.
 func (d *door) dialOffering(codec proto.Codec, extensions string) *client {
 	d.rig.t.Helper()
+	return d.dialWith(codec, extensions, nil)
+}
+
+// dialAs is dial with a token.
+func (d *door) dialAs(codec proto.Codec, token string) *client {
+	d.rig.t.Helper()
+	return d.dialWith(codec, "", http.Header{"Authorization": {"Bearer " + token}})
+}
+
+func (d *door) dialWith(codec proto.Codec, extensions string, header http.Header) *client {
+	d.rig.t.Helper()
 	conn := d.connect()
-	dialer := ws.Dialer{Protocols: []string{codec.Subprotocol()}, Timeout: patience}
+	dialer := ws.Dialer{Protocols: []string{codec.Subprotocol()}, Timeout: patience, Header: ws.HandshakeHeaderHTTP(header)}
 	if extensions != "" {
 		dialer.Extensions, _ = httphead.ParseOptions([]byte(extensions), nil)
 	}
@@ -128,9 +172,7 @@ func (d *door) dialOffering(codec proto.Codec, extensions string) *client {
 	if len(hs.Extensions) > 0 {
 		c.window = wholeWindow
 	}
-	if hello := c.next(); hello.GetHello() == nil {
-		d.rig.t.Fatalf("first frame is %v, not hello", hello)
-	}
+	c.greeted()
 	return c
 }
 

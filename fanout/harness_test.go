@@ -145,28 +145,29 @@ type client struct {
 	window   uint8 // for compressed frames, in bits; 0: there must be none
 	deflated int   // how many came compressed
 	forms    map[uint32]proto.Exponents
+	hello    *pb.Hello // the first
 }
 
 // dial connects a client over loopback and hands the other end to the hub.
 func (r *rig) dial(codec proto.Codec) *client {
 	r.t.Helper()
-	return r.dialAs(Accepted{Codec: codec}, nil)
+	return r.connect(Accepted{Codec: codec}, nil)
 }
 
 // dialDeflated is dial for a client that has agreed on compression, with a window of
 // so many bits.
 func (r *rig) dialDeflated(codec proto.Codec, window uint8) *client {
 	r.t.Helper()
-	return r.dialAs(Accepted{Codec: codec, deflate: window}, nil)
+	return r.connect(Accepted{Codec: codec, deflate: window}, nil)
 }
 
 // dialScripted lets script see the server's descriptor before the hub has it.
 func (r *rig) dialScripted(codec proto.Codec, script func(fd int)) *client {
 	r.t.Helper()
-	return r.dialAs(Accepted{Codec: codec}, script)
+	return r.connect(Accepted{Codec: codec}, script)
 }
 
-func (r *rig) dialAs(a Accepted, script func(fd int)) *client {
+func (r *rig) connect(a Accepted, script func(fd int)) *client {
 	r.t.Helper()
 	near, far := tcpPair(r.t)
 	fd, err := poll.Detach(far)
@@ -177,14 +178,21 @@ func (r *rig) dialAs(a Accepted, script func(fd int)) *client {
 		script(fd)
 	}
 	a.FD, a.Remote = fd, near.LocalAddr().String()
+	r.hub.users.enter(a.grant)
 	if err := r.hub.Accept(a); err != nil {
 		r.t.Fatal(err)
 	}
 	c := &client{t: r.t, conn: near, codec: a.Codec, window: a.deflate, fd: fd, forms: make(map[uint32]proto.Exponents)}
-	if hello := c.next(); hello.GetHello() == nil {
-		r.t.Fatalf("first frame is %v, not hello", hello)
-	}
+	c.greeted()
 	return c
+}
+
+// greeted reads the first frame.
+func (c *client) greeted() {
+	c.t.Helper()
+	if c.hello = c.next().GetHello(); c.hello == nil {
+		c.t.Fatal("the first frame is no hello")
+	}
 }
 
 func tcpPair(t testing.TB) (near, far *net.TCPConn) {

@@ -148,6 +148,8 @@ func sumOf(body []byte) string {
 // readError answers with the error codes of the client protocol.
 func readError(w http.ResponseWriter, err error) {
 	switch {
+	case errors.Is(err, errForbidden):
+		httpError(w, http.StatusForbidden, "forbidden", err.Error())
 	case errors.Is(err, errQuery):
 		httpError(w, http.StatusBadRequest, "bad_request", err.Error())
 	case errors.Is(err, proto.ErrUnknownSymbol):

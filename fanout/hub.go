@@ -52,6 +52,8 @@ type Hub struct {
 	window atomic.Int64 // ns over which the ends of connections are spread, once they end
 	conns  atomic.Int64 // admitted and not yet closed
 	stats  hubStats
+	users  users
+	checks checks
 
 	// mu guards the fields below, and those of topics that say so. It comes before
 	// no other lock: nothing is called while it is held.
@@ -76,6 +78,8 @@ func New(c Config) (*Hub, error) {
 		topics:  make(map[proto.TopicKey]*Topic),
 		ended:   make(map[*Topic]struct{}),
 		emptied: make(chan struct{}),
+		users:   users{conns: make(map[string]int)},
+		checks:  newChecks(),
 
 		wholeReads: rate.NewLimiter(rate.Limit(c.WholeReads), 2*c.WholeReads),
 		shards:     make([]*shard, c.Shards),
@@ -326,6 +330,7 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	h.closed = true
 	h.checkEmptied()
 	h.mu.Unlock()
+	defer h.checks.end()
 
 	window := h.config.DrainWindow
 	if end, bounded := ctx.Deadline(); bounded {

@@ -37,7 +37,11 @@ func (h *Hub) servePoll(w http.ResponseWriter, r *http.Request) {
 		httpError(w, http.StatusBadRequest, "bad_request", err.Error())
 		return
 	}
-	l, err := h.openRelay(r, &eventStream{ask: ask, eager: true})
+	grant, ok := h.enter(w, r)
+	if !ok {
+		return
+	}
+	l, err := h.openRelay(r, &eventStream{ask: ask, eager: true}, grant)
 	if err != nil {
 		refuseStream(w, err)
 		return

@@ -31,6 +31,10 @@ func (h *Hub) affordable(w http.ResponseWriter) bool {
 // serveBook answers with one book as it is. depth 0 is all of it; other depths are
 // granted as in a subscription.
 func (h *Hub) serveBook(w http.ResponseWriter, r *http.Request) {
+	may, ok := h.entitled(w, r)
+	if !ok {
+		return
+	}
 	a, ok := negotiate(w, r)
 	if !ok {
 		return
@@ -45,6 +49,9 @@ func (h *Hub) serveBook(w http.ResponseWriter, r *http.Request) {
 	if q.err != nil {
 		err = q.err
 	}
+	if err == nil {
+		err = may.allows(key, h.config.Delay)
+	}
 	if err != nil {
 		readError(w, err)
 		return
@@ -57,6 +64,7 @@ func (h *Hub) serveBook(w http.ResponseWriter, r *http.Request) {
 		readError(w, err)
 		return
 	}
+	h.meter(may, key)
 	a.tag = fmt.Sprintf("%016x-%d-%08x-%d%d%d", s.Epoch, s.Seq, s.Hash, s.State, s.Reason, s.Phase)
 	form := proto.TopicForm{Counts: key.View.Counts, Exponents: s.Exponents}
 	a.body = a.codec.AppendSnapshot(nil, form, proto.SnapshotInitial, &s)
@@ -89,11 +97,15 @@ func (h *Hub) symbols() []proto.SymbolInfo {
 }
 
 func (h *Hub) serveSymbols(w http.ResponseWriter, r *http.Request) {
+	may, ok := h.entitled(w, r)
+	if !ok {
+		return
+	}
 	a, ok := negotiate(w, r)
 	if !ok {
 		return
 	}
-	infos := h.symbols()
+	infos := may.listed(h.symbols(), h.config.Delay)
 	if len(infos) > smallList && !h.affordable(w) {
 		return
 	}
@@ -125,8 +137,11 @@ func (h *Hub) serveSymbols(w http.ResponseWriter, r *http.Request) {
 // smallList is of how many symbols a list may be asked for as often as one likes.
 const smallList = 1000
 
-// serveStatus says how the server stands, and nothing that is not for strangers.
+// serveStatus says how the server stands, and nothing of what it holds.
 func (h *Hub) serveStatus(w http.ResponseWriter, r *http.Request) {
+	if _, ok := h.entitled(w, r); !ok {
+		return
+	}
 	a, ok := negotiate(w, r)
 	if !ok {
 		return

@@ -36,23 +36,25 @@ type relay struct {
 	stop func() bool // has the end of the request no longer end it
 }
 
-// openRelay begins an event stream for r. The error is that of Accept, errRelays, or
-// the system's.
-func (h *Hub) openRelay(r *http.Request, e *eventStream) (*relay, error) {
+// openRelay begins an event stream for r, whose user has entered. The error is that
+// of Accept, errRelays, or the system's.
+func (h *Hub) openRelay(r *http.Request, e *eventStream, grant *Grant) (*relay, error) {
 	if h.relays.Add(1) > int64(h.config.MaxRelays) {
 		h.relays.Add(-1)
 		h.stats.RelaysRefused.Add(1)
+		h.users.leave(grant)
 		return nil, fmt.Errorf("%w (%d)", errRelays, h.config.MaxRelays)
 	}
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		h.relays.Add(-1)
+		h.users.leave(grant)
 		return nil, err
 	}
 	_ = unix.SetsockoptInt(ends[0], unix.SOL_SOCKET, unix.SO_SNDBUF, relayBufferBytes) // else the kernel's default
 	l := &relay{hub: h, pipe: os.NewFile(uintptr(ends[1]), "relay")}
 	l.Reader = bufio.NewReaderSize(l.pipe, relayBufferBytes)
-	if err := h.Accept(Accepted{FD: ends[0], Codec: proto.CodecJSON, Remote: r.RemoteAddr, events: e}); err != nil {
+	if err := h.Accept(Accepted{FD: ends[0], Codec: proto.CodecJSON, Remote: r.RemoteAddr, events: e, grant: grant}); err != nil {
 		_ = l.pipe.Close()
 		h.relays.Add(-1)
 		return nil, err

@@ -45,6 +45,10 @@ func (s *shard) dispatch(c *conn, req *pb.Request) {
 		s.refuse(c, answer{id: req.Id}, pb.ErrorCode_ERROR_CODE_TOO_MANY_ITEMS, fmt.Sprintf("%d items, at most %d", n, s.config.MaxItems))
 		return
 	}
+	if c.stranger() && !forStrangers(req) {
+		s.refuse(c, answer{id: req.Id}, pb.ErrorCode_ERROR_CODE_UNAUTHENTICATED, "")
+		return
+	}
 	s.relieve(c, itemsOf(req))
 	switch body := req.Body.(type) {
 	case *pb.Request_Subscribe:
@@ -70,7 +74,7 @@ func (s *shard) dispatch(c *conn, req *pb.Request) {
 		s.config.Log.Debug("client reports another hash", "remote", c.remote, "topic", body.Mismatch.Topic, "seq", body.Mismatch.Seq)
 		s.eachTopic(c, req.Id, []uint32{body.Mismatch.Topic}, s.resync)
 	case *pb.Request_Auth:
-		s.refuse(c, answer{id: req.Id}, pb.ErrorCode_ERROR_CODE_UNAUTHENTICATED, "this server knows no tokens: connect without one")
+		s.auth(c, req.Id, body.Auth.Token)
 	case *pb.Request_Ping:
 		s.say(c, &pb.Frame{Body: &pb.Frame_Pong{Pong: &pb.Pong{Id: req.Id, Data: body.Ping.Data, Time: s.now.UnixNano()}}}, proto.Exponents{})
 	default:
@@ -175,7 +179,7 @@ var channels = []pb.Channel{
 // hello greets c with the limits that it has here.
 func (s *shard) hello(c *conn) {
 	cfg := s.config
-	s.say(c, &pb.Frame{Body: &pb.Frame_Hello{Hello: &pb.Hello{
+	h := &pb.Hello{
 		Version: 1,
 		Server:  cfg.Server,
 		Limits: &pb.Limits{
@@ -188,7 +192,10 @@ func (s *shard) hello(c *conn) {
 		ResumeWindowMs: uint32(cfg.ResumeWindow.Milliseconds()),
 		KeepaliveMs:    uint32(cfg.KeepaliveInterval.Milliseconds()),
 		Time:           s.now.UnixNano(),
-	}}}, proto.Exponents{})
+		DelayMs:        uint32(cfg.Delay.Milliseconds()),
+	}
+	c.pass.narrow(h)
+	s.say(c, &pb.Frame{Body: &pb.Frame_Hello{Hello: h}}, proto.Exponents{})
 }
 
 // sayState tells sub's client the state of the book outside the order of the ring.

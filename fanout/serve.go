@@ -146,6 +146,7 @@ func (s *shard) close(c *conn) {
 		s.stalls.remove(c)
 	}
 	s.unsubscribeAll(c)
+	s.handIn(c)
 	c.state = closed
 	c.land()
 	c.hold(0)

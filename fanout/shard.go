@@ -38,15 +38,17 @@ type shard struct {
 	stats     stats
 
 	// Atomics.
-	load  atomic.Int32         // connections, those in the inbox included
-	dirty atomic.Pointer[feed] // topics that have more in their rings
-	order atomic.Uint32
-	shed  atomic.Bool  // drop the connection that is stalled longest
-	stall atomic.Int64 // when the longest stall began (ns on the shard's clock), 0: none
+	load       atomic.Int32         // connections, those in the inbox included
+	dirty      atomic.Pointer[feed] // topics that have more in their rings
+	order      atomic.Uint32
+	shed       atomic.Bool  // drop the connection that is stalled longest
+	reconsider atomic.Bool  // what grants hold may have changed
+	stall      atomic.Int64 // when the longest stall began (ns on the shard's clock), 0: none
 
-	// mu guards arrivals. Nothing is called while it is held.
+	// mu guards what follows. Nothing is called while it is held.
 	mu       sync.Mutex
 	arrivals []Accepted
+	verdicts []verdict // at most one a connection
 
 	// Owned by the poller's goroutine.
 	now       time.Time     // of this turn or event
@@ -74,6 +76,7 @@ type shard struct {
 	ticks     [len(intervals)]tick
 	pauses    pauses // capped connections that wait
 	batch     batch
+	passes    passes     // that end, the next first
 	sentNow   sentCounts // not in stats yet
 	encoder   encoder
 	deflater  deflater
@@ -136,6 +139,7 @@ func (s *shard) turn() {
 
 	s.takeArrivals()
 	s.obey()
+	s.takeVerdicts()
 	s.rereads, s.unread = s.unread, s.rereads[:0]
 	for i, c := range s.rereads {
 		s.rereads[i] = nil
@@ -214,9 +218,10 @@ func (s *shard) takeArrivals() {
 func (s *shard) welcome(a *Accepted) {
 	c := &conn{
 		shard: s, transport: a.transport, remote: a.Remote, fd: a.FD, framing: framingOf(a.Codec), deflate: a.deflate, events: a.events,
-		heard: s.since, place: len(s.conns),
+		heard: s.since, place: uint32(len(s.conns)),
 	}
 	c.requests.at, c.resyncs.at = s.since, s.since
+	s.issue(c, a.grant)
 	if p, ok := a.transport.(*plain); ok {
 		c.plain = *p
 		c.transport = &c.plain

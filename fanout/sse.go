@@ -37,15 +37,19 @@ func (h *Hub) serveEvents(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		return
 	}
-	e := &eventStream{ask: ask}
-	if r.ProtoMajor == 1 && h.handOver(w, r, e) {
+	grant, ok := h.enter(w, r)
+	if !ok {
 		return
 	}
-	h.relayEvents(w, r, e)
+	e := &eventStream{ask: ask}
+	if r.ProtoMajor == 1 && h.handOver(w, r, e, grant) {
+		return
+	}
+	h.relayEvents(w, r, e, grant)
 }
 
 // handOver gives the connection of r to a shard. false: it cannot be taken over.
-func (h *Hub) handOver(w http.ResponseWriter, r *http.Request, e *eventStream) bool {
+func (h *Hub) handOver(w http.ResponseWriter, r *http.Request, e *eventStream, grant *Grant) bool {
 	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return false
@@ -59,12 +63,14 @@ func (h *Hub) handOver(w http.ResponseWriter, r *http.Request, e *eventStream) b
 	_ = conn.SetWriteDeadline(time.Now().Add(handshakeWrite)) // a connection that cannot be written to fails below
 	if _, err := conn.Write(append(header, "\r\n"...)); err != nil {
 		_ = conn.Close()
+		h.users.leave(grant)
 		h.stats.HandshakesFailed.Add(1)
 		return true
 	}
 	early, _ := rw.Reader.Peek(rw.Reader.Buffered()) // no more than there is
-	a := Accepted{Codec: proto.CodecJSON, Buffered: bytes.Clone(early), Remote: r.RemoteAddr, events: e}
+	a := Accepted{Codec: proto.CodecJSON, Buffered: bytes.Clone(early), Remote: r.RemoteAddr, events: e, grant: grant}
 	if err := a.take(conn, h.config.Sockets); err != nil {
+		h.users.leave(grant)
 		h.stats.HandshakesFailed.Add(1)
 		return true
 	}
@@ -72,8 +78,8 @@ func (h *Hub) handOver(w http.ResponseWriter, r *http.Request, e *eventStream) b
 	return true
 }
 
-func (h *Hub) relayEvents(w http.ResponseWriter, r *http.Request, e *eventStream) {
-	l, err := h.openRelay(r, e)
+func (h *Hub) relayEvents(w http.ResponseWriter, r *http.Request, e *eventStream, grant *Grant) {
+	l, err := h.openRelay(r, e, grant)
 	if err != nil {
 		refuseStream(w, err)
 		return

@@ -7,7 +7,7 @@ import (
 )
 
 // numErrorCodes is one more than the greatest error code.
-const numErrorCodes = int(pb.ErrorCode_ERROR_CODE_INTERNAL) + 1
+const numErrorCodes = int(pb.ErrorCode_ERROR_CODE_REVOKED) + 1
 
 // stats are a shard's counters: written by its goroutine, read by any.
 type stats struct {
@@ -83,6 +83,7 @@ type Stats struct {
 	RelaysRefused uint64 // beyond Config.MaxRelays
 	Conns         int64
 	Deflating     int64 // of Conns, those that agreed on compression
+	Users         int   // with connections
 	Subscriptions int64
 	Topics        int   // open, lingering ones included
 	RingBytes     int64 // of all rings
@@ -102,6 +103,7 @@ func (h *Hub) Stats() Stats {
 		sum.add(&s.stats)
 		sum.ShardConns = append(sum.ShardConns, int(s.load.Load()))
 	}
+	sum.Users = h.users.count()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	sum.Topics = len(h.topics)

@@ -24,6 +24,10 @@ func errorOf(err error) pb.ErrorCode {
 		return pb.ErrorCode_ERROR_CODE_BAD_VIEW
 	case errors.Is(err, errOverloaded), errors.Is(err, proto.ErrTooManyGroups):
 		return pb.ErrorCode_ERROR_CODE_OVERLOADED
+	case errors.Is(err, errStranger):
+		return pb.ErrorCode_ERROR_CODE_UNAUTHENTICATED
+	case errors.Is(err, errForbidden):
+		return pb.ErrorCode_ERROR_CODE_FORBIDDEN
 	case errors.Is(err, ErrClosed):
 		return pb.ErrorCode_ERROR_CODE_DRAINING
 	}
@@ -126,15 +130,20 @@ type refused struct {
 }
 
 // begin gives sub its topic, at an interval, and makes it one of at most most
-// subscriptions of its connection, in whatever protocol that asked for it.
+// subscriptions of its connection, in whatever protocol that asked for it. Nobody has
+// a topic but by way of it, so it is where grants are kept.
 func (s *shard) begin(sub *subscription, key proto.TopicKey, step uint8, most int) refused {
 	c := sub.conn
 	if s.obeyed != orderNone {
 		return refused{code: pb.ErrorCode_ERROR_CODE_DRAINING}
 	}
+	if err := c.allows(key); err != nil && sub.state != apart { // that of a wildcard is asked for what it stands for
+		return refused{code: errorOf(err), text: err.Error()}
+	}
 	if len(c.subs) >= most {
 		return refused{code: pb.ErrorCode_ERROR_CODE_TOO_MANY_SUBSCRIPTIONS}
 	}
+	step = c.granting().step(step)
 	f, err := s.feed(key)
 	if err != nil {
 		code := errorOf(err)
@@ -153,6 +162,9 @@ func (s *shard) begin(sub *subscription, key proto.TopicKey, step uint8, most in
 	f.join(sub, step)
 	c.subs = append(c.subs, sub)
 	s.stats.subscriptions.Add(1)
+	if sub.metered() {
+		s.config.Meter.Began(c.pass.grant.User, key, s.now)
+	}
 	s.list(sub)
 	return refused{}
 }
@@ -198,6 +210,7 @@ func (sub *subscription) ack(a answer) *pb.Ack {
 		Depth: t.key.View.Depth, Group: t.key.View.Group.Text(state.Exponents.Price), Counts: t.key.View.Counts, Policy: policy,
 		PriceExponent: int32(state.Exponents.Price), QtyExponent: int32(state.Exponents.Qty), Epoch: state.Epoch,
 		State: pb.State(state.State), Reason: pb.Reason(state.Reason), Phase: pb.Phase(state.Phase),
+		DelayMs: uint32(sub.conn.shard.config.Delay.Milliseconds()),
 	}
 }
 
@@ -273,7 +286,7 @@ func (s *shard) modify(c *conn, a answer, item *pb.ModifyItem) {
 	}
 	step := old.step()
 	if item.IntervalMs != nil {
-		step = grantInterval(*item.IntervalMs)
+		step = c.granting().step(grantInterval(*item.IntervalMs))
 	}
 	drop := old.drop
 	if item.Policy != nil {
@@ -325,6 +338,9 @@ func (s *shard) unsubscribeAll(c *conn) {
 func (s *shard) leave(sub *subscription) {
 	f := sub.feed
 	f.part(sub)
+	if sub.metered() {
+		s.config.Meter.Ended(sub.conn.pass.grant.User, f.topic.key, s.now)
+	}
 	if sub.state == apart {
 		delete(s.wildcards, sub)
 	}

@@ -13,6 +13,7 @@ func (s *shard) sweep() {
 	}
 	s.sweepFarewell()
 	s.sweepSilent()
+	s.sweepPasses()
 	for _, f := range s.feeds {
 		s.sweepFeed(f)
 	}

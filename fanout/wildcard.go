@@ -51,6 +51,10 @@ func (s *shard) subscribeAll(c *conn, a answer, item *pb.SubscribeItem, key prot
 		s.refuse(c, a, pb.ErrorCode_ERROR_CODE_TOO_MANY_SUBSCRIPTIONS, "as many patterns as a connection may have")
 		return
 	}
+	if err := c.allows(key); err != nil {
+		s.refuse(c, a, errorOf(err), err.Error())
+		return
+	}
 	sub := &subscription{conn: c, framing: c.framing, state: apart}
 	if !s.beginOr(sub, a, proto.TopicKey{Symbol: key.Symbol, Channel: proto.ChannelInstruments}, 0, c.mostSubs()) {
 		return

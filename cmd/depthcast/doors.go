@@ -21,11 +21,12 @@ import (
 
 // serverFlags say where and how to serve.
 type serverFlags struct {
-	Listen      string   `help:"Address for clients: WebSocket, JSON, the page." default:":8080" placeholder:"HOST:PORT"`
-	AdminListen string   `help:"Address for /metrics, /healthz, /readyz and pprof; not for strangers. Empty: none." default:"127.0.0.1:9080" placeholder:"HOST:PORT"`
-	TLSCert     string   `help:"PEM file with the certificate to serve clients with; with --tls-key." name:"tls-cert" type:"existingfile" placeholder:"FILE"`
-	TLSKey      string   `help:"PEM file with its key." name:"tls-key" type:"existingfile" placeholder:"FILE"`
-	ReusePort   bool     `help:"Share the port of --listen with other processes that are started with it (SO_REUSEPORT); the kernel spreads clients over them."`
+	Listen      string `help:"Address for clients: WebSocket, JSON, the page." default:":8080" placeholder:"HOST:PORT"`
+	AdminListen string `help:"Address for /metrics, /healthz, /readyz and pprof; not for strangers. Empty: none." default:"127.0.0.1:9080" placeholder:"HOST:PORT"`
+	TLSCert     string `help:"PEM file with the certificate to serve clients with; with --tls-key." name:"tls-cert" type:"existingfile" placeholder:"FILE"`
+	TLSKey      string `help:"PEM file with its key." name:"tls-key" type:"existingfile" placeholder:"FILE"`
+	ReusePort   bool   `help:"Share the port of --listen with other processes that are started with it (SO_REUSEPORT); the kernel spreads clients over them."`
+	authFlags   `embed:""`
 	AllowOrigin []string `help:"Origins whose pages may connect, besides our own; * for all." placeholder:"https://HOST"`
 
 	Shards         int           `help:"Event loops that share the connections. 0: one a processor." default:"0"`
@@ -81,6 +82,7 @@ func (f *serverFlags) hub(b fanout.Books, fatal chan<- error) fanout.Config {
 		UnsentBytes:       f.UnsentBytes,
 		BatchDelay:        f.BatchDelay,
 		PinnedBytes:       f.PinnedBytes,
+		AuthTimeout:       f.AuthTimeout,
 		Server:            "depthcast " + version,
 		Log:               slog.Default(),
 		OnFatal: func(err error) {
@@ -136,7 +138,9 @@ func openDoors(s *server, f *serverFlags, fatal <-chan error) (_ *doors, err err
 		return nil, err
 	}
 	d.stream = &fanout.StreamHandler{Hub: s.hub, Origins: f.AllowOrigin, Log: slog.Default()}
-	d.clients = httpServer(clientHandler(s.hub, d.stream))
+	d.clients = httpServer(&fanout.Guard{
+		Hub: s.hub, Cookie: f.AuthCookie, Origins: f.AllowOrigin, Next: clientHandler(s.hub, d.stream), Log: slog.Default(),
+	})
 	d.clients.WriteTimeout = answerWithin
 	d.clients.ConnState = d.gate.state
 	if f.AdminListen == "" {

@@ -25,6 +25,8 @@ type cli struct {
 	Feed  feedCmd  `cmd:"" help:"Produce market data into Kafka."`
 	Watch watchCmd `cmd:"" help:"Subscribe to symbols and print their ladders."`
 
+	Key keyCmd `cmd:"" help:"Draw an API key, and its entry in the file of --auth-keys."`
+
 	ConformanceEcho conformanceEchoCmd `cmd:"" name:"conformance-echo" hidden:"" help:"A WebSocket server that answers every message with itself; make conformance starts it."`
 
 	FanoutBench fanoutBenchCmd `cmd:"" name:"fanout-bench" hidden:"" help:"The fan-out alone, publishing on command; bench delivery starts it."`

@@ -43,6 +43,7 @@ func (m metrics) Collect(out chan<- prometheus.Metric) {
 		c.count("dead_letters_dropped_total", "Refused records that the dead-letter Kafka topic will not get: the queue was full or Kafka away.", float64(l.Dropped()))
 	}
 	c.fanout(c.server.hub.Stats())
+	c.authority(c.server.who)
 	c.count("accept_waits_total", "How often accepting waited because too many connections were in their handshake or in plain HTTP.",
 		float64(c.server.doors.gate.waits.Load()))
 }
@@ -143,6 +144,7 @@ func (m scrape) fanout(s fanout.Stats) {
 	}
 	m.gauge("fanout_connections", "Connections.", float64(s.Conns))
 	m.gauge("fanout_deflating_connections", "Connections that agreed on compression.", float64(s.Deflating))
+	m.gauge("fanout_users", "Users of whom a token is in use.", float64(s.Users))
 	m.gauge("fanout_subscriptions", "Subscriptions.", float64(s.Subscriptions))
 	m.gauge("fanout_relays", "Event streams over HTTP/2 and polls under way; they are connections, too.", float64(s.Relays))
 	m.gauge("fanout_topics", "Topics open, lingering ones included.", float64(s.Topics))

@@ -421,7 +421,9 @@ func TestOperationsPageNamesEveryMetric(t *testing.T) {
 	l := newLab(t, 1)
 	p := l.producer()
 	l.writeRaw(p, ingest.Record{Key: []byte("SIM:BAD"), ContentType: ingest.ContentType("proto"), Value: []byte("not a record")})
-	r := l.serve(nil)
+	r := l.serve(func(_ *readFlags, f *serverFlags) { // with all that has metrics of its own
+		f.AuthKeys, f.UsageLog = keyFile(t, ""), filepath.Join(t.TempDir(), "usage")
+	})
 	r.caughtUpTo(l)
 	response, err := http.Get("http://" + r.doors.inside.Addr().String() + "/metrics")
 	if err != nil {

@@ -70,7 +70,8 @@ type server struct {
 	hub     *fanout.Hub
 	doors   *doors
 	drain   time.Duration // over which the ends of connections are spread
-	example string        // a symbol to show in the announcement
+	who     authority
+	example string // a symbol to show in the announcement
 }
 
 // openServer opens everything that may fail: what does not answer or does not
@@ -97,7 +98,12 @@ func openServer(ctx context.Context, cluster *ingest.Cluster, read *readFlags, s
 	}
 	reserveProcessors(serve.Shards)
 	fatal := make(chan error, 1)
-	if s.hub, err = fanout.New(serve.hub(books{s.ingest}, fatal)); err != nil {
+	if s.who, err = serve.authority(0, func() { s.hub.Reconsider() }); err != nil {
+		return nil, err
+	}
+	hub := serve.hub(books{s.ingest}, fatal)
+	s.who.guard(&hub)
+	if s.hub, err = fanout.New(hub); err != nil {
 		return nil, err
 	}
 	s.doors, err = openDoors(s, serve, fatal)
@@ -212,8 +218,9 @@ func (s *server) run(ctx context.Context) error {
 	// Reading goes on while clients are said goodbye to.
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	reading, read := make(chan error, 1), make(chan struct{})
+	reading, read, settled := make(chan error, 1), make(chan struct{}), make(chan struct{})
 	go func() { reading <- s.ingest.Run(inner); close(read) }()
+	go func() { s.who.run(inner); close(settled) }()
 	go releaseMemory(inner, func() uint64 { return s.hub.Stats().Accepted })
 	err := s.doors.serve(ctx, reading)
 	window := s.drain
@@ -223,7 +230,8 @@ func (s *server) run(ctx context.Context) error {
 	err = errors.Join(err, s.stop(window))
 	cancel()
 	s.closeLetters()
-	<-read // the last checkpoints are written, or given up
+	<-settled // usage is written
+	<-read    // the last checkpoints are written, or given up
 	return err
 }
 

@@ -188,6 +188,8 @@ const (
 	ErrorCode_ERROR_CODE_OVERLOADED ErrorCode = 15
 	// The server's fault.
 	ErrorCode_ERROR_CODE_INTERNAL ErrorCode = 16
+	// The token does not grant the topic any more: it has ended.
+	ErrorCode_ERROR_CODE_REVOKED ErrorCode = 17
 )
 
 // Enum value maps for ErrorCode.
@@ -210,6 +212,7 @@ var (
 		14: "ERROR_CODE_DRAINING",
 		15: "ERROR_CODE_OVERLOADED",
 		16: "ERROR_CODE_INTERNAL",
+		17: "ERROR_CODE_REVOKED",
 	}
 	ErrorCode_value = map[string]int32{
 		"ERROR_CODE_UNSPECIFIED":            0,
@@ -229,6 +232,7 @@ var (
 		"ERROR_CODE_DRAINING":               14,
 		"ERROR_CODE_OVERLOADED":             15,
 		"ERROR_CODE_INTERNAL":               16,
+		"ERROR_CODE_REVOKED":                17,
 	}
 )
 
@@ -1619,7 +1623,7 @@ type isFrame_Body interface {
 }
 
 type Frame_Hello struct {
-	// First frame of a connection.
+	// First frame of a connection, and again after each auth.
 	Hello *Hello `protobuf:"bytes,1,opt,name=hello,proto3,oneof"`
 }
 
@@ -1738,7 +1742,11 @@ type Hello struct {
 	// The server's clock, ns since 1970.
 	Time int64 `protobuf:"fixed64,9,opt,name=time,proto3" json:"time,omitempty"`
 	// A token must be presented by auth before anything else.
-	AuthRequired  bool `protobuf:"varint,10,opt,name=auth_required,json=authRequired,proto3" json:"auth_required,omitempty"`
+	AuthRequired bool `protobuf:"varint,10,opt,name=auth_required,json=authRequired,proto3" json:"auth_required,omitempty"`
+	// Everything here is served late by this many ms.
+	DelayMs uint32 `protobuf:"varint,11,opt,name=delay_ms,json=delayMs,proto3" json:"delay_ms,omitempty"`
+	// When the token of this connection ends, ns since 1970; 0: never, or none.
+	AuthUntil     int64 `protobuf:"fixed64,12,opt,name=auth_until,json=authUntil,proto3" json:"auth_until,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1843,6 +1851,20 @@ func (x *Hello) GetAuthRequired() bool {
 	return false
 }
 
+func (x *Hello) GetDelayMs() uint32 {
+	if x != nil {
+		return x.DelayMs
+	}
+	return 0
+}
+
+func (x *Hello) GetAuthUntil() int64 {
+	if x != nil {
+		return x.AuthUntil
+	}
+	return 0
+}
+
 // Limits of one connection.
 type Limits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1854,8 +1876,10 @@ type Limits struct {
 	MaxMessageBytes uint32 `protobuf:"varint,3,opt,name=max_message_bytes,json=maxMessageBytes,proto3" json:"max_message_bytes,omitempty"`
 	// Requests per second, on average.
 	MaxRequestsPerS uint32 `protobuf:"varint,4,opt,name=max_requests_per_s,json=maxRequestsPerS,proto3" json:"max_requests_per_s,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Levels a side that the token grants; 0: all.
+	MaxDepth      uint32 `protobuf:"varint,5,opt,name=max_depth,json=maxDepth,proto3" json:"max_depth,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Limits) Reset() {
@@ -1912,6 +1936,13 @@ func (x *Limits) GetMaxMessageBytes() uint32 {
 func (x *Limits) GetMaxRequestsPerS() uint32 {
 	if x != nil {
 		return x.MaxRequestsPerS
+	}
+	return 0
+}
+
+func (x *Limits) GetMaxDepth() uint32 {
+	if x != nil {
+		return x.MaxDepth
 	}
 	return 0
 }
@@ -4480,7 +4511,7 @@ const file_stream_proto_rawDesc = "" +
 	"\x05drain\x18\f \x01(\v2\x13.depthcast.v1.DrainH\x00R\x05drain\x12(\n" +
 	"\x04pong\x18\r \x01(\v2\x12.depthcast.v1.PongH\x00R\x04pong\x121\n" +
 	"\acandles\x18\x0e \x01(\v2\x15.depthcast.v1.CandlesH\x00R\acandlesB\x06\n" +
-	"\x04body\"\xdb\x02\n" +
+	"\x04body\"\x95\x03\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x16\n" +
 	"\x06server\x18\x02 \x01(\tR\x06server\x12,\n" +
@@ -4492,12 +4523,16 @@ const file_stream_proto_rawDesc = "" +
 	"\fkeepalive_ms\x18\b \x01(\rR\vkeepaliveMs\x12\x12\n" +
 	"\x04time\x18\t \x01(\x10R\x04time\x12#\n" +
 	"\rauth_required\x18\n" +
-	" \x01(\bR\fauthRequired\"\xab\x01\n" +
+	" \x01(\bR\fauthRequired\x12\x19\n" +
+	"\bdelay_ms\x18\v \x01(\rR\adelayMs\x12\x1d\n" +
+	"\n" +
+	"auth_until\x18\f \x01(\x10R\tauthUntil\"\xc8\x01\n" +
 	"\x06Limits\x12+\n" +
 	"\x11max_subscriptions\x18\x01 \x01(\rR\x10maxSubscriptions\x12\x1b\n" +
 	"\tmax_items\x18\x02 \x01(\rR\bmaxItems\x12*\n" +
 	"\x11max_message_bytes\x18\x03 \x01(\rR\x0fmaxMessageBytes\x12+\n" +
-	"\x12max_requests_per_s\x18\x04 \x01(\rR\x0fmaxRequestsPerS\"\x99\x06\n" +
+	"\x12max_requests_per_s\x18\x04 \x01(\rR\x0fmaxRequestsPerS\x12\x1b\n" +
+	"\tmax_depth\x18\x05 \x01(\rR\bmaxDepth\"\x99\x06\n" +
 	"\x03Ack\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04item\x18\x02 \x01(\rR\x04item\x12\x14\n" +
@@ -4767,7 +4802,7 @@ const file_stream_proto_rawDesc = "" +
 	"\x06Policy\x12\x16\n" +
 	"\x12POLICY_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fPOLICY_CONFLATE\x10\x01\x12\x0f\n" +
-	"\vPOLICY_DROP\x10\x02*\x80\x04\n" +
+	"\vPOLICY_DROP\x10\x02*\x98\x04\n" +
 	"\tErrorCode\x12\x1a\n" +
 	"\x16ERROR_CODE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16ERROR_CODE_BAD_REQUEST\x10\x01\x12\x1e\n" +
@@ -4786,7 +4821,8 @@ const file_stream_proto_rawDesc = "" +
 	"\x14ERROR_CODE_FORBIDDEN\x10\r\x12\x17\n" +
 	"\x13ERROR_CODE_DRAINING\x10\x0e\x12\x19\n" +
 	"\x15ERROR_CODE_OVERLOADED\x10\x0f\x12\x17\n" +
-	"\x13ERROR_CODE_INTERNAL\x10\x10*O\n" +
+	"\x13ERROR_CODE_INTERNAL\x10\x10\x12\x16\n" +
+	"\x12ERROR_CODE_REVOKED\x10\x11*O\n" +
 	"\x05Retry\x12\x15\n" +
 	"\x11RETRY_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tRETRY_NOW\x10\x01\x12\x0f\n" +

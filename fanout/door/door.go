@@ -1,0 +1,243 @@
+package door
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/depthcast/depthcast/fanout"
+)
+
+// Config says what tokens are good for. At least one of KeyFile, Secret, PublicKeys
+// and JWKS is required.
+type Config struct {
+	// KeyFile is a YAML file of API keys, by their hashes; see File. It is read anew
+	// when it changes; one that cannot be read leaves what holds.
+	KeyFile string
+
+	// Secret checks JWTs signed with HS256. At least 32 bytes.
+	Secret []byte
+
+	// PublicKeys check JWTs signed with RS256 (*rsa.PublicKey, from 2048 bits on),
+	// ES256 (*ecdsa.PublicKey, P-256) and EdDSA (ed25519.PublicKey).
+	PublicKeys []any
+
+	// JWKS is the URL of a JSON Web Key Set (RFC 7517) with more public keys: https,
+	// or http on this machine.
+	JWKS string
+
+	// Issuer and Audience are what iss and aud of a JWT must be. Required where JWTs
+	// are taken: otherwise a token that the issuer made for another service would do.
+	Issuer, Audience string
+
+	// Leeway is by how much clocks may differ: a token counts so much longer, and
+	// earlier.
+	Leeway time.Duration
+
+	// RefreshEvery is how often the JWKS is fetched. Default 5 min.
+	RefreshEvery time.Duration
+
+	// RefreshGap is the least time between two fetches because of keys that are not
+	// known. Default 10 s.
+	RefreshGap time.Duration
+
+	// WatchEvery is how often the key file is looked at. Default 1 s.
+	WatchEvery time.Duration
+
+	// Changed is told when what was granted may have been taken back. It must not
+	// wait. Default: nobody is.
+	Changed func()
+
+	// Now is the clock; only tests replace it. Default time.Now.
+	Now func() time.Time
+
+	// Log takes what an operator should know. Default slog.Default().
+	Log *slog.Logger
+}
+
+// ErrConfig marks a configuration that cannot work.
+var ErrConfig = errors.New("door: bad configuration")
+
+func (c *Config) takesJWTs() bool { return len(c.Secret) > 0 || len(c.PublicKeys) > 0 || c.JWKS != "" }
+
+func (c *Config) validate() error {
+	if c.KeyFile == "" && !c.takesJWTs() {
+		return fmt.Errorf("%w: neither API keys nor keys for JWTs", ErrConfig)
+	}
+	if c.takesJWTs() && (c.Issuer == "" || c.Audience == "") {
+		return fmt.Errorf("%w: JWTs need an issuer and an audience to be held against", ErrConfig)
+	}
+	if n := len(c.Secret); n > 0 && n < minSecretBytes {
+		return fmt.Errorf("%w: a secret of %d bytes, at least %d", ErrConfig, n, minSecretBytes)
+	}
+	for _, key := range c.PublicKeys {
+		if algorithmOf(key) == "" {
+			return fmt.Errorf("%w: a public key that is neither RSA from %d bits on, nor ECDSA on P-256, nor Ed25519 (%T)", ErrConfig, minRSABits, key)
+		}
+	}
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{{&c.RefreshEvery, 5 * time.Minute}, {&c.RefreshGap, 10 * time.Second}, {&c.WatchEvery, time.Second}} {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+		if *d.field < 0 {
+			return fmt.Errorf("%w: an interval of %v", ErrConfig, *d.field)
+		}
+	}
+	if c.Leeway < 0 || c.Leeway > maxLeeway {
+		return fmt.Errorf("%w: a leeway of %v, at most %v", ErrConfig, c.Leeway, maxLeeway)
+	}
+	if c.Changed == nil {
+		c.Changed = func() {}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	return nil
+}
+
+const (
+	minSecretBytes = 32
+	minRSABits     = 2048
+	maxLeeway      = 5 * time.Minute
+)
+
+// Door checks tokens. It is a fanout.Gate.
+type Door struct {
+	config Config
+	keys   atomic.Pointer[keyTable] // nil: no key file
+	jwts   *jwts                    // nil: none are taken
+	stats  Stats
+}
+
+var _ fanout.Gate = (*Door)(nil)
+
+// New reads the key file, if there is one, and does not fetch anything yet: Run
+// does. Errors wrap ErrConfig or ErrFile.
+func New(c Config) (*Door, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	d := &Door{config: c}
+	if c.KeyFile != "" {
+		t, err := readKeys(c.KeyFile, nil)
+		if err != nil {
+			return nil, err
+		}
+		d.keys.Store(t)
+	}
+	if c.takesJWTs() {
+		var err error
+		if d.jwts, err = newJWTs(&d.config, &d.stats); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// Stats are the door's counters.
+func (d *Door) Stats() *Stats { return &d.stats }
+
+// Keys returns how many API keys there are.
+func (d *Door) Keys() int {
+	if t := d.keys.Load(); t != nil {
+		return len(t.grants)
+	}
+	return 0
+}
+
+// Run keeps keys up to date until ctx ends.
+func (d *Door) Run(ctx context.Context) {
+	fetched := make(chan struct{})
+	go func() {
+		defer close(fetched)
+		if d.jwts != nil && d.jwts.set != nil {
+			d.jwts.set.run(ctx)
+		}
+	}()
+	if d.config.KeyFile != "" {
+		d.watch(ctx)
+	}
+	<-fetched
+}
+
+// Admit is fanout.Gate's.
+func (d *Door) Admit(ctx context.Context, token string) (*fanout.Grant, error) {
+	g, why := d.admit(ctx, token)
+	d.stats.Tokens[why].Add(1)
+	switch {
+	case g != nil:
+		return g, nil
+	case why == Unavailable:
+		return nil, fmt.Errorf("%w: %v", fanout.ErrGate, why)
+	}
+	return nil, fmt.Errorf("%w: %v", fanout.ErrToken, why)
+}
+
+func (d *Door) admit(ctx context.Context, token string) (*fanout.Grant, Outcome) {
+	if t := d.keys.Load(); t != nil {
+		if g := t.find(token); g != nil {
+			if !g.Until.IsZero() && !d.config.Now().Before(g.Until) {
+				return nil, Expired
+			}
+			return g, ByKey
+		}
+	}
+	if d.jwts == nil {
+		return nil, UnknownKey
+	}
+	return d.jwts.admit(ctx, token)
+}
+
+// Present is fanout.Gate's: JWTs hold until they end, keys as long as the file has
+// them.
+func (d *Door) Present(g *fanout.Grant) *fanout.Grant {
+	t := d.keys.Load()
+	if g.Key == "" || t == nil {
+		return g
+	}
+	return t.grants[g.Key]
+}
+
+// Outcome is what became of a token.
+type Outcome uint8
+
+const (
+	ByKey       Outcome = iota // an API key
+	ByJWT                      // a JWT
+	Malformed                  // neither
+	Algorithm                  // signed with one that is not taken, or with "none"
+	UnknownKey                 // an API key or a JWT's key that is not known
+	Signature                  // not that of the key
+	Expired                    // too old
+	NotYet                     // of the future
+	Issuer                     // another one's
+	Audience                   // for another service
+	Claims                     // the rest is missing or not understood
+	Unavailable                // the JWKS is out of reach
+	outcomes
+)
+
+var outcomeWords = [outcomes]string{"api_key", "jwt", "malformed", "algorithm", "unknown_key", "signature", "expired", "not_yet",
+	"issuer", "audience", "claims", "unavailable"}
+
+// String is the metric label.
+func (o Outcome) String() string { return outcomeWords[o] }
+
+// Stats are counters, for any goroutine.
+type Stats struct {
+	Tokens       [outcomes]atomic.Uint64
+	Fetches      atomic.Uint64 // of the JWKS
+	FetchErrors  atomic.Uint64
+	Fetched      atomic.Int64 // when the JWKS was last fetched, ns since 1970; 0: never
+	Reloads      atomic.Uint64
+	ReloadErrors atomic.Uint64
+}

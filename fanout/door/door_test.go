@@ -1,0 +1,333 @@
+package door
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/big"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/depthcast/depthcast/fanout"
+)
+
+// patience bounds every wait of a test for what must happen.
+const patience = 20 * time.Second
+
+const (
+	issuer   = "https://issuer.example"
+	audience = "depthcast"
+)
+
+var now = time.Unix(1_800_000_000, 0)
+
+// signer signs tokens with one key.
+type signer struct {
+	method jwt.SigningMethod
+	key    any // private, or the secret
+	kid    string
+}
+
+func (s *signer) public() any {
+	if k, ok := s.key.(crypto.Signer); ok {
+		return k.Public()
+	}
+	return s.key
+}
+
+// sign signs claims that are good, but for changes; nil takes a claim out.
+func (s *signer) sign(changes jwt.MapClaims) string {
+	c := jwt.MapClaims{"iss": issuer, "aud": audience, "sub": "alice", "exp": now.Add(time.Hour).Unix(), "nbf": now.Unix(), "iat": now.Unix(),
+		"depthcast": map[string]any{"symbols": []string{"SIM:*"}}}
+	maps.Copy(c, changes)
+	maps.DeleteFunc(c, func(_ string, v any) bool { return v == nil })
+	t := jwt.NewWithClaims(s.method, c)
+	if s.kid != "" {
+		t.Header["kid"] = s.kid
+	}
+	text, err := t.SignedString(s.key)
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
+// signers has one for each algorithm that is taken. RSA keys take long to draw.
+var signers = sync.OnceValue(func() map[string]*signer {
+	r, err1 := rsa.GenerateKey(rand.Reader, 2048)
+	e, err2 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	_, d, err3 := ed25519.GenerateKey(rand.Reader)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		panic(err)
+	}
+	return map[string]*signer{
+		"HS256": {method: jwt.SigningMethodHS256, key: []byte(strings.Repeat("secret..", 4))},
+		"RS256": {method: jwt.SigningMethodRS256, key: r},
+		"ES256": {method: jwt.SigningMethodES256, key: e},
+		"EdDSA": {method: jwt.SigningMethodEdDSA, key: d},
+	}
+})
+
+// newDoor opens a door that stands at now.
+func newDoor(t testing.TB, c Config) *Door {
+	t.Helper()
+	c.Issuer, c.Audience, c.Log = issuer, audience, slog.New(slog.DiscardHandler)
+	if c.Now == nil {
+		c.Now = func() time.Time { return now }
+	}
+	d, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// run keeps d up to date until the test ends.
+func run(t *testing.T, d *Door) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); d.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+}
+
+// admitted checks what becomes of a token.
+func admitted(t testing.TB, d *Door, token string, want Outcome) *fanout.Grant {
+	t.Helper()
+	before := d.stats.Tokens[want].Load()
+	g, err := d.Admit(context.Background(), token)
+	if (g != nil) != (want == ByKey || want == ByJWT) || (err == nil) != (g != nil) {
+		t.Fatalf("%v, %v, want %v", g, err, want)
+	}
+	if err != nil && !errors.Is(err, fanout.ErrToken) && !errors.Is(err, fanout.ErrGate) {
+		t.Errorf("%v", err)
+	}
+	if err != nil && (len(token) > 8 && strings.Contains(err.Error(), token[:8]) || strings.Contains(err.Error(), "alice")) {
+		t.Errorf("the error tells of the token: %v", err)
+	}
+	if d.stats.Tokens[want].Load() != before+1 {
+		for o := range outcomes {
+			if n := d.stats.Tokens[o].Load(); n > 0 {
+				t.Logf("%v: %d", o, n)
+			}
+		}
+		t.Errorf("not counted as %v", want)
+	}
+	return g
+}
+
+func TestTokensOfEveryAlgorithmAreTaken(t *testing.T) {
+	c := Config{Secret: signers()["HS256"].key.([]byte)}
+	for _, name := range []string{"RS256", "ES256", "EdDSA"} {
+		der, err := x509.MarshalPKIXPublicKey(signers()[name].public())
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, err := ParsePublicKeys(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.PublicKeys = append(c.PublicKeys, keys...)
+	}
+	d := newDoor(t, c)
+	for name, s := range signers() {
+		g := admitted(t, d, s.sign(nil), ByJWT)
+		if g.User != "alice" || !g.Until.Equal(now.Add(time.Hour)) || len(g.Symbols) != 1 || g.Symbols[0] != "SIM:*" || g.Key != "" {
+			t.Errorf("%s grants %+v", name, g)
+		}
+		if d.Present(g) != g {
+			t.Errorf("%s does not hold", name)
+		}
+		other := *s
+		switch k := s.key.(type) {
+		case []byte:
+			other.key = []byte(strings.Repeat("another.", 4))
+		case *rsa.PrivateKey:
+			other.key, _ = rsa.GenerateKey(rand.Reader, 2048)
+		case *ecdsa.PrivateKey:
+			other.key, _ = ecdsa.GenerateKey(k.Curve, rand.Reader)
+		case ed25519.PrivateKey:
+			_, other.key, _ = ed25519.GenerateKey(rand.Reader)
+		}
+		admitted(t, d, other.sign(nil), Signature)
+	}
+}
+
+func TestTokenIsHeldAgainstItsClaims(t *testing.T) {
+	s := signers()["HS256"]
+	d := newDoor(t, Config{Secret: s.key.([]byte), Leeway: 10 * time.Second})
+	at := func(d time.Duration) int64 { return now.Add(d).Unix() }
+	for name, c := range map[string]struct {
+		changes jwt.MapClaims
+		want    Outcome
+	}{
+		"expired":                     {jwt.MapClaims{"exp": at(-10 * time.Second)}, Expired},
+		"expired within the leeway":   {jwt.MapClaims{"exp": at(-9 * time.Second)}, ByJWT},
+		"without an end":              {jwt.MapClaims{"exp": nil}, Claims},
+		"an end that is no number":    {jwt.MapClaims{"exp": "soon"}, Malformed},
+		"not yet":                     {jwt.MapClaims{"nbf": at(11 * time.Second)}, NotYet},
+		"not yet, within the leeway":  {jwt.MapClaims{"nbf": at(9 * time.Second)}, ByJWT},
+		"another issuer":              {jwt.MapClaims{"iss": "https://issuer.example.evil"}, Issuer},
+		"no issuer":                   {jwt.MapClaims{"iss": nil}, Claims},
+		"another service":             {jwt.MapClaims{"aud": "payments"}, Audience},
+		"no audience":                 {jwt.MapClaims{"aud": nil}, Claims},
+		"several services":            {jwt.MapClaims{"aud": []string{"payments", audience}}, ByJWT},
+		"no user":                     {jwt.MapClaims{"sub": nil}, Claims},
+		"a user with a line break":    {jwt.MapClaims{"sub": "a\nb"}, Claims},
+		"a user of a megabyte's kind": {jwt.MapClaims{"sub": strings.Repeat("u", 129)}, Claims},
+		"no terms":                    {jwt.MapClaims{"depthcast": nil}, ByJWT},
+		"terms that are none":         {jwt.MapClaims{"depthcast": "all"}, Malformed},
+		"terms of a later version":    {jwt.MapClaims{"depthcast": map[string]any{"symbols": []string{"*"}, "hours": "9-17"}}, Malformed},
+		"a symbol that is none":       {jwt.MapClaims{"depthcast": map[string]any{"symbols": []string{"a b"}}}, Claims},
+		"a star inside":               {jwt.MapClaims{"depthcast": map[string]any{"symbols": []string{"a*b"}}}, Claims},
+		"a channel that is none":      {jwt.MapClaims{"depthcast": map[string]any{"channels": []string{"gossip"}}}, Claims},
+		"no channel at all":           {jwt.MapClaims{"depthcast": map[string]any{"channels": []string{}}}, Claims},
+		"no depth at all":             {jwt.MapClaims{"depthcast": map[string]any{"depth": 0}}, Claims},
+		"a negative depth":            {jwt.MapClaims{"depthcast": map[string]any{"depth": -1}}, Malformed},
+		"no connection at all":        {jwt.MapClaims{"depthcast": map[string]any{"connections": 0}}, Claims},
+		"an interval out of range":    {jwt.MapClaims{"depthcast": map[string]any{"min_interval_ms": 5001}}, Claims},
+		"a delay out of range":        {jwt.MapClaims{"depthcast": map[string]any{"delay_ms": uint64(1) << 62}}, Claims},
+		"a far end":                   {jwt.MapClaims{"exp": int64(1) << 53}, ByJWT},
+	} {
+		t.Run(name, func(t *testing.T) { admitted(t, d, s.sign(c.changes), c.want) })
+	}
+	if g := admitted(t, d, s.sign(jwt.MapClaims{"depthcast": nil}), ByJWT); len(g.Symbols) != 0 {
+		t.Errorf("no terms grant %v", g.Symbols)
+	}
+	g := admitted(t, d, s.sign(jwt.MapClaims{"depthcast": map[string]any{"symbols": []string{"*", "A"}, "channels": []string{"book", "trades"},
+		"depth": 25, "min_interval_ms": 100, "connections": 3, "delay_ms": 900_000}}), ByJWT)
+	if len(g.Symbols) != 2 || len(g.Channels) != 2 || g.MaxDepth != 25 || g.MinInterval != 100*time.Millisecond || g.MaxConns != 3 || g.MinDelay != 15*time.Minute ||
+		!g.Until.Equal(now.Add(time.Hour+10*time.Second)) {
+		t.Errorf("granted %+v", g)
+	}
+}
+
+// unsigned makes a token of any header, with a signature of any bytes.
+func unsigned(header map[string]any, signature string) string {
+	h, _ := json.Marshal(header)
+	_, claims, _ := strings.Cut(signers()["HS256"].sign(nil), ".")
+	claims, _, _ = strings.Cut(claims, ".")
+	return base64.RawURLEncoding.EncodeToString(h) + "." + claims + "." + base64.RawURLEncoding.EncodeToString([]byte(signature))
+}
+
+func TestTokenDoesNotChooseHowItIsChecked(t *testing.T) {
+	rs, es := signers()["RS256"], signers()["ES256"]
+	d := newDoor(t, Config{PublicKeys: []any{rs.public(), es.public()}})
+	der, _ := x509.MarshalPKIXPublicKey(rs.public())
+	public := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	for name, token := range map[string]string{
+		"none":                         unsigned(map[string]any{"alg": "none", "typ": "JWT"}, ""),
+		"None":                         unsigned(map[string]any{"alg": "None"}, ""),
+		"no algorithm":                 unsigned(map[string]any{"typ": "JWT"}, ""),
+		"a number for it":              unsigned(map[string]any{"alg": 5}, ""),
+		"a public key as a secret":     (&signer{method: jwt.SigningMethodHS256, key: public}).sign(nil),
+		"its bytes as one":             (&signer{method: jwt.SigningMethodHS256, key: der}).sign(nil),
+		"a longer hash":                (&signer{method: jwt.SigningMethodRS512, key: rs.key}).sign(nil),
+		"PSS":                          (&signer{method: jwt.SigningMethodPS256, key: rs.key}).sign(nil),
+		"HS256 where there is no such": signers()["HS256"].sign(nil),
+		"EdDSA where there is no such": signers()["EdDSA"].sign(nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if g, err := d.Admit(context.Background(), token); g != nil || !errors.Is(err, fanout.ErrToken) {
+				t.Errorf("%v, %v", g, err)
+			}
+		})
+	}
+	if n := d.stats.Tokens[Algorithm].Load(); n < 8 {
+		t.Errorf("%d counted as algorithm", n)
+	}
+}
+
+func TestExtensionThatIsNotKnownIsNotPassedOver(t *testing.T) {
+	s := signers()["ES256"]
+	d := newDoor(t, Config{PublicKeys: []any{s.public()}})
+	token := jwt.NewWithClaims(s.method, jwt.MapClaims{"iss": issuer, "aud": audience, "sub": "a", "exp": now.Add(time.Hour).Unix()})
+	token.Header["crit"], token.Header["cap"] = []string{"cap"}, "read once"
+	text, err := token.SignedString(s.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admitted(t, d, text, Claims)
+}
+
+func TestWeakKeysAreRefused(t *testing.T) {
+	small, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Skipf("cannot draw one: %v", err)
+	}
+	other, _ := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	for name, c := range map[string]Config{
+		"RSA of 1024 bits": {PublicKeys: []any{&small.PublicKey}},
+		"P-384":            {PublicKeys: []any{&other.PublicKey}},
+		"a private key":    {PublicKeys: []any{signers()["RS256"].key}},
+		"a short secret":   {Secret: []byte("secret")},
+		"RSA without N":    {PublicKeys: []any{&rsa.PublicKey{E: 3}}},
+		"RSA with E 1":     {PublicKeys: []any{&rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 2100), E: 1}}},
+	} {
+		c.Issuer, c.Audience = issuer, audience
+		if _, err := New(c); !errors.Is(err, ErrConfig) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, c := range map[string]Config{
+		"nothing":                     {},
+		"no issuer":                   {Secret: signers()["HS256"].key.([]byte), Audience: audience},
+		"no audience":                 {Secret: signers()["HS256"].key.([]byte), Issuer: issuer},
+		"JWKS over plain HTTP":        {JWKS: "http://keys.example/jwks", Issuer: issuer, Audience: audience},
+		"JWKS with a user":            {JWKS: "https://a:b@keys.example/jwks", Issuer: issuer, Audience: audience},
+		"JWKS from a file":            {JWKS: "file:///etc/keys", Issuer: issuer, Audience: audience},
+		"a leeway of hours":           {Secret: signers()["HS256"].key.([]byte), Issuer: issuer, Audience: audience, Leeway: time.Hour},
+		"a key file that is not here": {KeyFile: "nowhere.yaml"},
+	} {
+		if _, err := New(c); !errors.Is(err, ErrConfig) && !errors.Is(err, ErrFile) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Whatever comes as a token, it is refused unless it is one that was signed here,
+// and nothing panics.
+func FuzzToken(f *testing.F) {
+	d := newDoor(f, Config{Secret: signers()["HS256"].key.([]byte), PublicKeys: []any{signers()["ES256"].public(), signers()["EdDSA"].public(), signers()["RS256"].public()}})
+	good := map[string]bool{}
+	for _, name := range []string{"HS256", "ES256", "EdDSA", "RS256"} {
+		token := signers()[name].sign(nil)
+		head, rest, _ := strings.Cut(token, ".")
+		good[token] = true
+		f.Add(token)
+		f.Add(head + "." + rest[:len(rest)/2])
+	}
+	for _, token := range []string{"", "a", "..", "a.b.c", "e30.e30.", unsigned(map[string]any{"alg": "none"}, ""), "dck_" + strings.Repeat("A", 43)} {
+		f.Add(token)
+	}
+	f.Fuzz(func(t *testing.T, token string) {
+		g, err := d.Admit(context.Background(), token)
+		if g != nil && !good[token] {
+			t.Errorf("%q grants %v", token, g)
+		}
+		if g == nil && (err == nil || len(err.Error()) > 100) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func Example() {
+	key, hash := NewKey()
+	fmt.Println(len(key), len(hash))
+	// Output: 47 64
+}

@@ -1,0 +1,237 @@
+package door
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/MicahParks/jwkset"
+	"github.com/MicahParks/keyfunc/v3"
+	"github.com/golang-jwt/jwt/v5"
+)
+
+const (
+	maxJWKSBytes = 1 << 20
+	maxJWKSKeys  = 64
+	fetchWithin  = 4 * time.Second // below what a token may wait (fanout)
+	// A fetch that failed is tried again after retryAfter, doubling up to retryMost.
+	retryAfter = time.Second
+	retryMost  = time.Minute
+)
+
+// jwks is a JSON Web Key Set that is fetched anew again and again. A set that
+// cannot be fetched leaves the one that holds.
+type jwks struct {
+	config  *Config
+	stats   *Stats
+	client  http.Client
+	current atomic.Pointer[keySet] // nil: none was fetched yet
+	wanted  chan struct{}          // somebody waits for a fetch
+
+	mu       sync.Mutex
+	fetching bool
+	ended    time.Time     // the last fetch
+	fetched  chan struct{} // closed when the next fetch has ended
+}
+
+// keySet is one state of the set. It never changes.
+type keySet struct {
+	byID keyfunc.Keyfunc
+	all  []jwt.VerificationKey // public ones that can be used
+}
+
+func newJWKS(c *Config, stats *Stats) (*jwks, error) {
+	u, err := url.Parse(c.JWKS)
+	if err != nil || u.Host == "" || u.User != nil {
+		return nil, fmt.Errorf("%w: the JWKS needs a URL without a user", ErrConfig)
+	}
+	if u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
+		return nil, fmt.Errorf("%w: a JWKS decides who may have what, so it comes over https, or from this machine: %s", ErrConfig, u.Redacted())
+	}
+	return &jwks{
+		config: c, stats: stats, wanted: make(chan struct{}, 1), fetched: make(chan struct{}),
+		client: http.Client{
+			Timeout: fetchWithin,
+			// Where keys come from is what the operator said, and nowhere else.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}, nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// run fetches until ctx ends: at intervals, sooner after a failure, and when a
+// token names a key that is not known.
+func (s *jwks) run(ctx context.Context) {
+	wait, failures := time.Duration(0), 0
+	for {
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-t.C:
+		case <-s.wanted:
+			t.Stop()
+		}
+		if err := s.fetch(ctx); err != nil {
+			s.config.Log.Error("the JWKS cannot be fetched: what it held before goes on to hold", "url", s.config.JWKS, "err", err)
+			wait = min(retryMost, retryAfter<<min(failures, 10))
+			failures++
+			continue
+		}
+		wait, failures = s.config.RefreshEvery, 0
+	}
+}
+
+// fetch brings the set up to date, and tells those who wait for that.
+func (s *jwks) fetch(ctx context.Context) error {
+	s.mu.Lock()
+	s.fetching = true
+	s.mu.Unlock()
+	set, err := s.get(ctx)
+	s.stats.Fetches.Add(1)
+	if err != nil {
+		s.stats.FetchErrors.Add(1)
+	} else {
+		s.current.Store(set)
+		s.stats.Fetched.Store(time.Now().UnixNano())
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.fetched)
+	s.fetching, s.ended = false, time.Now()
+	s.fetched = make(chan struct{})
+	return err
+}
+
+func (s *jwks) get(ctx context.Context) (*keySet, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.config.JWKS, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "application/json, application/jwk-set+json")
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("answered %s", resp.Status)
+	}
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxJWKSBytes+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(text) > maxJWKSBytes:
+		return nil, fmt.Errorf("more than %d bytes", maxJWKSBytes)
+	}
+	return parseJWKS(text)
+}
+
+// parseJWKS takes the public keys that can check one of our algorithms. Others are
+// passed over (RFC 7517, section 5), secrets among them: who can read the set could
+// sign with them.
+func parseJWKS(text []byte) (*keySet, error) {
+	var file struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(text, &file); err != nil {
+		return nil, errors.New("not a JSON Web Key Set")
+	}
+	if len(file.Keys) > maxJWKSKeys {
+		return nil, fmt.Errorf("%d keys, at most %d", len(file.Keys), maxJWKSKeys)
+	}
+	storage := jwkset.NewMemoryStorage()
+	set := &keySet{}
+	for _, raw := range file.Keys {
+		key, err := jwkset.NewJWKFromRawJSON(raw, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{})
+		if err != nil || algorithmOf(key.Key()) == "" || key.Marshal().USE == jwkset.UseEnc {
+			continue
+		}
+		if err := storage.KeyWrite(context.Background(), key); err != nil {
+			return nil, err
+		}
+		set.all = append(set.all, key.Key())
+	}
+	if len(set.all) == 0 {
+		return nil, errors.New("no key in it that can be used")
+	}
+	var err error
+	set.byID, err = keyfunc.New(keyfunc.Options{Storage: storage})
+	return set, err
+}
+
+// find returns the keys that may have signed t: the one that it names, or those of
+// its algorithm. One that is not known is asked for once, unless that was done just
+// now.
+func (s *jwks) find(ctx context.Context, t *jwt.Token, kid string) ([]jwt.VerificationKey, error) {
+	keys, err := s.current.Load().find(t, kid)
+	if err == nil {
+		return keys, nil
+	}
+	s.refresh(ctx)
+	return s.current.Load().find(t, kid) // it may have come meanwhile in any case
+}
+
+func (k *keySet) find(t *jwt.Token, kid string) ([]jwt.VerificationKey, error) {
+	if k == nil {
+		return nil, errUnavailable
+	}
+	var found []jwt.VerificationKey
+	if kid != "" {
+		key, err := k.byID.Keyfunc(t)
+		if err != nil {
+			return nil, errUnknownKey
+		}
+		found = []jwt.VerificationKey{key}
+	} else {
+		found = k.all
+	}
+	var fit []jwt.VerificationKey
+	for _, key := range found {
+		if algorithmOf(key) == t.Method.Alg() {
+			fit = append(fit, key)
+		}
+	}
+	if len(fit) == 0 {
+		return nil, errUnknownKey
+	}
+	return fit, nil
+}
+
+// refresh has the set fetched and waits for that, unless it was fetched just now.
+func (s *jwks) refresh(ctx context.Context) {
+	s.mu.Lock()
+	fetched, fetching, since := s.fetched, s.fetching, time.Since(s.ended)
+	s.mu.Unlock()
+	gap := s.config.RefreshGap
+	if s.current.Load() == nil {
+		gap = min(gap, retryAfter)
+	}
+	switch {
+	case fetching:
+	case since < gap:
+		return
+	default:
+		select {
+		case s.wanted <- struct{}{}:
+		default: // it is wanted already
+		}
+	}
+	select {
+	case <-fetched:
+	case <-ctx.Done():
+	}
+}

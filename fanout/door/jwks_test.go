@@ -1,0 +1,240 @@
+package door
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/MicahParks/jwkset"
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// keyServer serves a JSON Web Key Set that a test changes.
+type keyServer struct {
+	*httptest.Server
+	mu      sync.Mutex
+	answer  http.HandlerFunc // nil: the keys
+	keys    []jwkset.JWKMarshal
+	asked   int
+	fetched chan struct{} // gets one for each answer
+}
+
+func newKeyServer(t *testing.T, signers ...*signer) *keyServer {
+	s := &keyServer{fetched: make(chan struct{}, 100)}
+	s.serve(t, signers...)
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		answer, keys := s.answer, s.keys
+		s.asked++
+		s.mu.Unlock()
+		defer func() { s.fetched <- struct{}{} }()
+		if answer != nil {
+			answer(w, r)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"keys": keys})
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+// serve replaces the set.
+func (s *keyServer) serve(t *testing.T, signers ...*signer) {
+	t.Helper()
+	var keys []jwkset.JWKMarshal
+	for _, signer := range signers {
+		key, err := jwkset.NewJWKFromKey(signer.public(), jwkset.JWKOptions{
+			Marshal:  jwkset.JWKMarshalOptions{Private: signer.method == jwt.SigningMethodHS256},
+			Metadata: jwkset.JWKMetadataOptions{KID: signer.kid},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, key.Marshal())
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys, s.answer = keys, nil
+}
+
+func (s *keyServer) answerWith(h http.HandlerFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answer = h
+}
+
+func (s *keyServer) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked
+}
+
+func newSigner(t *testing.T, kid string) *signer {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &signer{jwt.SigningMethodES256, key, kid}
+}
+
+// named is a signer under a key id.
+func named(algorithm, kid string) *signer {
+	s := *signers()[algorithm]
+	s.kid = kid
+	return &s
+}
+
+func TestTokensAreCheckedWithAKeySet(t *testing.T) {
+	all := []*signer{named("RS256", "r"), named("ES256", "e"), named("EdDSA", "d")}
+	server := newKeyServer(t, append(all, named("HS256", "h"))...)
+	d := newDoor(t, Config{JWKS: server.URL})
+	run(t, d)
+	for _, s := range all {
+		admitted(t, d, s.sign(nil), ByJWT)
+		nameless := *s
+		nameless.kid = ""
+		admitted(t, d, nameless.sign(nil), ByJWT)
+		misnamed := *s
+		misnamed.kid = "h"
+		admitted(t, d, misnamed.sign(nil), UnknownKey)
+	}
+	// Who can read the set could sign with a secret in it.
+	admitted(t, d, named("HS256", "h").sign(nil), Algorithm)
+}
+
+func TestKeysAreRotatedWhileTheServerRuns(t *testing.T) {
+	first, second := newSigner(t, "1"), newSigner(t, "2")
+	server := newKeyServer(t, first)
+	d := newDoor(t, Config{JWKS: server.URL, RefreshGap: time.Nanosecond})
+	run(t, d)
+	admitted(t, d, first.sign(nil), ByJWT)
+	admitted(t, d, second.sign(nil), UnknownKey)
+	server.serve(t, first, second)
+	admitted(t, d, second.sign(nil), ByJWT) // asks for it
+	admitted(t, d, first.sign(nil), ByJWT)
+	server.serve(t, second)
+	admitted(t, d, newSigner(t, "3").sign(nil), UnknownKey) // asks too, and finds the first one gone
+	admitted(t, d, first.sign(nil), UnknownKey)
+	admitted(t, d, second.sign(nil), ByJWT)
+	impostor := newSigner(t, "2")
+	admitted(t, d, impostor.sign(nil), Signature)
+}
+
+func TestKeySetIsFetchedAgainAtIntervals(t *testing.T) {
+	s := newSigner(t, "1")
+	server := newKeyServer(t, s)
+	d := newDoor(t, Config{JWKS: server.URL, RefreshEvery: time.Millisecond})
+	run(t, d)
+	for range 3 {
+		<-server.fetched
+	}
+	admitted(t, d, s.sign(nil), ByJWT)
+}
+
+func TestUnknownKeysCauseNoStormOfFetches(t *testing.T) {
+	s := newSigner(t, "1")
+	server := newKeyServer(t, s)
+	d := newDoor(t, Config{JWKS: server.URL}) // at most every 10 s
+	run(t, d)
+	admitted(t, d, s.sign(nil), ByJWT)
+	for i := range 200 {
+		s.kid = fmt.Sprint("random", i)
+		admitted(t, d, s.sign(nil), UnknownKey)
+	}
+	if n := server.count(); n > 2 {
+		t.Errorf("fetched %d times", n)
+	}
+}
+
+func TestKeySetThatCannotBeFetchedLeavesTheLastOne(t *testing.T) {
+	s, other := newSigner(t, "1"), newSigner(t, "2")
+	server := newKeyServer(t, s)
+	d := newDoor(t, Config{JWKS: server.URL, RefreshGap: time.Nanosecond})
+	run(t, d)
+	admitted(t, d, s.sign(nil), ByJWT)
+	endless := func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"keys":[`))
+		for chunk := []byte(strings.Repeat(" ", 1<<16)); ; {
+			if _, err := w.Write(chunk); err != nil {
+				return
+			}
+		}
+	}
+	elsewhere := newKeyServer(t, other)
+	for name, answer := range map[string]http.HandlerFunc{
+		"a fault":     func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
+		"no JSON":     func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) },
+		"no keys":     func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"keys":[]}`)) },
+		"without end": endless,
+		"a hundred keys": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write([]byte(`{"keys":[{}` + strings.Repeat(",{}", 99) + `]}`))
+		},
+		"a redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) },
+		"broken off": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server.answerWith(answer)
+			failed := d.stats.FetchErrors.Load()
+			admitted(t, d, other.sign(nil), UnknownKey)
+			admitted(t, d, s.sign(nil), ByJWT)
+			if d.stats.FetchErrors.Load() == failed {
+				t.Error("not counted")
+			}
+		})
+	}
+	if elsewhere.count() != 0 {
+		t.Error("followed a redirect")
+	}
+}
+
+func TestKeySetThatNeverCameIsNoFaultOfTheToken(t *testing.T) {
+	server := newKeyServer(t)
+	server.answerWith(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
+	d := newDoor(t, Config{JWKS: server.URL})
+	run(t, d)
+	<-server.fetched
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // nobody waits for longer
+	if g, why := d.admit(ctx, newSigner(t, "1").sign(nil)); g != nil || why != Unavailable {
+		t.Errorf("%v, %v", g, why)
+	}
+}
+
+func TestKeysThatCannotBeUsedDoNotSpoilTheSet(t *testing.T) {
+	good := newSigner(t, "good")
+	server := newKeyServer(t, good)
+	curve, _ := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+	public, _, _ := ed25519.GenerateKey(rand.Reader)
+	server.serve(t, &signer{jwt.SigningMethodES512, curve, "521"}, good, &signer{jwt.SigningMethodEdDSA, public, "d"})
+	keys := append([]jwkset.JWKMarshal{{KTY: "XYZ", KID: "new"}, {KTY: "RSA", KID: "torn", N: "!!"}}, server.keys...)
+	server.mu.Lock()
+	server.keys = keys
+	server.mu.Unlock()
+	d := newDoor(t, Config{JWKS: server.URL})
+	run(t, d)
+	admitted(t, d, good.sign(nil), ByJWT)
+	admitted(t, d, (&signer{jwt.SigningMethodES512, curve, "521"}).sign(nil), Algorithm)
+}
+
+func TestTokenWithoutAKeyIDIsNotTriedAgainstEverything(t *testing.T) {
+	var all []*signer
+	for i := range maxTries + 1 {
+		all = append(all, newSigner(t, fmt.Sprint(i)))
+	}
+	server := newKeyServer(t, all...)
+	d := newDoor(t, Config{JWKS: server.URL})
+	run(t, d)
+	admitted(t, d, all[3].sign(nil), ByJWT)
+	all[3].kid = ""
+	admitted(t, d, all[3].sign(nil), UnknownKey)
+}

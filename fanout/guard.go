@@ -1,0 +1,231 @@
+package fanout
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/depthcast/depthcast/proto"
+)
+
+// TokenSubprotocol begins the entry of Sec-WebSocket-Protocol that carries a token:
+// the one header that a page can set on a WebSocket.
+const TokenSubprotocol = "depthcast.token."
+
+// DelayHeader of an answer says by how many milliseconds its books are late.
+const DelayHeader = "Depthcast-Delay-Ms"
+
+// Guard stands before everything that clients reach over HTTP. It takes the token
+// out of a request, wherever it is, so that nothing behind it can log it, and keeps
+// it for Hub.identify. What it finds, in this order: Authorization: Bearer, an entry
+// of Sec-WebSocket-Protocol, ?token=, a cookie.
+type Guard struct {
+	Hub *Hub
+
+	// Cookie is the name of the cookie that may carry a token. Empty: none may.
+	Cookie string
+
+	// Origins are those of StreamHandler. A cookie counts only where the request has
+	// no origin, our own, or one that is listed by name: "*" does not do, or any page
+	// could use its visitor's cookie.
+	Origins []string
+
+	// Next answers.
+	Next http.Handler
+
+	// Log hears of requests, at debug level.
+	Log *slog.Logger
+}
+
+func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r, c := g.strip(r)
+	g.Log.Debug("request", "remote", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "credential", c.from)
+	if d := g.Hub.config.Delay; d > 0 {
+		w.Header().Set(DelayHeader, strconv.FormatInt(d.Milliseconds(), 10))
+	}
+	g.Next.ServeHTTP(w, r)
+}
+
+// credential is what a request brought to be admitted by.
+type credential struct {
+	token string
+	from  string // where it was found; empty: there is none
+}
+
+type credentialKey struct{}
+
+// strip returns r without its credentials, and with the one that counts in its
+// context. What is given twice in one place is no valid token.
+func (g *Guard) strip(r *http.Request) (*http.Request, credential) {
+	var c credential
+	clean := r.Clone(context.WithValue(r.Context(), credentialKey{}, &c))
+	found := func(token, from string) {
+		if c.from == "" {
+			c = credential{token, from}
+		}
+	}
+	if all := r.Header.Values("Authorization"); len(all) > 0 {
+		clean.Header.Del("Authorization")
+		found(bearer(all), "header")
+	}
+	if token, kept, any := fromSubprotocols(r.Header.Values("Sec-Websocket-Protocol")); any {
+		clean.Header["Sec-Websocket-Protocol"] = []string{strings.Join(kept, ", ")}
+		found(token, "subprotocol")
+	}
+	if token, query, any := fromQuery(r.URL.RawQuery); any {
+		clean.URL.RawQuery = query
+		clean.RequestURI = clean.URL.RequestURI()
+		found(token, "query")
+	}
+	if token, kept, any := g.fromCookies(r); any {
+		clean.Header.Set("Cookie", kept)
+		if originAllowed(r, g.Origins, false) {
+			found(token, "cookie")
+		}
+	}
+	return clean, c
+}
+
+// bearer returns the token of the only Authorization header.
+func bearer(all []string) string {
+	scheme, token, _ := strings.Cut(all[0], " ")
+	if len(all) > 1 || !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
+
+// fromSubprotocols takes the entries with a token out of a list of subprotocols.
+func fromSubprotocols(values []string) (token string, kept []string, any bool) {
+	for _, v := range values {
+		for entry := range strings.SplitSeq(v, ",") {
+			entry = strings.TrimSpace(entry)
+			t, is := strings.CutPrefix(entry, TokenSubprotocol)
+			switch {
+			case !is:
+				kept = append(kept, entry)
+			case any:
+				token = ""
+			default:
+				token, any = t, true
+			}
+		}
+	}
+	return token, kept, any
+}
+
+// fromQuery takes the parameter token out of a query.
+func fromQuery(query string) (token, kept string, any bool) {
+	var rest []string
+	for part := range strings.SplitSeq(query, "&") {
+		name, value, _ := strings.Cut(part, "=")
+		if plain, err := url.QueryUnescape(name); err != nil || plain != "token" {
+			rest = append(rest, part)
+			continue
+		}
+		token, _ = url.QueryUnescape(value) // "", which is no valid token, where that is no text
+		if any {
+			token = ""
+		}
+		any = true
+	}
+	return token, strings.Join(rest, "&"), any
+}
+
+// fromCookies takes the cookie with the token out of the request's. kept is what
+// the header is without it.
+func (g *Guard) fromCookies(r *http.Request) (token, kept string, any bool) {
+	if g.Cookie == "" || len(r.Header.Values("Cookie")) == 0 {
+		return "", "", false
+	}
+	var rest []string
+	for _, c := range r.Cookies() {
+		switch {
+		case c.Name != g.Cookie:
+			rest = append(rest, c.Name+"="+c.Value)
+		case any:
+			token = ""
+		default:
+			token, any = c.Value, true
+		}
+	}
+	return token, strings.Join(rest, "; "), any
+}
+
+// originAllowed says whether the request's origin may connect: none, our own, or
+// one of origins, in which "*" stands for all if anyone is set. Only browsers send
+// one, and they cannot be made to send another: this keeps foreign pages from using
+// a visitor's address or cookies.
+func originAllowed(r *http.Request, origins []string, anyone bool) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" || slices.Contains(origins, origin) || anyone && slices.Contains(origins, "*") {
+		return true
+	}
+	u, err := url.Parse(origin)
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
+}
+
+// errNoToken says that a request came without a token.
+var errNoToken = errors.New("fanout: no token")
+
+// admitWithin bounds the checking of one token.
+const admitWithin = 5 * time.Second
+
+// identify returns what the request's token grants: everything, as nil, where the
+// hub has no gate. The error wraps ErrToken or ErrGate, or is errNoToken. The
+// request must have come by way of a Guard.
+func (h *Hub) identify(r *http.Request) (*Grant, error) {
+	if h.config.Gate == nil {
+		return nil, nil
+	}
+	c, _ := r.Context().Value(credentialKey{}).(*credential)
+	switch {
+	case c == nil || c.from == "":
+		return nil, errNoToken
+	case c.token == "" || len(c.token) > proto.MaxTokenBytes:
+		return nil, ErrToken
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), admitWithin)
+	defer cancel()
+	g, err := h.config.Gate.Admit(ctx, c.token)
+	if err != nil {
+		h.config.Log.Debug("token refused", "remote", r.RemoteAddr, "credential", c.from, "err", err)
+		return nil, err
+	}
+	return g, nil
+}
+
+// entitled is identify for a plain question; where that fails it answers, and
+// returns false.
+func (h *Hub) entitled(w http.ResponseWriter, r *http.Request) (*Grant, bool) {
+	g, err := h.identify(r)
+	switch {
+	case err == nil:
+		return g, true
+	case errors.Is(err, ErrGate):
+		w.Header().Set("Retry-After", "5")
+		httpError(w, http.StatusServiceUnavailable, "overloaded", "tokens cannot be checked now")
+	default:
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		httpError(w, http.StatusUnauthorized, "unauthenticated", "a valid token is needed")
+	}
+	return nil, false
+}
+
+// enter is entitled for what is a connection: it counts among those of its user,
+// from which users.leave takes it, or whoever Accept gives it to.
+func (h *Hub) enter(w http.ResponseWriter, r *http.Request) (*Grant, bool) {
+	g, ok := h.entitled(w, r)
+	if ok && !h.users.enter(g) {
+		w.Header().Set("Retry-After", "5")
+		httpError(w, http.StatusTooManyRequests, "too_many_connections", "as many connections as the token grants")
+		return nil, false
+	}
+	return g, ok
+}
