@@ -25,6 +25,7 @@ type deliveryCmd struct {
 	Against    []string      `help:"Other builds of depthcast, measured in the same run." type:"existingfile" placeholder:"FILE,…"`
 	Conns      int           `help:"Connections to each server." default:"4500"`
 	K          []int         `name:"k" help:"Messages published back to back." default:"1,16"`
+	Rate       float64       `help:"Publish no more often than so many times a second, so that servers idle in between. 0: as soon as all have the last." default:"0" placeholder:"HZ"`
 	FrameBytes int           `help:"Size of a frame, its header included." default:"102"`
 	Windows    int           `help:"Windows for each server and k." default:"15"`
 	Window     time.Duration `help:"Length of a window." default:"400ms"`
@@ -62,7 +63,7 @@ type deliveryLine struct {
 
 // Validate is called by kong.
 func (c *deliveryCmd) Validate() error {
-	if c.Conns < 1 || c.Windows < 1 || c.Window <= 0 || len(c.K) == 0 || slices.Min(c.K) < 1 {
+	if c.Conns < 1 || c.Windows < 1 || c.Window <= 0 || len(c.K) == 0 || slices.Min(c.K) < 1 || c.Rate < 0 {
 		return errors.New("--conns, --windows, --window and every --k must be positive")
 	}
 	return nil
@@ -85,6 +86,11 @@ func (c *deliveryCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.Rate > 0 {
+		for _, s := range contenders {
+			s.publish = paceBy(c.Rate, s.publish)
+		}
+	}
 	if err := runWindows(contenders, c.K, c.Windows, c.Window); err != nil {
 		return err
 	}
@@ -104,6 +110,17 @@ func (c *deliveryCmd) Run(ctx context.Context) error {
 		return err
 	}
 	return c.judge(&report)
+}
+
+// paceBy returns publish as it is called at the next moment of a fixed rate. What
+// was published before has arrived everywhere, so the client has nothing else to do.
+func paceBy(rate float64, publish func(k int) error) func(k int) error {
+	every := time.Duration(float64(time.Second) / rate)
+	return func(k int) error {
+		now := time.Now()
+		time.Sleep(time.Until(now.Truncate(every).Add(every)))
+		return publish(k)
+	}
 }
 
 // start starts the servers and connects to each, the references first: whichever

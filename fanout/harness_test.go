@@ -37,6 +37,12 @@ func (c *clock) Now() time.Time {
 	return c.now
 }
 
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
 // rig is a hub over testBooks with a clock of its own.
 type rig struct {
 	t     *testing.T
@@ -73,9 +79,7 @@ func (r *rig) book(symbol string) *testBook { return r.books.books[symbol] }
 
 // advance moves the clock and has every shard look at it.
 func (r *rig) advance(d time.Duration) {
-	r.clock.mu.Lock()
-	r.clock.now = r.clock.now.Add(d)
-	r.clock.mu.Unlock()
+	r.clock.advance(d)
 	for _, s := range r.hub.shards {
 		s.poller.Wake()
 	}
