@@ -33,7 +33,7 @@ func newLiveTopics(tb testing.TB, n int) *liveTopics {
 	on(l.hub, func(s *shard) {
 		for i, symbol := range symbols {
 			if i%s.config.MaxSubscriptions == 0 {
-				s.conns = append(s.conns, &conn{shard: s, transport: &plain{sockets: null{}}, heard: s.since, place: len(s.conns)})
+				s.conns = append(s.conns, &conn{shard: s, transport: &plain{sockets: null{}}, heard: s.since, place: uint32(len(s.conns))})
 			}
 			s.subscribe(s.conns[len(s.conns)-1], answer{}, &pb.SubscribeItem{Symbol: symbol})
 			l.topics = append(l.topics, s.feeds[proto.TopicKey{Symbol: symbol, Channel: proto.ChannelBook}].topic)
