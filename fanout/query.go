@@ -124,28 +124,39 @@ func goOn(ask *pb.Subscribe, token string) (*pb.Subscribe, error) {
 		return stands, err
 	}
 	known := map[proto.TopicKey]*pb.Resume{}
-	var patterns []*pb.SubscribeItem
 	for _, item := range stands.Items {
-		if key, err := grant(item.Symbol, item.Channel, item.Depth, item.Group, item.Counts); err == nil {
+		if key, err := grantOf(item); err == nil {
 			known[key] = item.Resume
 		}
 	}
+	var named, patterns []*pb.SubscribeItem
 	for _, item := range ask.Items {
 		if proto.IsPattern(item.Symbol) {
 			patterns = append(patterns, item)
-		} else if key, err := grant(item.Symbol, item.Channel, item.Depth, item.Group, item.Counts); err == nil {
+			continue
+		}
+		named = append(named, item)
+		if key, err := grantOf(item); err == nil {
 			item.Resume = known[key]
+			delete(known, key)
 		}
 	}
 	// What a pattern had brought comes before it, from where it stood.
-	ask.Items = slices.DeleteFunc(ask.Items, func(item *pb.SubscribeItem) bool { return proto.IsPattern(item.Symbol) })
-	for _, pattern := range patterns {
-		for _, item := range stands.Items {
-			if item.Channel == pattern.Channel && item.Resume != nil && strings.HasPrefix(item.Symbol, strings.TrimSuffix(pattern.Symbol, "*")) {
-				ask.Items = append(ask.Items, item)
-			}
+	for _, item := range stands.Items {
+		key, err := grantOf(item)
+		if err == nil && known[key] != nil && slices.ContainsFunc(patterns, func(p *pb.SubscribeItem) bool { return brings(p, item) }) {
+			named = append(named, item)
 		}
 	}
-	ask.Items = append(ask.Items, patterns...)
+	ask.Items = append(named, patterns...)
 	return ask, nil
+}
+
+func grantOf(item *pb.SubscribeItem) (proto.TopicKey, error) {
+	return grant(item.Symbol, item.Channel, item.Depth, item.Group, item.Counts)
+}
+
+// brings reports whether a pattern may have brought the topic of item.
+func brings(pattern, item *pb.SubscribeItem) bool {
+	return item.Channel == pattern.Channel && strings.HasPrefix(item.Symbol, strings.TrimSuffix(pattern.Symbol, "*"))
 }
