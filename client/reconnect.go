@@ -175,8 +175,9 @@ func (c *Client) waitBefore(err error, now time.Time) time.Duration {
 		return wait
 	}
 	wait := c.backoff.next()
-	if h := (*HandshakeError)(nil); errors.As(err, &h) {
-		wait = max(wait, h.RetryAfter)
+	if h := (*HandshakeError)(nil); errors.As(err, &h) && h.RetryAfter > 0 {
+		// Others are told the same second.
+		wait = max(wait, h.RetryAfter+time.Duration(c.backoff.random()*float64(time.Second)))
 	}
 	return wait
 }

@@ -183,15 +183,24 @@ func (l *link) restore() {
 	}
 }
 
-// patience is when a link that lost its connection tries again: when the server
-// asked for it, else after a quarter to a whole second.
+// Bounds of what a link waits before it tries again, those of the Go client.
+const (
+	leastPatience = 250 * time.Millisecond
+	mostPatience  = 15 * time.Second
+)
+
+// patience is when a link that lost its connection tries again, as the Go client
+// does: after half to all of a time that doubles with each failure in a row, not
+// before the server asked for it.
 func (w *Swarm) patience(l *link) int64 {
+	wait := min(leastPatience<<l.failures, mostPatience)
+	l.failures = min(l.failures+1, 10)
+	at := w.now + int64(wait/2) + rand.Int64N(int64(wait/2))
 	if l.waitUntil > w.now {
-		at := l.waitUntil
+		at = max(at, l.waitUntil)
 		l.waitUntil = 0
-		return at
 	}
-	return w.now + int64(250+rand.IntN(750))*1e6
+	return at
 }
 
 // later connects l at a time.

@@ -3,8 +3,10 @@ package swarm
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/gobwas/ws"
 
@@ -23,7 +25,10 @@ func (l *link) fail(err error) {
 	case errors.Is(err, errEnded):
 	case errors.As(err, &refused):
 		l.swarm.figures.Refused = count(l.swarm.figures.Refused, fmt.Sprintf("handshake %d", refused.status), 1)
-		l.waitUntil = l.swarm.now + int64(refused.after)
+		if refused.after > 0 {
+			// In any part of that second, since others are told the same.
+			l.waitUntil = l.swarm.now + int64(refused.after) + rand.Int64N(int64(time.Second))
+		}
 		l.close()
 		l.swarm.later(l, l.swarm.patience(l))
 	default:

@@ -46,6 +46,7 @@ type link struct {
 	credit    float64          // bytes that a slow one may read
 	waitUntil int64            // ns; the server asked to stay away until then
 	deltas    uint32
+	failures  uint8 // in a row, since it was joined
 }
 
 // Ready implements poll.Handler.
@@ -250,7 +251,7 @@ func (l *link) settled() {
 	} else {
 		s.figures.Join.Record(s.now - l.first)
 	}
-	l.again, l.met, l.first = false, true, 0
+	l.again, l.met, l.first, l.failures = false, true, 0, 0
 	if l.slow && s.slowly {
 		l.freeze()
 	}
