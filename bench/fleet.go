@@ -31,8 +31,8 @@ type fleetCmd struct {
 }
 
 // perGateway is how many connections a server bears under this machine's limit on
-// open files, with room for an uneven spread: depthcast keeps 2304 for itself.
-func perGateway() int { return max(1, (load.PerProcess()-2304)*9/10) }
+// open files, with room for an uneven spread: depthcast keeps 2560 for itself.
+func perGateway() int { return max(1, (load.PerProcess()-2560)*9/10) }
 
 // Validate is called by kong.
 func (c *fleetCmd) Validate() error {

@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/depthcast/depthcast/proto"
 )
@@ -23,6 +24,9 @@ type Accepted struct {
 
 	// transport moves its bytes and closes FD; nil: the bytes are those of FD.
 	transport transport
+
+	// counted says that it has a place in the hub (occupy).
+	counted bool
 
 	// Codec that the handshake agreed on.
 	Codec proto.Codec
@@ -61,4 +65,70 @@ func (h *Hub) Accept(a Accepted) error {
 		return err
 	}
 	return nil
+}
+
+// occupy counts a connection that is to come, if there is room for it. It is left's
+// counterpart.
+func (h *Hub) occupy() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return ErrClosed
+	}
+	if h.conns.Add(1) > int64(h.config.MaxConns) {
+		h.conns.Add(-1)
+		return fmt.Errorf("%w (%d)", ErrFull, h.config.MaxConns)
+	}
+	return nil
+}
+
+// Room returns how many more connections there may be.
+func (h *Hub) Room() int { return max(0, h.config.MaxConns-int(h.conns.Load())) }
+
+// admit gives a connection to the least loaded shard.
+func (h *Hub) admit(a Accepted, t transport) error {
+	if !a.counted {
+		if err := h.occupy(); err != nil {
+			return err
+		}
+	}
+	least, err := h.assign(a.Codec)
+	if err != nil {
+		h.left()
+		return err
+	}
+	tune(a.FD, &h.config)
+	a.transport = t
+	least.post(a)
+	return nil
+}
+
+// assign chooses the shard that has fewest connections, and counts another.
+func (h *Hub) assign(c proto.Codec) (*shard, error) {
+	if c >= proto.NumCodecs {
+		return nil, fmt.Errorf("%w: %d", ErrCodec, c)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, ErrClosed
+	}
+	least := h.shards[0]
+	for _, s := range h.shards[1:] {
+		if s.load.Load() < least.load.Load() {
+			least = s
+		}
+	}
+	least.load.Add(1)
+	return least, nil
+}
+
+// left is told that a connection that was counted is no more.
+func (h *Hub) left() {
+	if h.conns.Add(-1) > 0 {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.checkEmptied()
 }

@@ -15,6 +15,7 @@ type testBooks struct {
 	books   map[string]*testBook
 	ready   bool
 	opens   int
+	shown   int // snapshots of views that topics have taken
 	openErr error
 
 	listings []*proto.Listing // that patterns begin with, whatever they match
@@ -104,6 +105,7 @@ func (b *testBooks) CaughtUp() bool { return b.ready }
 func (b *testBooks) Symbols() []proto.SymbolInfo { return nil }
 
 func (v *testView) Snapshot(s *proto.Snapshot) {
+	v.book.books.shown++
 	bids, asks := s.Bids[:0], s.Asks[:0]
 	*s = v.book.state
 	if v.topic.key.Channel == proto.ChannelTrades {

@@ -31,7 +31,8 @@
 // of that lock, publishing, takes only the poller's, to wake; before it, for a
 // listing, those of the boards that match, each for the time of one entry. Hence a shard may wait
 // for a partition, and no partition for a shard. A shard may also wait for another
-// that is making the same net delta (merged.once), which takes no lock but a leaf.
+// that is making the same net delta (merged.once) or snapshot (snapshot.making),
+// which takes no lock but a leaf.
 //
 // # A subscription
 //

@@ -1,6 +1,8 @@
 package fanout
 
 import (
+	"sync"
+
 	"github.com/depthcast/depthcast/fanout/ring"
 	"github.com/depthcast/depthcast/proto"
 )
@@ -92,6 +94,7 @@ type snapshot struct {
 	state    proto.Snapshot
 
 	frames [proto.SnapshotReset + 1]frames // by reason; of none: a status with its state
+	making sync.Mutex                      // held while one of them, of the whole state, is made
 }
 
 // levels returns what it weighs against a net delta, as Delta.Levels does.

@@ -158,12 +158,19 @@ func (s *shard) entryFrame(t *Topic, e *entry, w framing) *frame {
 }
 
 // snapshotFrame returns the frame of snap for one reason. Of a trades topic it is
-// the history of all the trades that snap holds.
+// the history of all the trades that snap holds. It may be large: shards that need
+// it at the same time wait for the one that makes it.
 func (s *shard) snapshotFrame(t *Topic, snap *snapshot, reason proto.SnapshotReason, w framing) *frame {
 	slot := snap.frames[reason].slot(w)
 	if f := slot.Load(); f != nil {
 		return f
 	}
+	snap.making.Lock()
+	defer snap.making.Unlock()
+	if f := slot.Load(); f != nil {
+		return f
+	}
+	s.stats.snapshotsMade.Add(1)
 	b := w.codec().AppendSnapshot(s.encoder.begin(), t.form(snap.state.Exponents), reason, &snap.state)
 	s.stats.encoded.Add(1)
 	return s.encoder.store(slot, w, b)

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -90,19 +92,50 @@ func (s *StreamHandler) check(r *http.Request) *handshakeRefusal {
 	if _, _, err := agree(r.Header); err != nil {
 		return &handshakeRefusal{http.StatusBadRequest, err.Error(), nil}
 	}
-	if s.Hub.full() {
-		return &handshakeRefusal{http.StatusServiceUnavailable, "as many connections as configured", http.Header{"Retry-After": {"5"}}}
-	}
 	return nil
 }
 
-// admit holds the request against check and then against the gate. The grant has
-// been counted among the connections of its user. It is nil where there is no gate,
+// room takes a place in the hub, so that nobody is upgraded who then finds none.
+func (s *StreamHandler) room() *handshakeRefusal {
+	err := s.Hub.occupy()
+	if err == nil {
+		return nil
+	}
+	text := "as many connections as configured"
+	if errors.Is(err, ErrClosed) {
+		text = "the server is stopping"
+	}
+	return &handshakeRefusal{http.StatusServiceUnavailable, text, http.Header{"Retry-After": {retryAfter(err)}}}
+}
+
+// retryAfter says when to come back after err of occupy: to the server that takes over
+// soon, to a full one not all at once, as they may be very many.
+func retryAfter(err error) string {
+	if errors.Is(err, ErrClosed) {
+		return "1"
+	}
+	return strconv.Itoa(5 + rand.IntN(6))
+}
+
+// admit holds the request against check, the hub's room and then the gate. It has a
+// place in the hub; the grant has been counted among the connections of its user. It is nil where there is no gate,
 // or where the token is still to come, as the first message.
 func (s *StreamHandler) admit(r *http.Request) (*Grant, *handshakeRefusal) {
 	if no := s.check(r); no != nil {
 		return nil, no
 	}
+	if no := s.room(); no != nil {
+		return nil, no
+	}
+	grant, no := s.identify(r)
+	if no != nil {
+		s.Hub.left()
+	}
+	return grant, no
+}
+
+// identify holds the request against the gate.
+func (s *StreamHandler) identify(r *http.Request) (*Grant, *handshakeRefusal) {
 	grant, err := s.Hub.identify(r)
 	switch {
 	case err == nil && s.Hub.users.enter(grant):
@@ -158,8 +191,9 @@ func codecNamed(subprotocol string) (proto.Codec, bool) {
 // upgrade takes the connection over and gives it to the hub. What it returns is
 // not told to the client: the response has gone out, or cannot.
 func (s *StreamHandler) upgrade(w http.ResponseWriter, r *http.Request, grant *Grant) error {
-	a := Accepted{Remote: r.RemoteAddr, grant: grant}
+	a := Accepted{Remote: r.RemoteAddr, grant: grant, counted: true}
 	if err := s.takeOver(w, r, &a); err != nil {
+		s.Hub.left()
 		s.Hub.users.leave(grant)
 		return err
 	}

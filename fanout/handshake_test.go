@@ -2,21 +2,26 @@ package fanout
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -274,6 +279,93 @@ func TestFullHubRefusesHandshakes(t *testing.T) {
 	status, header, _ := d.request(upgradeRequest("HTTP/1.1"))
 	if status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
 		t.Fatalf("%d, Retry-After %q", status, header.Get("Retry-After"))
+	}
+}
+
+// Whoever is upgraded is served; the others are told before, in HTTP.
+func TestStormOnAFullHubUpgradesNobodyWhomItCannotServe(t *testing.T) {
+	const places, storm = 5, 100
+	r := newRig(t, func(c *Config) { c.MaxConns, c.Shards = places, 2 }, btc)
+	d := r.open(false)
+	var clients sync.WaitGroup
+	var served, refused atomic.Int32
+	for range storm {
+		conn := d.connect()
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		clients.Go(func() {
+			_, _ = io.WriteString(conn, strings.ReplaceAll(upgradeRequest("HTTP/1.1"), "\n", "\r\n"))
+			from := bufio.NewReader(conn)
+			resp, err := http.ReadResponse(from, nil)
+			switch {
+			case err != nil:
+				t.Error(err)
+			case resp.StatusCode == http.StatusServiceUnavailable:
+				refused.Add(1)
+				if after, err := strconv.Atoi(resp.Header.Get("Retry-After")); err != nil || after < 1 {
+					t.Errorf("Retry-After %q", resp.Header.Get("Retry-After"))
+				}
+			default:
+				served.Add(1)
+				if hello, err := readPayload(from); err != nil || !bytes.Contains(hello, []byte(`"type":"hello"`)) {
+					t.Errorf("upgraded, and then: %v", err)
+				}
+			}
+		})
+	}
+	clients.Wait()
+	if served.Load() != places || refused.Load() != storm-places {
+		t.Errorf("%d served, %d refused; %d places for %d", served.Load(), refused.Load(), places, storm)
+	}
+	if n := r.hub.Stats().Conns; n != places {
+		t.Errorf("%d connections are counted", n)
+	}
+}
+
+// takeover lets something happen just before a connection is taken over.
+type takeover struct {
+	http.ResponseWriter
+	before func()
+}
+
+func (w takeover) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.before()
+	return nil, nil, errors.New("not this time")
+}
+
+// The last place is taken before the upgrade, not after it, when two may hold it.
+func TestPlaceOfAHandshakeUnderWayIsTaken(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.MaxConns = 1 }, btc)
+	handler := &StreamHandler{Hub: r.hub, Log: slog.New(slog.DiscardHandler)}
+	request := func() *http.Request {
+		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(strings.ReplaceAll(upgradeRequest("HTTP/1.1"), "\n", "\r\n"))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	second := httptest.NewRecorder()
+	handler.ServeHTTP(takeover{httptest.NewRecorder(), func() { handler.ServeHTTP(second, request()) }}, request())
+	if second.Code != http.StatusServiceUnavailable {
+		t.Errorf("the second is answered %d", second.Code)
+	}
+	third := httptest.NewRecorder()
+	handler.ServeHTTP(takeover{third, func() {}}, request())
+	if refused := r.hub.Stats().HandshakesRefused; third.Code == http.StatusServiceUnavailable || refused != 1 {
+		t.Errorf("the first failed, and its place is not free: %d refused", refused)
+	}
+}
+
+func TestStoppingServerRefusesHandshakes(t *testing.T) {
+	r := newRig(t, nil, btc)
+	d := r.open(false)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := r.hub.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	status, header, _ := d.request(upgradeRequest("HTTP/1.1"))
+	if status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
+		t.Errorf("%d, Retry-After %q", status, header.Get("Retry-After"))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -342,14 +343,25 @@ func (c *client) ended() {
 	}
 }
 
+// want asks for items in one request; as JSON, for their symbols and channels only.
+func (c *client) want(items ...*pb.SubscribeItem) {
+	c.t.Helper()
+	if c.codec == proto.CodecProto {
+		c.ask(subscribeTo(1, items...))
+		return
+	}
+	var texts []string
+	for _, item := range items {
+		channel := proto.ChannelWord(max(proto.ChannelBook, proto.Channel(item.Channel)))
+		texts = append(texts, `{"symbol":"`+item.Symbol+`","channel":"`+channel+`"}`)
+	}
+	c.write(ws.OpText, []byte(`{"type":"subscribe","id":1,"items":[`+strings.Join(texts, ",")+`]}`))
+}
+
 // subscribe asks for one item and returns its ack.
 func (c *client) subscribe(item *pb.SubscribeItem) *pb.Ack {
 	c.t.Helper()
-	if c.codec == proto.CodecJSON {
-		c.write(ws.OpText, []byte(`{"type":"subscribe","id":1,"items":[{"symbol":"`+item.Symbol+`","channel":"`+proto.ChannelWord(max(proto.ChannelBook, proto.Channel(item.Channel)))+`"}]}`))
-	} else {
-		c.ask(&pb.Request{Id: 1, Body: &pb.Request_Subscribe{Subscribe: &pb.Subscribe{Items: []*pb.SubscribeItem{item}}}})
-	}
+	c.want(item)
 	for {
 		f := c.next()
 		if ack := f.GetAck(); ack != nil {

@@ -111,49 +111,6 @@ func (h *Hub) ReadView(key proto.TopicKey, s *proto.Snapshot) error {
 // Symbols is Books.Symbols.
 func (h *Hub) Symbols() []proto.SymbolInfo { return h.config.Books.Symbols() }
 
-// admit counts a connection and gives it to the least loaded shard.
-func (h *Hub) admit(a Accepted, t transport) error {
-	if a.Codec >= proto.NumCodecs {
-		return fmt.Errorf("%w: %d", ErrCodec, a.Codec)
-	}
-	h.mu.Lock()
-	if h.closed {
-		h.mu.Unlock()
-		return ErrClosed
-	}
-	if h.conns.Add(1) > int64(h.config.MaxConns) {
-		h.conns.Add(-1)
-		h.mu.Unlock()
-		return fmt.Errorf("%w (%d)", ErrFull, h.config.MaxConns)
-	}
-	least := h.shards[0]
-	for _, s := range h.shards[1:] {
-		if s.load.Load() < least.load.Load() {
-			least = s
-		}
-	}
-	least.load.Add(1)
-	h.mu.Unlock()
-
-	tune(a.FD, &h.config)
-	a.transport = t
-	least.post(a)
-	return nil
-}
-
-// full reports whether Accept would refuse for want of room.
-func (h *Hub) full() bool { return h.conns.Load() >= int64(h.config.MaxConns) }
-
-// left is told that a connection has closed.
-func (h *Hub) left() {
-	if h.conns.Add(-1) > 0 {
-		return
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.checkEmptied()
-}
-
 // checkEmptied tells Shutdown when there is nothing left to wait for. Under mu,
 // so that no connection can be admitted between the two conditions.
 func (h *Hub) checkEmptied() {

@@ -30,9 +30,6 @@ func (h *Hub) serveEvents(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		httpError(w, http.StatusBadRequest, "bad_request", err.Error())
 		return
-	case h.full():
-		refuseStream(w, ErrFull)
-		return
 	case r.Method == http.MethodHead:
 		w.Header().Set("Content-Type", "text/event-stream")
 		return
@@ -42,14 +39,28 @@ func (h *Hub) serveEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	e := &eventStream{ask: ask}
-	if r.ProtoMajor == 1 && h.handOver(w, r, e, grant) {
-		return
+	if r.ProtoMajor == 1 {
+		if err := h.occupy(); err != nil {
+			h.users.leave(grant)
+			refuseStream(w, err)
+			return
+		}
+		if h.handOver(w, r, e, grant) {
+			return
+		}
 	}
 	h.relayEvents(w, r, e, grant)
 }
 
-// handOver gives the connection of r to a shard. false: it cannot be taken over.
+// handOver gives the connection of r, for which a place was taken, to a shard. false:
+// it cannot be taken over.
 func (h *Hub) handOver(w http.ResponseWriter, r *http.Request, e *eventStream, grant *Grant) bool {
+	handed := false
+	defer func() {
+		if !handed {
+			h.left()
+		}
+	}()
 	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return false
@@ -68,12 +79,13 @@ func (h *Hub) handOver(w http.ResponseWriter, r *http.Request, e *eventStream, g
 		return true
 	}
 	early, _ := rw.Reader.Peek(rw.Reader.Buffered()) // no more than there is
-	a := Accepted{Codec: proto.CodecJSON, Buffered: bytes.Clone(early), Remote: r.RemoteAddr, events: e, grant: grant}
+	a := Accepted{Codec: proto.CodecJSON, Buffered: bytes.Clone(early), Remote: r.RemoteAddr, events: e, grant: grant, counted: true}
 	if err := a.take(conn, h.config.Sockets); err != nil {
 		h.users.leave(grant)
 		h.stats.HandshakesFailed.Add(1)
 		return true
 	}
+	handed = true
 	_ = h.Accept(a) // it has closed the connection where it refuses
 	return true
 }
@@ -95,7 +107,7 @@ func (h *Hub) relayEvents(w http.ResponseWriter, r *http.Request, e *eventStream
 
 // refuseStream answers that there is no room for one more.
 func refuseStream(w http.ResponseWriter, err error) {
-	w.Header().Set("Retry-After", "5")
+	w.Header().Set("Retry-After", retryAfter(err))
 	code, text := "overloaded", "as many connections as configured"
 	if err == ErrClosed {
 		code, text = "draining", "the server stops"

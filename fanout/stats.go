@@ -23,6 +23,7 @@ type stats struct {
 	deflateOut    atomic.Uint64
 	deflating     atomic.Int64
 	snapshots     atomic.Uint64
+	snapshotsMade atomic.Uint64
 	laps          atomic.Uint64
 	requests      atomic.Uint64
 	mismatches    atomic.Uint64
@@ -56,22 +57,23 @@ type hubStats struct {
 
 // Stats are the sums over all shards since the hub began, and what it holds now.
 type Stats struct {
-	Accepted   uint64 // connections
-	Frames     uint64 // data frames handed to the kernel, begun ones included
-	Bytes      uint64 // handed to the kernel (of TLS: plaintext)
-	Sends      uint64 // system calls that send
-	Again      uint64 // of these, met a full socket
-	Encoded    uint64 // frames made; compare with Frames
-	Merged     uint64 // net deltas among them
-	Deflated   uint64 // frames compressed, each once for all who are sent it
-	DeflateIn  uint64 // bytes of these frames
-	DeflateOut uint64 // bytes of what they became
-	Snapshots  uint64 // sent
-	Laps       uint64 // cursors that the ring went past
-	Requests   uint64 // messages from clients
-	Mismatches uint64 // reported by clients
-	Resyncs    uint64 // snapshots asked for and granted
-	Resumed    uint64 // subscriptions that went on without a snapshot
+	Accepted      uint64 // connections
+	Frames        uint64 // data frames handed to the kernel, begun ones included
+	Bytes         uint64 // handed to the kernel (of TLS: plaintext)
+	Sends         uint64 // system calls that send
+	Again         uint64 // of these, met a full socket
+	Encoded       uint64 // frames made; compare with Frames
+	Merged        uint64 // net deltas among them
+	Deflated      uint64 // frames compressed, each once for all who are sent it
+	DeflateIn     uint64 // bytes of these frames
+	DeflateOut    uint64 // bytes of what they became
+	Snapshots     uint64 // sent
+	SnapshotsMade uint64 // among Encoded: one a version, reason and form
+	Laps          uint64 // cursors that the ring went past
+	Requests      uint64 // messages from clients
+	Mismatches    uint64 // reported by clients
+	Resyncs       uint64 // snapshots asked for and granted
+	Resumed       uint64 // subscriptions that went on without a snapshot
 
 	HandshakesRefused uint64
 	HandshakesFailed  uint64
@@ -123,6 +125,7 @@ func (sum *Stats) add(s *stats) {
 	sum.DeflateOut += s.deflateOut.Load()
 	sum.Deflating += s.deflating.Load()
 	sum.Snapshots += s.snapshots.Load()
+	sum.SnapshotsMade += s.snapshotsMade.Load()
 	sum.Laps += s.laps.Load()
 	sum.Requests += s.requests.Load()
 	sum.Mismatches += s.mismatches.Load()

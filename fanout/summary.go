@@ -75,6 +75,12 @@ func (s *shard) summaryFrame(t *Topic, snap *snapshot, w framing) *frame {
 	if f := slot.Load(); f != nil {
 		return f
 	}
+	snap.making.Lock()
+	defer snap.making.Unlock()
+	if f := slot.Load(); f != nil {
+		return f
+	}
+	s.stats.snapshotsMade.Add(1)
 	c, state, form := w.codec(), &snap.state, t.form(snap.state.Exponents)
 	var b []byte
 	if t.key.Channel == proto.ChannelTicker {
@@ -87,10 +93,8 @@ func (s *shard) summaryFrame(t *Topic, snap *snapshot, w framing) *frame {
 	}
 	s.stats.encoded.Add(1)
 	f := &frame{bytes: b}
-	if slot.CompareAndSwap(nil, f) {
-		return f
-	}
-	return slot.Load()
+	slot.Store(f)
+	return f
 }
 
 // summary adds what sub, which is joining, is to be shown, and returns the cursor

@@ -94,13 +94,21 @@ func (f *serverFlags) hub(b fanout.Books, fatal chan<- error) fanout.Config {
 	}
 }
 
-// httpPlaces bounds the client connections that are in plain HTTP or in their
-// handshake.
-const httpPlaces = 1024
+const (
+	// httpPlaces bounds the client connections that are in plain HTTP or in their
+	// handshake.
+	httpPlaces = 1024
+	// httpTurns bounds those that are being told to come back.
+	httpTurns = 128
+	// httpLine bounds those that wait for a place, beyond as many as the hub has
+	// room for; at most longestLine.
+	httpLine    = 128
+	longestLine = 16 << 10
+)
 
 // reservedDescriptors are kept for those, each of which has two for a moment, or as
 // long as it is relayed, and for Kafka, listeners and files.
-const reservedDescriptors = 2*httpPlaces + 256
+const reservedDescriptors = 2*httpPlaces + httpTurns + httpLine + 256
 
 // spareDescriptors is how many connections the limit on open files allows.
 // Go has raised the soft limit to the hard one at its start.
@@ -133,16 +141,19 @@ func openDoors(s *server, f *serverFlags, fatal <-chan error) (_ *doors, err err
 	if d.listen, err = listen(f.Listen, "--listen", f.ReusePort); err != nil {
 		return nil, err
 	}
-	d.gate = newGate(d.listen, httpPlaces)
-	if d.listen, err = f.secured(d.gate); err != nil {
+	secured, err := f.secured(d.listen)
+	if err != nil {
 		return nil, err
 	}
+	d.gate = newGate(secured, httpPlaces, httpTurns, func() int { return min(s.hub.Room()+httpLine, longestLine) })
+	d.gate.open()
+	d.listen = d.gate
 	d.stream = &fanout.StreamHandler{Hub: s.hub, Origins: f.AllowOrigin, Log: slog.Default()}
-	d.clients = httpServer(&fanout.Guard{
+	d.clients = httpServer(d.gate.handler(&fanout.Guard{
 		Hub: s.hub, Cookie: f.AuthCookie, Origins: f.AllowOrigin, Next: clientHandler(s.hub, d.stream), Log: slog.Default(),
-	})
+	}))
 	d.clients.WriteTimeout = answerWithin
-	d.clients.ConnState = d.gate.state
+	d.clients.ConnState, d.clients.ConnContext = d.gate.state, d.gate.context
 	if f.AdminListen == "" {
 		return d, nil
 	}
@@ -261,7 +272,7 @@ func (d *doors) close() {
 // url is where a browser on this machine finds the server.
 func (s *server) url() string {
 	scheme := "https"
-	if s.doors.listen == net.Listener(s.doors.gate) {
+	if _, plain := s.doors.gate.Listener.(*net.TCPListener); plain {
 		scheme = "http"
 	}
 	host, port, _ := net.SplitHostPort(s.doors.listen.Addr().String()) // an address that a listener made

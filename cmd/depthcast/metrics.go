@@ -46,6 +46,10 @@ func (m metrics) Collect(out chan<- prometheus.Metric) {
 	c.authority(c.server.who)
 	c.count("accept_waits_total", "How often accepting waited because too many connections were in their handshake or in plain HTTP.",
 		float64(c.server.doors.gate.waits.Load()))
+	c.count("turned_away_total", "Connections that were told to come back later because too many were in their handshake or in plain HTTP.",
+		float64(c.server.doors.gate.turned.Load()))
+	line, _ := c.server.doors.gate.first()
+	c.gauge("waiting_connections", "Connections that wait for a place in HTTP.", float64(line))
 }
 
 // partition tells of reading one partition.
@@ -126,6 +130,7 @@ func (m scrape) fanout(s fanout.Stats) {
 		{"deflate_in_bytes_total", "Bytes of the frames that were compressed once for all.", s.DeflateIn},
 		{"deflate_out_bytes_total", "Bytes that these became.", s.DeflateOut},
 		{"snapshots_total", "Snapshots sent.", s.Snapshots},
+		{"snapshots_made_total", "Snapshots encoded: each version once for all who are sent it in one form and for one reason.", s.SnapshotsMade},
 		{"laps_total", "Cursors that the ring went past.", s.Laps},
 		{"requests_total", "Messages from clients.", s.Requests},
 		{"mismatches_total", "State hashes that a client found different.", s.Mismatches},
