@@ -73,6 +73,13 @@ bench-100k: build ## 100,000 connections on this machine: a broker, a feed, serv
 fuzz: ## run each fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME) $(PACKAGES)
 
+.PHONY: conformance test-proxies
+conformance: ## hold the WebSocket layer against Autobahn|Testsuite, as it is, with TLS, compressed (CASES=6.*; needs Python 2.7)
+	.ci/conformance $(CASES)
+
+test-proxies: ## run the tests behind real NGINX and HAProxy, with the configurations of deploy/
+	.ci/proxies
+
 .PHONY: check fmt vet lint security wire tidy imports race
 check: fmt vet lint security wire tidy imports race ## everything that must hold before a change goes in
 
