@@ -69,6 +69,9 @@ type deflater struct {
 	least int             // bytes of a frame; what is less is left as it is
 	w     *wsflate.Writer // nil until one is needed: it holds about a MiB
 	out   []byte
+
+	header headerBytes
+	room   [ws.MaxHeaderSize]byte
 }
 
 // Write takes what w has compressed.
@@ -106,8 +109,7 @@ func (d *deflater) frame(b []byte) {
 			return f
 		})
 	}
-	var room [headerRoom]byte
-	d.out = append(d.out, room[:]...)
+	d.out = append(d.out, d.room[:headerRoom]...)
 	d.w.Reset(d)
 	_, _ = d.w.Write(b[frameHeader(b):])
 	err := d.w.Flush() // also if Write failed; a buffer takes everything
@@ -118,9 +120,9 @@ func (d *deflater) frame(b []byte) {
 		d.out = append(d.out[:begin], b...)
 		return
 	}
-	var text headerBytes
-	_ = ws.WriteHeader(&text, h) // neither the writer nor a legal length can fail
-	copy(d.out[begin:], text.b[:size])
+	// Neither the writer nor a header with a legal length can fail.
+	_ = ws.WriteHeaderBuffer(&d.header, h, d.room[:])
+	copy(d.out[begin:], d.header.b[:size])
 	copy(d.out[begin+size:], d.out[begin+headerRoom:])
 	d.out = d.out[:begin+size+n]
 }
