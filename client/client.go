@@ -37,6 +37,7 @@ type Client struct {
 	conn      *conn
 	away      time.Duration // spent in the body
 	hello     *pb.Hello
+	token     tokens
 	backoff   backoff
 	retryAt   time.Time       // when to connect next
 	began     time.Time       // of the connection
@@ -192,6 +193,9 @@ func (c *Client) next(ctx context.Context) (Event, error) {
 // turn does what is due and then one thing: it takes a message that has come, or
 // waits for more.
 func (c *Client) turn(ctx context.Context) (Event, error) {
+	if err := c.renew(ctx, c.now()); err != nil {
+		return nil, err
+	}
 	event, err := c.doDue(c.now())
 	if event != nil || err != nil {
 		return event, err
@@ -209,7 +213,7 @@ func (c *Client) wakeAt() time.Time {
 	if c.pinged {
 		at = at.Add(c.config.PongTimeout)
 	}
-	for _, t := range []time.Time{c.due, c.drainedBy} {
+	for _, t := range []time.Time{c.due, c.drainedBy, c.token.renewAt} {
 		if !t.IsZero() && t.Before(at) {
 			at = t
 		}

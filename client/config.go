@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -28,6 +29,13 @@ type Config struct {
 
 	// Header is sent with each handshake.
 	Header http.Header
+
+	// Token returns the token to show (as Authorization: Bearer), for servers that want
+	// one. It is called before each connection and, from four fifths of the token's
+	// time on, for its successor, which is shown in place; it may return the same one
+	// for as long as it has no other. An error counts as a connection that failed. nil:
+	// no token.
+	Token func(context.Context) (string, error)
 
 	// DialTimeout bounds connecting: TCP, TLS, handshake and the server's hello.
 	// Default 10 s.

@@ -33,6 +33,8 @@ func (c *Client) take(f *pb.Frame) (Event, error) {
 		return c.takeStatus(c.subscribed(body.Status.GetTopic()), body.Status, now)
 	case *pb.Frame_Keepalive:
 		return c.takeKeepalive(c.subscribed(body.Keepalive.GetTopic()), body.Keepalive, now)
+	case *pb.Frame_Hello: // the answer to auth
+		return nil, c.takeHello(f)
 	case *pb.Frame_Drain:
 		wait := time.Duration(body.Drain.GetReconnectAfterMs()) * time.Millisecond
 		c.drainedBy = now.Add(wait)
@@ -95,6 +97,9 @@ func (c *Client) answered(id, item uint32) *Subscription {
 // takeError finds whom an error concerns: items of a subscribe, or a topic whose
 // snapshot was asked for. Others concern requests that need no answer.
 func (c *Client) takeError(e *pb.Error, now time.Time) (Event, error) {
+	if s := c.subscribed(e.Topic); s != nil && e.Code == pb.ErrorCode_ERROR_CODE_REVOKED {
+		return c.refuse(s, e, now), nil
+	}
 	if subs := c.requests[e.Id]; e.Item == nil && len(subs) > 0 {
 		delete(c.requests, e.Id)
 		for _, s := range subs {

@@ -48,11 +48,7 @@ func permanent(err error) bool {
 		return h.Status < 500
 	}
 	if c := (*ClosedError)(nil); errors.As(err, &c) {
-		switch ws.StatusCode(c.Code) {
-		case ws.StatusProtocolError, ws.StatusUnsupportedData, ws.StatusInvalidFramePayloadData,
-			ws.StatusPolicyViolation, ws.StatusMessageTooBig:
-			return true
-		}
+		return closedForGood(c.Code)
 	}
 	return false
 }
@@ -66,7 +62,7 @@ func (c *Client) connect(ctx context.Context) (Event, error) {
 	started := c.now()
 	dialCtx, cancel := context.WithTimeout(ctx, c.config.DialTimeout)
 	defer cancel()
-	conn, err := dial(dialCtx, &c.config)
+	conn, err := c.dialOnce(dialCtx)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -112,6 +108,7 @@ func (c *Client) takeHello(message *pb.Frame) error {
 		return fmt.Errorf("%w: it speaks version %d", ErrIncompatible, hello.Version)
 	}
 	c.hello = hello
+	c.expire(hello, c.now())
 	return nil
 }
 
@@ -125,7 +122,7 @@ func (c *Client) disconnected(err error) (Event, error) {
 		}
 		c.lose(closeCode(err))
 	}
-	if permanent(err) {
+	if !c.mayHaveAnother(err) && permanent(err) {
 		return nil, err
 	}
 	wait := c.waitBefore(err, now)
@@ -140,6 +137,7 @@ func (c *Client) lose(code ws.StatusCode, reason string) {
 	c.mu.Unlock()
 	c.conn.closeWith(code, reason)
 	c.conn, c.hello = nil, nil
+	c.token.renewAt = time.Time{}
 	clear(c.topics)
 	clear(c.requests)
 	now := c.now()

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/term"
@@ -19,20 +20,21 @@ import (
 
 // watchCmd shows books as a subscriber sees them.
 type watchCmd struct {
-	Symbols  []string      `arg:"" name:"symbol" help:"Symbols to watch, such as SIM:BTC-USD."`
-	URL      string        `help:"Stream of the server; wss:// for TLS." default:"ws://localhost:8080/v1/stream"`
-	Codec    string        `help:"Codec of the frames: proto or json." enum:"proto,json" default:"proto"`
-	Depth    uint32        `help:"Levels a side; 0: all." default:"10"`
-	Group    string        `help:"Sum levels over this price increment, such as 0.5." placeholder:"INCREMENT"`
-	Interval time.Duration `help:"Least time between two updates of a book, in whole ms; 0: every change." default:"0s"`
-	Counts   bool          `help:"Show the number of orders of each level."`
-	Orders   bool          `help:"Show the orders of each level, the one served first in front. Only books kept by order have them."`
-	Trades   bool          `help:"Show trades too."`
-	Ticker   bool          `help:"Show the ticker too: last price and session statistics."`
-	List     bool          `help:"Show definitions, phases and ends in place of books. A symbol may be a pattern, such as 'SIM:*'."`
-	Once     bool          `help:"Print the first whole book (or list) of each symbol and exit."`
-	JSON     bool          `name:"json" help:"Print one JSON line per update."`
-	CA       string        `name:"ca" help:"PEM file of certificates to trust for wss://, in place of the system's." placeholder:"FILE" type:"existingfile"`
+	Symbols   []string      `arg:"" name:"symbol" help:"Symbols to watch, such as SIM:BTC-USD."`
+	URL       string        `help:"Stream of the server; wss:// for TLS." default:"ws://localhost:8080/v1/stream"`
+	Codec     string        `help:"Codec of the frames: proto or json." enum:"proto,json" default:"proto"`
+	Depth     uint32        `help:"Levels a side; 0: all." default:"10"`
+	Group     string        `help:"Sum levels over this price increment, such as 0.5." placeholder:"INCREMENT"`
+	Interval  time.Duration `help:"Least time between two updates of a book, in whole ms; 0: every change." default:"0s"`
+	Counts    bool          `help:"Show the number of orders of each level."`
+	Orders    bool          `help:"Show the orders of each level, the one served first in front. Only books kept by order have them."`
+	Trades    bool          `help:"Show trades too."`
+	Ticker    bool          `help:"Show the ticker too: last price and session statistics."`
+	List      bool          `help:"Show definitions, phases and ends in place of books. A symbol may be a pattern, such as 'SIM:*'."`
+	Once      bool          `help:"Print the first whole book (or list) of each symbol and exit."`
+	JSON      bool          `name:"json" help:"Print one JSON line per update."`
+	TokenFile string        `help:"File with the token to show; read anew for each connection, and before the token ends." placeholder:"FILE" type:"existingfile"`
+	CA        string        `name:"ca" help:"PEM file of certificates to trust for wss://, in place of the system's." placeholder:"FILE" type:"existingfile"`
 }
 
 // Run subscribes and prints until ctx ends, nothing is left to watch, or the
@@ -73,6 +75,12 @@ func (c *watchCmd) Run(ctx context.Context, out io.Writer) error {
 
 func (c *watchCmd) config() (client.Config, error) {
 	config := client.Config{URL: c.URL}
+	if c.TokenFile != "" {
+		config.Token = func(context.Context) (string, error) {
+			text, err := os.ReadFile(c.TokenFile)
+			return strings.TrimSpace(string(text)), err
+		}
+	}
 	if c.Codec == "json" {
 		config.Codec = proto.CodecJSON
 	}
