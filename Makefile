@@ -32,12 +32,15 @@ build: ## build bin/depthcast
 run: build ## start the demo: embedded broker, simulated market, http://localhost:8080 (ARGS=flags)
 	@exec bin/depthcast demo $(ARGS)
 
-.PHONY: test test-kafka survive truth bench bench-book bench-ingest bench-delivery bench-memory bench-compare bench-100k fuzz
+.PHONY: test test-kafka test-dialects survive truth bench bench-book bench-ingest bench-delivery bench-memory bench-compare bench-100k fuzz
 test: ## run every test that needs only Go
 	go test -timeout 10m $(PACKAGES)
 
 test-kafka: ## run the end-to-end tests against real Apache Kafka (KAFKA_TESTS=pattern), one package at a time
 	.ci/kafka/test -count=1 -p 1 -timeout 20m -run '$(KAFKA_TESTS)' $(PACKAGES)
+
+test-dialects: ## compare the books that ccxt (PyPI) builds from the exchange dialects with our own; needs Python 3
+	.ci/dialects/test
 
 survive: ## kill the server under load SURVIVE_ROUNDS=200 times, compare it each time with one that was never stopped
 	DEPTHCAST_SURVIVE_ROUNDS=$(SURVIVE_ROUNDS) go test -count=1 -timeout 2h -run '^TestKafkaKilledProcess' -v ./cmd/depthcast

@@ -31,6 +31,12 @@ type Accepted struct {
 	// Codec that the handshake agreed on.
 	Codec proto.Codec
 
+	// framing of what is sent: that of Codec, or a dialect's.
+	framing framing
+
+	// streams are what the address of a dialect's connection asks for.
+	streams []string
+
 	// deflate is the window that the handshake agreed on for compressed frames, in
 	// bits; 0: none.
 	deflate uint8
@@ -56,6 +62,9 @@ type Accepted struct {
 // ErrCodec) the descriptor has been closed. Any goroutine may call it.
 func (h *Hub) Accept(a Accepted) error {
 	t := a.transport
+	if !a.framing.dialect() {
+		a.framing = framingOf(a.Codec)
+	}
 	if t == nil {
 		t = &plain{sockets: h.config.Sockets, fd: a.FD}
 	}

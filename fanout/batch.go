@@ -75,6 +75,7 @@ func (s *shard) prepare(p *plan, c *conn) bool {
 		return false
 	}
 	if p.parts == 0 {
+		s.endOver(p)
 		s.sent(c, poll.OK, true, false)
 		return false
 	}
@@ -108,14 +109,21 @@ func (s *shard) conclude(p *plan) {
 		frames := p.commit()
 		s.sentNow.frames += uint64(frames)
 		c.spend(s.since, frames, p.took)
-		for _, sub := range p.over {
-			s.remove(sub)
-		}
-		if len(p.over) > 0 {
-			s.dropIdle(c)
-		}
+		s.endOver(p)
 		s.sent(c, p.class, p.took > 0, p.more)
 	}
 	clear(p.over)
 	p.over, p.out = p.over[:0], nil
+}
+
+// endOver ends the subscriptions that p found to be over.
+func (s *shard) endOver(p *plan) {
+	for _, sub := range p.over {
+		s.remove(sub)
+	}
+	if len(p.over) > 0 {
+		clear(p.over)
+		p.over = p.over[:0]
+		s.dropIdle(p.conn)
+	}
 }

@@ -97,12 +97,29 @@ func (b *testBooks) OpenView(key proto.TopicKey, t *Topic) error {
 }
 
 func (b *testBooks) ReadView(key proto.TopicKey, s *proto.Snapshot) error {
-	return proto.ErrUnknownSymbol
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	book := b.books[key.Symbol]
+	if book == nil {
+		return proto.ErrUnknownSymbol
+	}
+	*s = book.state
+	s.Bids, s.Asks, s.Hash = appendSorted(nil, book.bids, -1), appendSorted(nil, book.asks, 1), book.hash()
+	return nil
 }
 
 func (b *testBooks) CaughtUp() bool { return b.ready }
 
-func (b *testBooks) Symbols() []proto.SymbolInfo { return nil }
+func (b *testBooks) Symbols() []proto.SymbolInfo {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all []proto.SymbolInfo
+	for _, book := range b.books {
+		s := &book.state
+		all = append(all, proto.SymbolInfo{Symbol: book.symbol, State: s.State, Phase: s.Phase, Epoch: s.Epoch, Seq: s.Seq, Exponents: s.Exponents})
+	}
+	return all
+}
 
 func (v *testView) Snapshot(s *proto.Snapshot) {
 	v.book.books.shown++
@@ -241,6 +258,16 @@ func (b *testBook) become(state proto.State, reason proto.Reason) {
 		for _, v := range b.views {
 			v.topic.Reset(proto.SnapshotRecovered)
 		}
+	}
+}
+
+// recover makes a book live that was not: by a reset alone, as books do.
+func (b *testBook) recover() {
+	b.books.mu.Lock()
+	defer b.books.mu.Unlock()
+	b.state.State, b.state.Reason = proto.Live, proto.ReasonNone
+	for _, v := range b.views {
+		v.topic.Reset(proto.SnapshotRecovered)
 	}
 }
 

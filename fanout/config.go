@@ -162,6 +162,11 @@ type Config struct {
 	// told that it lives. Default 5 s.
 	KeepaliveInterval time.Duration
 
+	// DialectVenue is the venue (what stands before the colon) whose symbols have
+	// names in the exchange dialects. Empty: all have, and those that would have the
+	// same name have none. Default empty.
+	DialectVenue string
+
 	// BehindWait is how long a client that has seen more than this node waits for
 	// the node to catch up, before it is sent an older snapshot. Default 5 s.
 	BehindWait time.Duration

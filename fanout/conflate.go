@@ -15,9 +15,8 @@ func (p *plan) net(sub *subscription, next uint64) (uint64, bool) {
 	case status != ring.OK:
 		return next, true // the writer is a whole ring ahead, as the next Get will say
 	case head.Value.since >= next:
-		sub.rejoin(p.resetReason(sub, head.Value.since))
-		return p.again(sub, next)
-	case !p.thinned(sub) && p.snapshotIsLess(sub, next):
+		return p.restart(sub, p.resetReason(sub, head.Value.since), next)
+	case sub.manner != diffs && !p.thinned(sub) && p.snapshotIsLess(sub, next):
 		sub.rejoin(proto.SnapshotLapped)
 		return p.again(sub, next)
 	}
@@ -36,7 +35,11 @@ func (p *plan) net(sub *subscription, next uint64) (uint64, bool) {
 	} else if e, status := t.ring.Get(next); status == ring.OK {
 		frame = p.shard.entryFrame(t, e, sub.framing)
 	}
-	if frame == nil {
+	switch {
+	case frame != nil:
+	case sub.framing == framingKraken: // its checksum may be what cannot be had
+		return p.restart(sub, proto.SnapshotLapped, next)
+	default:
 		return next, true
 	}
 	return to + 1, p.single(sub, frame, to+1)

@@ -223,7 +223,11 @@ func (s *shard) message(op ws.OpCode, payload []byte) error {
 		s.drop(c, DropWrongType)
 	default:
 		c.hear()
-		s.request(c, payload)
+		if c.framing.dialect() {
+			s.ask(c, payload)
+		} else {
+			s.request(c, payload)
+		}
 	}
 	if c.state != open {
 		return errEnded

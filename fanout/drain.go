@@ -29,7 +29,11 @@ func (s *shard) drain(c *conn, after time.Duration) {
 	if c.state != open {
 		return
 	}
-	s.sayDrain(c, after)
+	if c.framing.dialect() {
+		s.sayLeaving(c)
+	} else {
+		s.sayDrain(c, after)
+	}
 	if after == 0 {
 		s.drop(c, DropShutdown)
 		return

@@ -27,6 +27,7 @@ const (
 	DropTooBig                            // a message over Config.MaxMessageBytes
 	DropWrongType                         // a text message on the protobuf protocol, or the reverse
 	DropNoTopic                           // an event stream without a topic
+	DropVoid                              // a dialect's client follows changes alone, and its book is not live any more
 	DropShutdown                          // the server stops
 	DropInternal                          // the server's fault
 	dropReasons                           // how many there are
@@ -60,6 +61,7 @@ var drops = [dropReasons]Drop{
 	{DropTooBig, "too_big", ws.StatusMessageTooBig, "message over the limit", pb.Retry_RETRY_NEVER},
 	{DropWrongType, "wrong_type", ws.StatusUnsupportedData, "text on the protobuf protocol, or binary on the JSON protocol", pb.Retry_RETRY_NEVER},
 	{DropNoTopic, "no_topic", 4009, "an event stream was granted no topic, or all that it had have ended", pb.Retry_RETRY_AFTER},
+	{DropVoid, "book_void", 4010, "a book that was followed by its changes alone is not whole or not current any more", pb.Retry_RETRY_AFTER},
 	{DropShutdown, "shutdown", ws.StatusGoingAway, "the server stops", pb.Retry_RETRY_AFTER},
 	{DropInternal, "internal", ws.StatusInternalServerError, "a fault of the server", pb.Retry_RETRY_AFTER},
 }

@@ -93,6 +93,9 @@ var provocations = map[DropReason]func(*dropping){
 		}
 	},
 	DropWrongType: func(d *dropping) { d.c.write(ws.OpText, []byte("{}")) },
+	DropVoid: func(d *dropping) {
+		d.book(btc).become(proto.Recovering, proto.ReasonSourceGap)
+	},
 	DropShutdown: func(d *dropping) {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -126,7 +129,11 @@ func TestEveryDropIsCountedOnceAndLeavesNothing(t *testing.T) {
 					})
 				}
 			}, btc)
-			if reason != DropNoTopic { // its connection is no WebSocket
+			switch reason {
+			case DropNoTopic: // its connection is no WebSocket
+			case DropVoid:
+				d.c = d.speakScripted(func(fd int) { d.sockets.Forget(fd) }, framingBinance, "btcusd@depth")
+			default:
 				d.c = d.dialScripted(proto.CodecProto, func(fd int) { d.sockets.Forget(fd) })
 			}
 			if reason == DropUserFull {

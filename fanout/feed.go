@@ -60,12 +60,14 @@ type subscription struct {
 	last      uint16 // trades channel: how many past trades to begin with
 	state     subState
 	framing   framing              // of what it is sent
+	manner    manner               // how it is told of changes
 	reason    proto.SnapshotReason // of the snapshot, while joining
 	drop      bool                 // policy drop: every frame, and the end at the first lap
 	listed    bool                 // in the connection's list
 	catchUp   bool                 // it has resumed or joined: what came meanwhile comes as a net delta
 	began     bool                 // trades channel: seq and ordinal are known
 	keepalive bool                 // a keepalive is due
+	voided    bool                 // a dialect's: it was shown that there is nothing to see
 
 	seq     int64  // trades channel: of the last frame
 	ordinal uint64 // trades channel: of the last trade sent, 0: none yet

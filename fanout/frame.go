@@ -6,6 +6,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/depthcast/depthcast/proto"
+	"github.com/depthcast/depthcast/proto/kraken"
 )
 
 // frame is one frame as it is sent: with its WebSocket header, or what else its
@@ -140,6 +141,9 @@ func (s *shard) entryFrame(t *Topic, e *entry, w framing) *frame {
 	if f := slot.Load(); f != nil {
 		return f
 	}
+	if w.dialect() {
+		return s.dialectFrame(t, e, w)
+	}
 	c, form, b := w.codec(), t.form(e.Value.exponents), s.encoder.begin()
 	switch e.Value.kind {
 	case kindDelta:
@@ -171,6 +175,9 @@ func (s *shard) snapshotFrame(t *Topic, snap *snapshot, reason proto.SnapshotRea
 		return f
 	}
 	s.stats.snapshotsMade.Add(1)
+	if w.dialect() {
+		return s.dialectSnapshot(t, snap, &snap.frames[reason], w)
+	}
 	b := w.codec().AppendSnapshot(s.encoder.begin(), t.form(snap.state.Exponents), reason, &snap.state)
 	s.stats.encoded.Add(1)
 	return s.encoder.store(slot, w, b)
@@ -198,6 +205,9 @@ func (s *shard) keepaliveFrame(t *Topic, m *mark, w framing) *frame {
 	if f := slot.Load(); f != nil {
 		return f
 	}
+	if w == framingKraken {
+		return s.storeMessage(&m.frames, w, append(s.encoder.begin(), kraken.Heartbeat...))
+	}
 	keepalive := m.value.KeepaliveAt(s.now.UnixNano())
 	b := w.codec().AppendKeepalive(s.encoder.begin(), t.form(m.exponents), &keepalive)
 	s.stats.encoded.Add(1)
@@ -206,6 +216,9 @@ func (s *shard) keepaliveFrame(t *Topic, m *mark, w framing) *frame {
 
 // tradesFrame returns a frame of its own: what is said to one subscriber.
 func (s *shard) tradesFrame(t *Topic, exponents proto.Exponents, trades *proto.Trades, w framing) *frame {
+	if w.dialect() {
+		return s.dialectTrades(t, exponents, trades, w)
+	}
 	b := w.codec().AppendTrades(s.encoder.begin(), t.form(exponents), trades)
 	s.stats.encoded.Add(1)
 	return newFrame(s.encoder.wrap(w, b))

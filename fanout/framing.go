@@ -15,10 +15,14 @@ import (
 type framing uint8
 
 const (
-	framingProto  framing = iota // protobuf in binary WebSocket frames
-	framingJSON                  // JSON in text WebSocket frames
-	framingEvents                // JSON as Server-Sent Events
-	framings                     // how many there are
+	framingProto       framing = iota // protobuf in binary WebSocket frames
+	framingJSON                       // JSON in text WebSocket frames
+	framingEvents                     // JSON as Server-Sent Events
+	framingKraken                     // Kraken's version 2
+	framingBinance                    // Binance, raw streams
+	framingStreams                    // Binance, combined streams: each with its name
+	framingFastStreams                // the same, of those at 100 ms
+	framings                          // how many there are
 )
 
 // usualFramings are those from 0 on whose frames have a place in every entry. Those
@@ -46,10 +50,10 @@ func (w framing) opCode() ws.OpCode {
 	switch w {
 	case framingProto:
 		return ws.OpBinary
-	case framingJSON:
-		return ws.OpText
+	case framingEvents:
+		return 0
 	}
-	return 0
+	return ws.OpText
 }
 
 // wrap makes a frame of the message that was appended to begin's buffer. The

@@ -33,6 +33,10 @@ type StreamHandler struct {
 
 	// Log hears of refused handshakes, at debug level.
 	Log *slog.Logger
+
+	// speech is the dialect that a request's address stands for; nil: the client
+	// protocol is spoken.
+	speech func(*http.Request) speech
 }
 
 // handshakeRefusal answers a handshake that is not to be: plain HTTP, before the
@@ -86,7 +90,9 @@ func (s *StreamHandler) check(r *http.Request) *handshakeRefusal {
 	case !originAllowed(r, s.Origins, true):
 		return &handshakeRefusal{http.StatusForbidden, "this origin may not connect", nil}
 	}
-	if _, err := codecOf(r.Header["Sec-Websocket-Protocol"]); err != nil {
+	if s.speech != nil {
+		// An exchange's clients know no subprotocol of ours, and need none.
+	} else if _, err := codecOf(r.Header["Sec-Websocket-Protocol"]); err != nil {
 		return &handshakeRefusal{http.StatusBadRequest, err.Error(), nil}
 	}
 	if _, _, err := agree(r.Header); err != nil {
@@ -215,7 +221,7 @@ func (s *StreamHandler) takeOver(w http.ResponseWriter, r *http.Request, a *Acce
 	upgrader := ws.HTTPUpgrader{
 		Header:   extensions,
 		Timeout:  handshakeWrite,
-		Protocol: func(p string) bool { _, ok := codecNamed(p); return ok },
+		Protocol: func(p string) bool { _, ok := codecNamed(p); return ok && s.speech == nil },
 	}
 	conn, rw, _, err := upgrader.Upgrade(r, w)
 	if err != nil {
@@ -230,6 +236,10 @@ func (s *StreamHandler) takeOver(w http.ResponseWriter, r *http.Request, a *Acce
 		return err
 	}
 	a.Buffered = bytes.Clone(buffered)
+	if s.speech != nil {
+		speech := s.speech(r)
+		a.framing, a.streams = speech.framing, speech.streams
+	}
 	return a.take(conn, s.Hub.config.Sockets)
 }
 

@@ -42,6 +42,7 @@ type Hub struct {
 	shards  []*shard
 	budget  *ring.Budget
 	merged  *mergedFrames
+	pairs   *pairs
 
 	wholeReads *rate.Limiter
 	symbolList symbolList
@@ -84,6 +85,7 @@ func New(c Config) (*Hub, error) {
 		wholeReads: rate.NewLimiter(rate.Limit(c.WholeReads), 2*c.WholeReads),
 		shards:     make([]*shard, c.Shards),
 	}
+	h.pairs = &pairs{hub: h, venue: c.DialectVenue, told: make(map[string]bool)}
 	for i := range h.shards {
 		s, err := newShard(h, i)
 		if err != nil {

@@ -13,6 +13,9 @@ import (
 func (p *plan) snapshot(sub *subscription) (next uint64, ok bool) {
 	t := sub.feed.topic
 	snap := t.snapshot.Load()
+	if sub.manner != native {
+		return p.shown(sub, snap)
+	}
 	if snap.void {
 		p.states(sub, snap)
 		return 0, false
@@ -38,6 +41,7 @@ func (p *plan) snapshot(sub *subscription) (next uint64, ok bool) {
 func (p *plan) passed(sub *subscription, snap *snapshot) *frame {
 	t := sub.feed.topic
 	switch {
+	case sub.manner != native: // has no word for it
 	case sub.reason > proto.SnapshotLapped:
 		return p.shard.snapshotFrame(t, snap, sub.reason, sub.framing)
 	case snap.since >= sub.next:
@@ -70,11 +74,17 @@ func (p *plan) trades(sub *subscription, snap *snapshot, next uint64) (uint64, b
 	s, t, w := p.shard, sub.feed.topic, sub.framing
 	var frame *frame
 	before := p.passed(sub, snap)
+	if sub.manner != native && !sub.began && sub.last == 0 {
+		sub.began, sub.seq, sub.ordinal = true, snap.state.Seq, snap.ordinal
+	}
 	anew := !sub.began || sub.ordinal == 0 || snap.ordinal < sub.ordinal || sub.reason == proto.SnapshotResync
 	if anew {
 		frame = s.historyFrame(t, snap, int(sub.last), w)
 	} else if missed, any := missedTrades(sub, snap); any {
 		frame = s.tradesFrame(t, snap.state.Exponents, &missed, w)
+	}
+	if frame == nothing {
+		frame = nil
 	}
 	next = max(next, sub.next)
 	switch {

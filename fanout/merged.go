@@ -115,8 +115,12 @@ func (s *shard) mergeDeltas(t *Topic, from, to uint64, w framing) *frame {
 		exponents = e.Value.exponents
 	}
 	x.merger.Merge(&x.net)
-	b := w.codec().AppendDelta(x.begin(), t.form(exponents), &x.net)
-	f := newFrame(x.wrap(w, b))
+	var f *frame
+	if w.dialect() {
+		f = s.dialectDelta(t, &x.net, exponents, to, w)
+	} else {
+		f = newFrame(x.wrap(w, w.codec().AppendDelta(x.begin(), t.form(exponents), &x.net)))
+	}
 	if cap(x.net.Bids)+cap(x.net.Asks) > maxIdleBytes/24 || x.net.Orders.Len() > maxIdleBytes/40 {
 		x.net, x.merger = proto.Delta{}, proto.Merger{}
 	}

@@ -18,6 +18,7 @@ type part struct {
 	flight bool          // the rest of the frame in flight
 	stand  bool          // says where the client of an event stream stands after it
 	joins  bool          // a snapshot: sub is live after it
+	voids  bool          // a dialect's: what was shown is void, and sub joining after it
 	last   bool          // the instrument has ended, and so has sub after it
 
 	// Trades channel, if trades is set: what sub has seen after it.
@@ -192,6 +193,10 @@ func (p *plan) follow(sub *subscription) {
 	if sub.wait != nil || sub.state >= gone {
 		return
 	}
+	if sub.manner == whole {
+		p.latest(sub)
+		return
+	}
 	next := sub.next
 	if sub.state == joining {
 		var ok bool
@@ -232,6 +237,9 @@ func (p *plan) again(sub *subscription, next uint64) (uint64, bool) {
 // entries adds what stands at next, e, and what can go with it; false when there
 // is no more to add for sub now.
 func (p *plan) entries(sub *subscription, e *entry, next uint64) (uint64, bool) {
+	if sub.manner != native {
+		return p.tell(sub, e, next)
+	}
 	f := sub.feed
 	if e.Value.kind == kindReset {
 		sub.rejoin(e.Value.reason)
@@ -300,8 +308,8 @@ func (p *plan) keepalive(sub *subscription, next uint64) {
 	}
 	sub.keepalive = false
 	m := sub.feed.said
-	if m == nil || m.position+1 != next {
-		return
+	if m == nil || m.position+1 != next || sub.framing > framingKraken {
+		return // nor has Binance a word for it
 	}
 	p.single(sub, p.shard.keepaliveFrame(sub.feed.topic, m, sub.framing), next)
 }

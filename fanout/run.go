@@ -97,7 +97,9 @@ func (part *part) move() {
 	sub := part.sub
 	sub.next = part.next
 	if part.joins {
-		sub.state = live
+		sub.state, sub.voided = live, false
+	} else if part.voids {
+		sub.state, sub.voided = joining, true
 	}
 	if part.trades {
 		sub.began, sub.seq, sub.ordinal = true, part.seq, part.ordinal

@@ -217,7 +217,7 @@ func (s *shard) takeArrivals() {
 // welcome begins to serve a connection.
 func (s *shard) welcome(a *Accepted) {
 	c := &conn{
-		shard: s, transport: a.transport, remote: a.Remote, fd: a.FD, framing: framingOf(a.Codec), deflate: a.deflate, events: a.events,
+		shard: s, transport: a.transport, remote: a.Remote, fd: a.FD, framing: a.framing, deflate: a.deflate, events: a.events,
 		heard: s.since, place: uint32(len(s.conns)),
 	}
 	c.requests.at, c.resyncs.at = s.since, s.since
@@ -240,7 +240,11 @@ func (s *shard) welcome(a *Accepted) {
 		s.close(c)
 		return
 	}
-	if !s.config.Echo {
+	switch {
+	case s.config.Echo:
+	case c.framing.dialect():
+		s.greet(c, a.streams)
+	default:
 		s.hello(c)
 	}
 	if c.events != nil {

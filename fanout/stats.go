@@ -30,6 +30,9 @@ type stats struct {
 	resyncs       atomic.Uint64
 	resumed       atomic.Uint64
 	subscriptions atomic.Int64
+	kraken        atomic.Uint64
+	binance       atomic.Uint64
+	voids         atomic.Uint64
 	drops         [dropReasons]atomic.Uint64
 	errors        [numErrorCodes]atomic.Uint64
 }
@@ -78,6 +81,10 @@ type Stats struct {
 	HandshakesRefused uint64
 	HandshakesFailed  uint64
 
+	Kraken, Binance uint64 // connections that speak a dialect, of those accepted
+	Voids           uint64 // frames made that show a dialect's clients a book that is not live as empty
+	LeftOut         int    // symbols without a name in the dialects, as others would have the same
+
 	Drops  map[DropReason]uint64
 	Errors map[pb.ErrorCode]uint64 // error frames
 
@@ -106,6 +113,9 @@ func (h *Hub) Stats() Stats {
 		sum.ShardConns = append(sum.ShardConns, int(s.load.Load()))
 	}
 	sum.Users = h.users.count()
+	if t := h.pairs.table.Load(); t != nil {
+		sum.LeftOut = t.leftOut
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	sum.Topics = len(h.topics)
@@ -131,6 +141,9 @@ func (sum *Stats) add(s *stats) {
 	sum.Mismatches += s.mismatches.Load()
 	sum.Resyncs += s.resyncs.Load()
 	sum.Resumed += s.resumed.Load()
+	sum.Kraken += s.kraken.Load()
+	sum.Binance += s.binance.Load()
+	sum.Voids += s.voids.Load()
 	sum.Subscriptions += s.subscriptions.Load()
 	for r := range s.drops {
 		sum.Drops[DropReason(r)] += s.drops[r].Load()

@@ -152,7 +152,7 @@ func (s *shard) begin(sub *subscription, key proto.TopicKey, step uint8, most in
 		}
 		return refused{code: code, text: textOf(key, err)}
 	}
-	if sub.state != apart && c.reads(f.topic, sub.framing) {
+	if sub.state != apart && c.reads(f.topic, sub.framing, step) {
 		return refused{code: pb.ErrorCode_ERROR_CODE_ALREADY_SUBSCRIBED, topic: f.topic.number}
 	}
 	sub.next = f.topic.snapshot.Load().position + 1
@@ -169,9 +169,11 @@ func (s *shard) begin(sub *subscription, key proto.TopicKey, step uint8, most in
 	return refused{}
 }
 
-// reads reports whether c has t in framing w.
-func (c *conn) reads(t *Topic, w framing) bool {
-	return slices.ContainsFunc(c.subs, func(sub *subscription) bool { return sub.feed.topic == t && sub.framing == w && sub.state != apart })
+// reads reports whether c has t in framing w; in a dialect, at that interval too.
+func (c *conn) reads(t *Topic, w framing, step uint8) bool {
+	return slices.ContainsFunc(c.subs, func(sub *subscription) bool {
+		return sub.feed.topic == t && sub.framing == w && sub.state != apart && (!w.dialect() || sub.step() == step)
+	})
 }
 
 // beginOr is begin, which answers why not, and returns false, where it is refused.

@@ -130,7 +130,13 @@ func (s *shard) appendPages(b []byte, form proto.TopicForm, in *proto.Instrument
 		n := min(len(rest), pageListings)
 		page.Listings, rest = rest[:n], rest[n:]
 		page.More = len(rest) > 0
-		b = append(b, s.encoder.wrap(w, w.codec().AppendInstruments(s.encoder.begin(), form, &page))...)
+		message := s.encoder.begin()
+		if w == framingKraken {
+			message = s.hub.appendKrakenPage(message, &page)
+		} else {
+			message = w.codec().AppendInstruments(message, form, &page)
+		}
+		b = append(b, s.encoder.wrap(w, message)...)
 		if !page.More {
 			return b
 		}

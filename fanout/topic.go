@@ -68,6 +68,9 @@ type Topic struct {
 	// by the writer.
 	feeds []atomic.Pointer[feed]
 
+	// What dialects need; nil: none reads it. Set once, by whichever shard comes first.
+	dialects atomic.Pointer[dialectTopic]
+
 	// Opens the topic once; those who need it meanwhile wait for that.
 	once sync.Once
 	err  error

@@ -49,6 +49,8 @@ type serverFlags struct {
 	SilenceTimeout time.Duration `help:"How long a client may say nothing, pongs included, before it is dropped (silent)." default:"60s"`
 	SendBuffer     int           `help:"Bytes of a client's socket buffer in the kernel, which doubles it. 0: the kernel's default." default:"0"`
 	UnsentBytes    int           `help:"Bytes that the kernel takes for a client beyond what is on its way; the rest waits in the ring." default:"131072"`
+	Dialects       bool          `help:"Speak to exchanges' clients below /dialect/: Kraken's WebSocket version 2 and Binance's spot streams, with what they need of REST." default:"true" negatable:""`
+	DialectVenue   string        `help:"Venue (before the colon of a symbol) whose symbols have names there, as BTC/USD and BTCUSD. Empty: all, without those that would have the same name." placeholder:"VENUE"`
 	BatchDelay     time.Duration `help:"Least time between two deliveries of an event loop: what comes within it leaves together. 0: none." default:"0s"`
 	PinnedBytes    int64         `help:"Most bytes of half-sent frames of all clients together; beyond it the longest stalled is dropped." default:"268435456"`
 }
@@ -81,6 +83,7 @@ func (f *serverFlags) hub(b fanout.Books, fatal chan<- error) fanout.Config {
 		SendBufferBytes:   f.SendBuffer,
 		UnsentBytes:       f.UnsentBytes,
 		BatchDelay:        f.BatchDelay,
+		DialectVenue:      f.DialectVenue,
 		PinnedBytes:       f.PinnedBytes,
 		AuthTimeout:       f.AuthTimeout,
 		Server:            "depthcast " + version,
@@ -149,8 +152,12 @@ func openDoors(s *server, f *serverFlags, fatal <-chan error) (_ *doors, err err
 	d.gate.open()
 	d.listen = d.gate
 	d.stream = &fanout.StreamHandler{Hub: s.hub, Origins: f.AllowOrigin, Log: slog.Default()}
+	clients := clientHandler(s.hub, d.stream)
+	if f.Dialects {
+		clients.Handle("/dialect/", d.stream.Dialects())
+	}
 	d.clients = httpServer(d.gate.handler(&fanout.Guard{
-		Hub: s.hub, Cookie: f.AuthCookie, Origins: f.AllowOrigin, Next: clientHandler(s.hub, d.stream), Log: slog.Default(),
+		Hub: s.hub, Cookie: f.AuthCookie, Origins: f.AllowOrigin, Next: clients, Log: slog.Default(),
 	}))
 	d.clients.WriteTimeout = answerWithin
 	d.clients.ConnState, d.clients.ConnContext = d.gate.state, d.gate.context
@@ -220,8 +227,8 @@ func httpServer(h http.Handler) *http.Server {
 	}
 }
 
-// clientHandler is everything that clients see.
-func clientHandler(hub *fanout.Hub, stream *fanout.StreamHandler) http.Handler {
+// clientHandler is what clients see, exchanges' dialects aside.
+func clientHandler(hub *fanout.Hub, stream *fanout.StreamHandler) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("/v1/stream", stream)
 	mux.Handle("/v1/", fanout.HTTPHandler(hub))

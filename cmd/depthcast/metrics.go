@@ -147,6 +147,11 @@ func (m scrape) fanout(s fanout.Stats) {
 	for code, n := range s.Errors {
 		m.count("fanout_errors_total", "Error frames, by code.", float64(n), "code", proto.ErrorCodeWord(code))
 	}
+	for dialect, n := range map[string]uint64{"kraken": s.Kraken, "binance": s.Binance} {
+		m.count("fanout_dialect_connections_total", "Connections taken that speak an exchange's protocol.", float64(n), "dialect", dialect)
+	}
+	m.count("fanout_dialect_voids_total", "Frames made that show a dialect's clients nothing of a book that is not live.", float64(s.Voids))
+	m.gauge("fanout_dialect_left_out", "Symbols without a name in the exchange dialects, as others would have the same.", float64(s.LeftOut))
 	m.gauge("fanout_connections", "Connections.", float64(s.Conns))
 	m.gauge("fanout_deflating_connections", "Connections that agreed on compression.", float64(s.Deflating))
 	m.gauge("fanout_users", "Users of whom a token is in use.", float64(s.Users))

@@ -1,0 +1,195 @@
+package fanout
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+
+	"github.com/depthcast/depthcast/proto"
+	"github.com/depthcast/depthcast/proto/binance"
+	"github.com/depthcast/depthcast/proto/pb"
+)
+
+// sayShutdown tells c that the server stops.
+func (s *shard) sayShutdown(c *conn) {
+	s.tellDialect(c, binance.AppendShutdown(s.encoder.begin(), s.now.UnixMilli()))
+}
+
+func (s *shard) answerBinance(c *conn, result string, id []byte) {
+	s.tellDialect(c, binance.AppendResult(s.encoder.begin(), result, id))
+}
+
+func (s *shard) refuseBinance(c *conn, code pb.ErrorCode, e *binance.RequestError, id []byte) {
+	s.stats.errors[code].Add(1)
+	if len(e.Text) > maxTextBytes {
+		e.Text = strings.ToValidUTF8(e.Text[:maxTextBytes], "") + "…"
+	}
+	s.tellDialect(c, binance.AppendError(s.encoder.begin(), e, id))
+}
+
+var errTooFast = &binance.RequestError{Code: -1003, Text: "Too many requests"}
+
+// askBinance handles a message of a client that speaks Binance's protocol.
+func (s *shard) askBinance(c *conn, msg []byte, granted bool) {
+	if !granted && len(msg) > largeMessage {
+		s.refuseBinance(c, pb.ErrorCode_ERROR_CODE_RATE_LIMITED, errTooFast, []byte("null"))
+		return
+	}
+	r, err := binance.Decode(msg)
+	var bad *binance.RequestError
+	switch {
+	case errors.As(err, &bad):
+		s.refuseBinance(c, pb.ErrorCode_ERROR_CODE_BAD_REQUEST, bad, r.ID)
+		return
+	case !granted:
+		s.refuseBinance(c, pb.ErrorCode_ERROR_CODE_RATE_LIMITED, errTooFast, r.ID)
+		return
+	case len(r.Streams) > s.config.MaxItems:
+		s.refuseBinance(c, pb.ErrorCode_ERROR_CODE_TOO_MANY_ITEMS, &binance.RequestError{Code: 2, Text: "Invalid request: too many streams"}, r.ID)
+		return
+	}
+	s.relieve(c, 1)
+	switch r.Method {
+	case binance.Subscribe:
+		if code, refusal := s.beginStreams(c, r.Streams); refusal != nil {
+			s.refuseBinance(c, code, refusal, r.ID)
+			return
+		}
+	case binance.Unsubscribe:
+		s.endStreams(c, r.Streams)
+	case binance.ListSubscriptions:
+		s.answerBinance(c, listStreams(c), r.ID)
+		return
+	case binance.SetProperty:
+		c.combine(r.Combined)
+	case binance.GetProperty:
+		result := "false"
+		if c.framing != framingBinance {
+			result = "true"
+		}
+		s.answerBinance(c, result, r.ID)
+		return
+	}
+	s.answerBinance(c, "null", r.ID)
+}
+
+// beginStreams subscribes to streams, each for itself, and returns what there is to
+// say of the first that was refused. One that c has already is none of those.
+func (s *shard) beginStreams(c *conn, names []string) (first pb.ErrorCode, refusal *binance.RequestError) {
+	for _, name := range names {
+		if c.state != open {
+			return first, refusal
+		}
+		w, err := s.streamWish(c, name)
+		code, text := pb.ErrorCode_ERROR_CODE_UNSPECIFIED, ""
+		if err != nil {
+			code, text = errorOf(err), err.Error()
+		} else if c.stream(w.key, w.step) == nil {
+			no := s.grantWish(c, w)
+			if code, text = no.code, no.text; code != 0 && text == "" {
+				text = errorRows[code].Text
+			}
+		}
+		if code != 0 && refusal == nil {
+			first, refusal = code, &binance.RequestError{Code: 2, Text: "Invalid request: " + cutName(name) + ": " + text}
+		}
+	}
+	return first, refusal
+}
+
+// cutName bounds what is repeated of a stream's name.
+func cutName(name string) string {
+	const most = 60
+	if len(name) > most {
+		return strings.ToValidUTF8(name[:most], "") + "…"
+	}
+	return name
+}
+
+// errNoStream refuses a name that is none of a stream that is served here.
+var errNoStream = errors.New("no such stream")
+
+// streamWish returns what a stream's name asks for.
+func (s *shard) streamWish(c *conn, name string) (w wish, err error) {
+	stream, ok := binance.ParseStream(name)
+	if !ok {
+		return w, errors.Join(proto.ErrUnknownChannel, errNoStream)
+	}
+	found, known := s.hub.pairs.find(stream.ID)
+	if !known {
+		return w, s.hub.pairs.missing()
+	}
+	w = wish{pair: found.Pair, framing: c.streamFraming(stream.Fast), manner: whole, snapshot: true}
+	w.key = proto.TopicKey{Symbol: found.Symbol, Channel: proto.ChannelBook, View: proto.View{Depth: stream.Levels}}
+	switch stream.Kind {
+	case binance.Trades:
+		w.key.Channel, w.manner = proto.ChannelTrades, updates
+	case binance.Quote:
+		w.key.View.Depth = 1
+	case binance.Diff:
+		w.manner = diffs
+		fallthrough
+	default:
+		w.step = slowStep
+		if stream.Fast {
+			w.step = fastStep
+		}
+	}
+	return w, nil
+}
+
+// fastStep and slowStep are the intervals of depth streams.
+var fastStep, slowStep = grantInterval(100), grantInterval(1000)
+
+// streamFraming returns how c is told of a stream.
+func (c *conn) streamFraming(fast bool) framing {
+	switch {
+	case c.framing == framingBinance:
+		return framingBinance
+	case fast:
+		return framingFastStreams
+	}
+	return framingStreams
+}
+
+// combine has what c is told name its stream, or not.
+func (c *conn) combine(combined bool) {
+	c.framing = framingBinance
+	if combined {
+		c.framing = framingStreams
+	}
+	for _, sub := range c.subs {
+		sub.framing = c.streamFraming(sub.step() == fastStep)
+	}
+}
+
+// stream returns c's subscription of a stream, nil if it has none.
+func (c *conn) stream(key proto.TopicKey, step uint8) *subscription {
+	for _, sub := range c.subs {
+		if sub.feed.topic.key == key && sub.step() == step {
+			return sub
+		}
+	}
+	return nil
+}
+
+func (s *shard) endStreams(c *conn, names []string) {
+	for _, name := range names {
+		if w, err := s.streamWish(c, name); err == nil {
+			if sub := c.stream(w.key, w.step); sub != nil {
+				s.remove(sub)
+			}
+		}
+	}
+}
+
+// listStreams returns the names of c's streams, as JSON.
+func listStreams(c *conn) string {
+	names := []string{}
+	for _, sub := range c.subs {
+		t := sub.feed.topic
+		names = append(names, streamOf(t.key, t.dialects.Load().pair, sub.step() == fastStep).Name())
+	}
+	list, _ := json.Marshal(names) // strings have no error
+	return string(list)
+}

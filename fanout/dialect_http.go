@@ -1,0 +1,87 @@
+package fanout
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/depthcast/depthcast/proto"
+)
+
+// Dialects serves exchanges' protocols below /dialect/, so that their clients connect
+// by changing an address:
+//
+//	/dialect/kraken/v2                          WebSocket
+//	/dialect/kraken/0/public/…                  Assets, AssetPairs, Depth, SystemStatus, Time
+//	/dialect/binance/ws, /ws/<stream>, /stream  WebSocket
+//	/dialect/binance/api/v3/…                   depth, exchangeInfo, ping, time
+//
+// Handshakes are s's in all but their protocol.
+func (s *StreamHandler) Dialects() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/dialect/kraken/v2", s.speaking(func(*http.Request) speech { return speech{framing: framingKraken} }))
+	binance := s.speaking(speechOfBinance)
+	mux.Handle("/dialect/binance/ws", binance)
+	mux.Handle("/dialect/binance/ws/{stream...}", binance)
+	mux.Handle("/dialect/binance/stream", binance)
+	s.Hub.handleKraken(mux)
+	s.Hub.handleBinance(mux)
+	return mux
+}
+
+// speech is the protocol that a handshake's address stands for.
+type speech struct {
+	framing framing
+	streams []string // that its address asks for
+}
+
+// speaking returns a handler like s of connections that speak a dialect.
+func (s *StreamHandler) speaking(of func(*http.Request) speech) http.Handler {
+	dialect := *s
+	dialect.speech = of
+	return &dialect
+}
+
+// speechOfBinance reads the streams of an address: one raw stream below /ws/, or
+// combined ones in the query of /stream.
+func speechOfBinance(r *http.Request) speech {
+	if strings.HasSuffix(r.URL.Path, "/stream") {
+		streams := strings.Split(r.URL.Query().Get("streams"), "/")
+		return speech{framing: framingStreams, streams: streams}
+	}
+	if stream := r.PathValue("stream"); stream != "" {
+		return speech{framing: framingBinance, streams: strings.Split(stream, "/")}
+	}
+	return speech{framing: framingBinance}
+}
+
+// answerJSON answers a question of a dialect's client.
+func answerJSON(w http.ResponseWriter, status int, answer any) {
+	body, err := json.Marshal(answer)
+	if err != nil {
+		http.Error(w, "a fault of the server", http.StatusInternalServerError)
+		return
+	}
+	answerBytes(w, status, body)
+}
+
+func answerBytes(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the asker may have gone
+}
+
+// readLive fills snap with at least depth levels a side of a symbol's book, 0 for
+// all. A book that is not live is refused with proto.ErrNotReady: a dialect has no
+// word for what it is.
+func (h *Hub) readLive(symbol string, depth uint32, snap *proto.Snapshot) error {
+	key := proto.TopicKey{Symbol: symbol, Channel: proto.ChannelBook, View: proto.View{Depth: proto.GrantDepth(depth)}}
+	if err := h.ReadView(key, snap); err != nil {
+		return err
+	}
+	if snap.State != proto.Live {
+		return proto.ErrNotReady
+	}
+	return nil
+}

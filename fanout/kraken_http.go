@@ -1,0 +1,130 @@
+package fanout
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/depthcast/depthcast/proto"
+	"github.com/depthcast/depthcast/proto/kraken"
+)
+
+// handleKraken adds what is served of Kraken's REST API.
+func (h *Hub) handleKraken(mux *http.ServeMux) {
+	const root = "GET /dialect/kraken/0/public/"
+	mux.HandleFunc(root+"Assets", h.serveKrakenAssets)
+	mux.HandleFunc(root+"AssetPairs", h.serveKrakenPairs)
+	mux.HandleFunc(root+"Depth", h.serveKrakenDepth)
+	mux.HandleFunc(root+"Time", func(w http.ResponseWriter, _ *http.Request) {
+		now := h.config.Now().UTC()
+		krakenResult(w, map[string]any{"unixtime": now.Unix(), "rfc1123": now.Format(time.RFC1123)})
+	})
+	mux.HandleFunc(root+"SystemStatus", func(w http.ResponseWriter, _ *http.Request) {
+		krakenResult(w, map[string]any{"status": "online", "timestamp": h.config.Now().UTC().Format(time.RFC3339)})
+	})
+	mux.HandleFunc("/dialect/kraken/", func(w http.ResponseWriter, _ *http.Request) {
+		krakenError(w, http.StatusNotFound, "EGeneral:Unknown method")
+	})
+}
+
+// krakenResult answers as Kraken does.
+func krakenResult(w http.ResponseWriter, result any) {
+	answerJSON(w, http.StatusOK, map[string]any{"error": []string{}, "result": result})
+}
+
+func krakenError(w http.ResponseWriter, status int, text string) {
+	answerJSON(w, status, map[string]any{"error": []string{text}})
+}
+
+// krakenInstruments returns the symbols that have a name, or those that the query
+// names in key, by ID or by name. unknown is the first that does not exist.
+func (h *Hub) krakenInstruments(asked string) (list []kraken.Instrument, unknown string) {
+	table := h.pairs.fresh(pairsListAge)
+	if asked == "" {
+		for _, p := range table.list {
+			list = append(list, krakenInstrument(p))
+		}
+		return list, ""
+	}
+	for id := range strings.SplitSeq(asked, ",") {
+		p := table.byID[strings.ReplaceAll(id, "/", "")]
+		if p == nil {
+			return nil, id
+		}
+		list = append(list, krakenInstrument(p))
+	}
+	return list, ""
+}
+
+func krakenInstrument(p *listedPair) kraken.Instrument {
+	in := kraken.Instrument{Pair: p.Pair, Exponents: p.Exponents, Phase: p.Phase}
+	if p.Instrument != nil {
+		in.Tick, in.Lot = p.Instrument.Tick, p.Instrument.Lot
+	}
+	return in
+}
+
+func (h *Hub) serveKrakenAssets(w http.ResponseWriter, r *http.Request) {
+	list, _ := h.krakenInstruments("")
+	result := map[string]kraken.AssetInfo{}
+	for _, a := range kraken.AssetsOf(list) {
+		result[a.ID] = a.Info()
+	}
+	if asked := r.URL.Query().Get("asset"); asked != "" {
+		some := map[string]kraken.AssetInfo{}
+		for id := range strings.SplitSeq(asked, ",") {
+			info, known := result[id]
+			if !known {
+				krakenError(w, http.StatusOK, "EQuery:Unknown asset")
+				return
+			}
+			some[id] = info
+		}
+		result = some
+	}
+	krakenResult(w, result)
+}
+
+func (h *Hub) serveKrakenPairs(w http.ResponseWriter, r *http.Request) {
+	list, unknown := h.krakenInstruments(r.URL.Query().Get("pair"))
+	if unknown != "" {
+		krakenError(w, http.StatusOK, "EQuery:Unknown asset pair")
+		return
+	}
+	result := map[string]kraken.Pair{}
+	for i := range list {
+		result[kraken.ID(list[i].Pair)] = list[i].PairInfo()
+	}
+	krakenResult(w, result)
+}
+
+func (h *Hub) serveKrakenDepth(w http.ResponseWriter, r *http.Request) {
+	count := uint64(kraken.DefaultDepth)
+	if text := r.URL.Query().Get("count"); text != "" {
+		var err error
+		if count, err = strconv.ParseUint(text, 10, 16); err != nil || count == 0 {
+			krakenError(w, http.StatusOK, "EGeneral:Invalid arguments:count")
+			return
+		}
+	}
+	count = min(count, kraken.MaxDepth)
+	id := strings.ReplaceAll(r.URL.Query().Get("pair"), "/", "")
+	found, known := h.pairs.find(id)
+	err := error(nil)
+	var snap proto.Snapshot
+	if !known {
+		err = h.pairs.missing()
+	} else {
+		err = h.readLive(found.Symbol, uint32(count), &snap)
+	}
+	switch {
+	case errors.Is(err, proto.ErrUnknownSymbol):
+		krakenError(w, http.StatusOK, "EQuery:Unknown asset pair")
+	case err != nil:
+		krakenError(w, http.StatusServiceUnavailable, "EService:Unavailable")
+	default:
+		answerBytes(w, http.StatusOK, kraken.AppendDepth(nil, id, &snap, int(count)))
+	}
+}
