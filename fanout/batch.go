@@ -71,6 +71,8 @@ func (s *shard) prepare(p *plan, c *conn) bool {
 	p.collect()
 	if p.ends != DropNone {
 		p.forget()
+		clear(p.over)
+		p.over = p.over[:0]
 		s.drop(c, p.ends)
 		return false
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Methods of requests.
@@ -179,7 +180,7 @@ type Stream struct {
 // ParseStream reads the name of a stream.
 func ParseStream(name string) (s Stream, ok bool) {
 	id, rest, found := strings.Cut(name, "@")
-	if !found || id == "" || id != strings.ToLower(id) {
+	if !found || id == "" || strings.ContainsFunc(id, func(r rune) bool { return r >= utf8.RuneSelf || 'A' <= r && r <= 'Z' }) {
 		return s, false
 	}
 	s.ID = strings.ToUpper(id)

@@ -1,0 +1,75 @@
+package binance
+
+import (
+	"encoding/json"
+	"errors"
+	"testing"
+
+	"github.com/depthcast/depthcast/proto"
+)
+
+func TestStreamNamesReadAsTheyAreWritten(t *testing.T) {
+	for name, want := range map[string]Stream{
+		"btcusdt@depth":         {ID: "BTCUSDT", Kind: Diff},
+		"btcusdt@depth@100ms":   {ID: "BTCUSDT", Kind: Diff, Fast: true},
+		"btcusdt@depth5":        {ID: "BTCUSDT", Kind: Partial, Levels: 5},
+		"btcusdt@depth20@100ms": {ID: "BTCUSDT", Kind: Partial, Levels: 20, Fast: true},
+		"btcusdt@trade":         {ID: "BTCUSDT", Kind: Trades},
+		"btcusdt@bookTicker":    {ID: "BTCUSDT", Kind: Quote},
+	} {
+		got, ok := ParseStream(name)
+		if !ok || got != want || got.Name() != name {
+			t.Errorf("%s: %+v %v, named %s", name, got, ok, got.Name())
+		}
+	}
+	if got, ok := ParseStream("btcusdt@depth@1000ms"); !ok || got.Name() != "btcusdt@depth" {
+		t.Errorf("at 1000 ms: %+v %v", got, ok)
+	}
+	for _, name := range []string{"", "@depth", "BTCUSDT@depth", "btcusdt", "btcusdt@depth7", "btcusdt@depth@10ms", "btcusdt@trade@100ms", "btcusdt@kline_1m"} {
+		if got, ok := ParseStream(name); ok {
+			t.Errorf("%s is %+v", name, got)
+		}
+	}
+}
+
+func TestDiffNamesTheRangeOfItsIDs(t *testing.T) {
+	d := &proto.Delta{PrevSeq: 156, Seq: 160, Bids: []proto.Level{{Price: 24, Qty: 10}}, Times: proto.Times{Venue: 1672515782136e6}}
+	got := string(AppendDiff(nil, "BNBBTC", proto.Exponents{Price: -4}, d))
+	if want := `{"e":"depthUpdate","E":1672515782136,"s":"BNBBTC","U":157,"u":160,"b":[["0.0024","10"]],"a":[]}`; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestSideWithoutLevelsHasAQuoteOfZero(t *testing.T) {
+	got := string(AppendQuote(nil, "BNBUSDT", 7, []proto.Level{{Price: 2535, Qty: 31}}, nil, proto.Exponents{Price: -2, Qty: -1}))
+	if want := `{"u":7,"s":"BNBUSDT","b":"25.35","B":"3.1","a":"0.00","A":"0.0"}`; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"method":"SUBSCRIBE","params":["btcusdt@depth","btcusdt@trade"],"id":1}`))
+	f.Add([]byte(`{"method":"SET_PROPERTY","params":["combined",true],"id":"abc"}`))
+	f.Add([]byte(`{"method":"LIST_SUBSCRIPTIONS","id":null}`))
+	f.Fuzz(func(t *testing.T, msg []byte) {
+		r, err := Decode(msg)
+		var bad *RequestError
+		if err != nil && !errors.As(err, &bad) {
+			t.Fatalf("refused by %T", err)
+		}
+		answer := AppendResult(nil, "null", r.ID)
+		if bad != nil {
+			answer = AppendError(nil, bad, r.ID)
+		}
+		if !json.Valid(answer) {
+			t.Errorf("the answer is no JSON: %s", answer)
+		}
+		for _, name := range r.Streams {
+			if s, ok := ParseStream(name); ok {
+				if again, ok := ParseStream(s.Name()); !ok || again != s {
+					t.Errorf("%q is %+v, whose name is %q", name, s, s.Name())
+				}
+			}
+		}
+	})
+}
