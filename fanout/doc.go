@@ -24,7 +24,7 @@
 //
 // In this order, and none is held while one before it is taken:
 //
-//	Topic.once  >  the partition's lock  >  Board.mu  >  Hub.mu, mergedFrames.mu, shard.mu, the poller's
+//	Topic.once, pairs.mu  >  the partition's lock  >  Board.mu  >  Hub.mu, mergedFrames.mu, mirror.mu, shard.mu, the poller's
 //
 // The last four are leaves: nothing is called under them. A shard takes the
 // partition's lock to open or close a view (Books.OpenView, View.Close); the holder

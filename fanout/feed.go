@@ -20,13 +20,13 @@ type feed struct {
 	next  *feed
 
 	// Owned by the shard.
-	readers                   // who is told of every change
-	paces   []*pace           // who is told at intervals
-	turn    uint64            // of the shard, for which head and runs hold
-	head    uint64            // newest position that this turn delivers
-	runs    [2 * framings]run // the last that was built: by framing, then of compressed frames
-	active  time.Duration     // on the shard's clock: when something was last published or said
-	said    *mark             // in the last keepalive
+	readers                        // who is told of every change
+	paces   []*pace                // who is told at intervals
+	turn    uint64                 // of the shard, for which head and runs hold
+	head    uint64                 // newest position that this turn delivers
+	runs    [2 * framingKraken]run // the last that was built: by framing, then of compressed frames
+	active  time.Duration          // on the shard's clock: when something was last published or said
+	said    *mark                  // in the last keepalive
 }
 
 // run is consecutive frames in the shard's arena, for all who stand at from.

@@ -32,6 +32,7 @@ const maxToldNames = 1000
 // pairTable is what was listed at one moment. It never changes.
 type pairTable struct {
 	made    time.Time
+	early   bool                   // not all symbols were known
 	byID    map[string]*listedPair // by Base+Quote
 	list    []*listedPair          // by symbol
 	shared  map[string]bool        // IDs that several symbols would have
@@ -51,13 +52,18 @@ const (
 	pairsListAge = time.Second
 )
 
-// find returns the symbol with an ID (Base+Quote).
+// find returns the symbol with an ID (Base+Quote). While the node cannot know all
+// symbols, it knows none: another might have the same name.
 func (p *pairs) find(id string) (*listedPair, bool) {
-	if t := p.table.Load(); t != nil && t.byID[id] != nil {
-		return t.byID[id], true
+	t, age := p.table.Load(), pairsMissAge
+	if t != nil && t.early {
+		age = pairsListAge
 	}
-	found := p.fresh(pairsMissAge).byID[id]
-	return found, found != nil
+	if t == nil || t.early || t.byID[id] == nil {
+		t = p.fresh(age)
+	}
+	found := t.byID[id]
+	return found, found != nil && !t.early
 }
 
 // named returns the symbol that Kraken's clients call name.
@@ -105,7 +111,7 @@ func (p *pairs) fresh(age time.Duration) *pairTable {
 }
 
 func (p *pairs) make(now time.Time) *pairTable {
-	t := &pairTable{made: now, byID: make(map[string]*listedPair), shared: make(map[string]bool)}
+	t := &pairTable{made: now, early: !p.hub.config.Books.CaughtUp(), byID: make(map[string]*listedPair), shared: make(map[string]bool)}
 	taken := map[string][]string{}
 	for _, info := range p.hub.Symbols() {
 		if p.venue != "" && proto.VenueOf(info.Symbol) != p.venue {
@@ -146,7 +152,7 @@ func (p *pairs) tell(id string, symbols []string) {
 // missing says why a name that find does not know cannot be had:
 // proto.ErrUnknownSymbol or, while the node cannot know, proto.ErrNotReady.
 func (p *pairs) missing() error {
-	if !p.hub.config.Books.CaughtUp() {
+	if p.table.Load().early {
 		return proto.ErrNotReady
 	}
 	return proto.ErrUnknownSymbol

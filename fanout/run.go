@@ -12,7 +12,7 @@ func (s *shard) run(f *feed, e *entry, from uint64, sub *subscription) run {
 		return run{from: from, next: from + 1, frames: 1}
 	}
 	if c.deflate != 0 {
-		form += framings
+		form += framingKraken
 	}
 	if r := &f.runs[form]; r.from == from {
 		return *r
