@@ -44,6 +44,10 @@ func (h *Hub) serveBinanceDepth(w http.ResponseWriter, r *http.Request) {
 		binanceError(w, http.StatusBadRequest, -1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
 		return
 	}
+	if limit > 1000 && !h.wholeReads.Allow() {
+		binanceError(w, http.StatusTooManyRequests, -1003, "Too many requests.")
+		return
+	}
 	var snap proto.Snapshot
 	var err error
 	if found, known := h.pairs.find(id); known {
@@ -75,6 +79,10 @@ func (h *Hub) serveExchangeInfo(w http.ResponseWriter, r *http.Request) {
 			}
 			list = append(list, p)
 		}
+	}
+	if len(list) > smallList && !h.wholeReads.Allow() {
+		binanceError(w, http.StatusTooManyRequests, -1003, "Too many requests.")
+		return
 	}
 	info := binance.ExchangeInfo{
 		Timezone: "UTC", ServerTime: h.config.Now().UnixMilli(),

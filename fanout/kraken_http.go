@@ -68,6 +68,10 @@ func krakenInstrument(p *listedPair) kraken.Instrument {
 
 func (h *Hub) serveKrakenAssets(w http.ResponseWriter, r *http.Request) {
 	list, _ := h.krakenInstruments("")
+	if len(list) > smallList && !h.wholeReads.Allow() {
+		krakenError(w, http.StatusTooManyRequests, "EGeneral:Too many requests")
+		return
+	}
 	result := map[string]kraken.AssetInfo{}
 	for _, a := range kraken.AssetsOf(list) {
 		result[a.ID] = a.Info()
@@ -91,6 +95,10 @@ func (h *Hub) serveKrakenPairs(w http.ResponseWriter, r *http.Request) {
 	list, unknown := h.krakenInstruments(r.URL.Query().Get("pair"))
 	if unknown != "" {
 		krakenError(w, http.StatusOK, "EQuery:Unknown asset pair")
+		return
+	}
+	if len(list) > smallList && !h.wholeReads.Allow() {
+		krakenError(w, http.StatusTooManyRequests, "EGeneral:Too many requests")
 		return
 	}
 	result := map[string]kraken.Pair{}
