@@ -119,7 +119,7 @@ func (s *shard) streamWish(c *conn, name string) (w wish, err error) {
 	if !known {
 		return w, s.hub.pairs.missing()
 	}
-	w = wish{pair: found.Pair, framing: c.streamFraming(stream.Fast), manner: whole, snapshot: true}
+	w = wish{pair: found.Pair, manner: whole, snapshot: true}
 	w.key = proto.TopicKey{Symbol: found.Symbol, Channel: proto.ChannelBook, View: proto.View{Depth: stream.Levels}}
 	switch stream.Kind {
 	case binance.Trades:
@@ -135,6 +135,8 @@ func (s *shard) streamWish(c *conn, name string) (w wish, err error) {
 			w.step = fastStep
 		}
 	}
+	w.step = c.granting().step(w.step)
+	w.framing = c.streamFraming(w.step == fastStep)
 	return w, nil
 }
 

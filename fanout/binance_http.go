@@ -30,6 +30,10 @@ func binanceError(w http.ResponseWriter, status, code int, text string) {
 }
 
 func (h *Hub) serveBinanceDepth(w http.ResponseWriter, r *http.Request) {
+	may, ok := h.entitled(w, r)
+	if !ok {
+		return
+	}
 	limit := uint64(binance.DefaultDepth)
 	if text := r.URL.Query().Get("limit"); text != "" {
 		var err error
@@ -51,13 +55,15 @@ func (h *Hub) serveBinanceDepth(w http.ResponseWriter, r *http.Request) {
 	var snap proto.Snapshot
 	var err error
 	if found, known := h.pairs.find(id); known {
-		err = h.readLive(found.Symbol, uint32(limit), &snap)
+		err = h.readLive(may, found.Symbol, uint32(limit), &snap)
 	} else {
 		err = h.pairs.missing()
 	}
 	switch {
 	case errors.Is(err, proto.ErrUnknownSymbol):
 		binanceError(w, http.StatusBadRequest, -1121, "Invalid symbol.")
+	case errors.Is(err, errForbidden):
+		binanceError(w, http.StatusForbidden, -2015, "Invalid API-key, IP, or permissions for action.")
 	case err != nil:
 		binanceError(w, http.StatusServiceUnavailable, -1001, "Internal error; unable to process your request. Please try again.")
 	default:
@@ -67,13 +73,17 @@ func (h *Hub) serveBinanceDepth(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Hub) serveExchangeInfo(w http.ResponseWriter, r *http.Request) {
+	may, ok := h.entitled(w, r)
+	if !ok {
+		return
+	}
 	table := h.pairs.fresh(pairsListAge)
-	list := table.list
+	list := may.granted(table.list, h.config.Delay)
 	if asked, some := askedSymbols(r); some {
 		list = nil
 		for _, id := range asked {
 			p := table.byID[id]
-			if p == nil {
+			if p == nil || len(may.granted([]*listedPair{p}, h.config.Delay)) == 0 {
 				binanceError(w, http.StatusBadRequest, -1121, "Invalid symbol.")
 				return
 			}

@@ -3,7 +3,9 @@ package fanout
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/depthcast/depthcast/proto"
 )
@@ -55,6 +57,14 @@ func speechOfBinance(r *http.Request) speech {
 	return speech{framing: framingBinance}
 }
 
+// granted returns those of list that the bearer of may may know of.
+func (may *Grant) granted(list []*listedPair, delay time.Duration) []*listedPair {
+	if may == nil {
+		return list
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(p *listedPair) bool { return delay < may.MinDelay || !may.names(p.Symbol) })
+}
+
 // answerJSON answers a question of a dialect's client.
 func answerJSON(w http.ResponseWriter, status int, answer any) {
 	body, err := json.Marshal(answer)
@@ -73,13 +83,17 @@ func answerBytes(w http.ResponseWriter, status int, body []byte) {
 }
 
 // readLive fills snap with at least depth levels a side of a symbol's book, 0 for
-// all. A book that is not live is refused with proto.ErrNotReady: a dialect has no
+// all, which may must grant. A book that is not live is refused with proto.ErrNotReady: a dialect has no
 // word for what it is.
-func (h *Hub) readLive(symbol string, depth uint32, snap *proto.Snapshot) error {
+func (h *Hub) readLive(may *Grant, symbol string, depth uint32, snap *proto.Snapshot) error {
 	key := proto.TopicKey{Symbol: symbol, Channel: proto.ChannelBook, View: proto.View{Depth: proto.GrantDepth(depth)}}
+	if err := may.allows(key, h.config.Delay); err != nil {
+		return err
+	}
 	if err := h.ReadView(key, snap); err != nil {
 		return err
 	}
+	h.meter(may, key)
 	if snap.State != proto.Live {
 		return proto.ErrNotReady
 	}

@@ -148,7 +148,7 @@ func (s *StreamHandler) identify(r *http.Request) (*Grant, *handshakeRefusal) {
 		return grant, nil
 	case err == nil:
 		return nil, &handshakeRefusal{http.StatusTooManyRequests, "as many connections as the token grants", http.Header{"Retry-After": {"5"}}}
-	case errors.Is(err, errNoToken) && s.Hub.config.AuthTimeout > 0:
+	case errors.Is(err, errNoToken) && s.Hub.config.AuthTimeout > 0 && s.speech == nil: // a dialect has no message for it
 		return nil, nil
 	case errors.Is(err, ErrGate):
 		return nil, &handshakeRefusal{http.StatusServiceUnavailable, "tokens cannot be checked now", http.Header{"Retry-After": {"5"}}}

@@ -40,17 +40,17 @@ func krakenError(w http.ResponseWriter, status int, text string) {
 
 // krakenInstruments returns the symbols that have a name, or those that the query
 // names in key, by ID or by name. unknown is the first that does not exist.
-func (h *Hub) krakenInstruments(asked string) (list []kraken.Instrument, unknown string) {
+func (h *Hub) krakenInstruments(may *Grant, asked string) (list []kraken.Instrument, unknown string) {
 	table := h.pairs.fresh(pairsListAge)
 	if asked == "" {
-		for _, p := range table.list {
+		for _, p := range may.granted(table.list, h.config.Delay) {
 			list = append(list, krakenInstrument(p))
 		}
 		return list, ""
 	}
 	for id := range strings.SplitSeq(asked, ",") {
 		p := table.byID[strings.ReplaceAll(id, "/", "")]
-		if p == nil {
+		if p == nil || len(may.granted([]*listedPair{p}, h.config.Delay)) == 0 {
 			return nil, id
 		}
 		list = append(list, krakenInstrument(p))
@@ -67,7 +67,11 @@ func krakenInstrument(p *listedPair) kraken.Instrument {
 }
 
 func (h *Hub) serveKrakenAssets(w http.ResponseWriter, r *http.Request) {
-	list, _ := h.krakenInstruments("")
+	may, ok := h.entitled(w, r)
+	if !ok {
+		return
+	}
+	list, _ := h.krakenInstruments(may, "")
 	if len(list) > smallList && !h.wholeReads.Allow() {
 		krakenError(w, http.StatusTooManyRequests, "EGeneral:Too many requests")
 		return
@@ -92,7 +96,11 @@ func (h *Hub) serveKrakenAssets(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Hub) serveKrakenPairs(w http.ResponseWriter, r *http.Request) {
-	list, unknown := h.krakenInstruments(r.URL.Query().Get("pair"))
+	may, ok := h.entitled(w, r)
+	if !ok {
+		return
+	}
+	list, unknown := h.krakenInstruments(may, r.URL.Query().Get("pair"))
 	if unknown != "" {
 		krakenError(w, http.StatusOK, "EQuery:Unknown asset pair")
 		return
@@ -109,6 +117,10 @@ func (h *Hub) serveKrakenPairs(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Hub) serveKrakenDepth(w http.ResponseWriter, r *http.Request) {
+	may, ok := h.entitled(w, r)
+	if !ok {
+		return
+	}
 	count := uint64(kraken.DefaultDepth)
 	if text := r.URL.Query().Get("count"); text != "" {
 		var err error
@@ -125,11 +137,13 @@ func (h *Hub) serveKrakenDepth(w http.ResponseWriter, r *http.Request) {
 	if !known {
 		err = h.pairs.missing()
 	} else {
-		err = h.readLive(found.Symbol, uint32(count), &snap)
+		err = h.readLive(may, found.Symbol, uint32(count), &snap)
 	}
 	switch {
 	case errors.Is(err, proto.ErrUnknownSymbol):
 		krakenError(w, http.StatusOK, "EQuery:Unknown asset pair")
+	case errors.Is(err, errForbidden):
+		krakenError(w, http.StatusForbidden, "EGeneral:Permission denied")
 	case err != nil:
 		krakenError(w, http.StatusServiceUnavailable, "EService:Unavailable")
 	default:

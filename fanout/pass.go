@@ -141,6 +141,10 @@ func (s *shard) reconsiderAll() {
 		case nil:
 			s.drop(c, DropTokenEnded)
 		default:
+			if c.framing.dialect() { // which has no word for it: it comes again
+				s.drop(c, DropTokenEnded)
+				continue
+			}
 			s.regrant(c, 0, now)
 			s.hello(c)
 			s.dropIdle(c)
