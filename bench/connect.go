@@ -40,23 +40,29 @@ func join(ctx context.Context, name string, plan swarm.Plan) (*swarm.Swarm, erro
 	if err := s.Begin(swarm.StepRamp); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, errors.Join(err, s.Close()))
 	}
+	if err := joined(ctx, s); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, errors.Join(err, s.Close()))
+	}
+	return s, nil
+}
+
+// joined waits until all connections have the snapshots that they want.
+func joined(ctx context.Context, s *swarm.Swarm) error {
 	select {
 	case <-s.Joined():
 		// What was refused or ended meanwhile would make a figure of something else.
 		if f := s.Take().Figures; len(f.Ended)+len(f.Refused) > 0 {
-			err = fmt.Errorf("ended %v, refused %v", f.Ended, f.Refused)
+			return fmt.Errorf("ended %v, refused %v", f.Ended, f.Refused)
 		}
-	case err = <-s.Failed():
+		return nil
+	case err := <-s.Failed():
+		return err
 	case <-ctx.Done():
-		err = ctx.Err()
+		return ctx.Err()
 	case <-time.After(subscribedWithin):
 		g := s.Take().Gauges
-		err = fmt.Errorf("%d of %d connections have their snapshot after %v", g.Joined, g.Want, subscribedWithin)
+		return fmt.Errorf("%d of %d connections have their snapshot after %v", g.Joined, g.Want, subscribedWithin)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, errors.Join(err, s.Close()))
-	}
-	return s, nil
 }
 
 // loopbacks are enough source addresses for n connections to one server.

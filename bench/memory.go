@@ -15,18 +15,20 @@ import (
 // memoryCmd measures (RSS(N) - RSS(0)) / N of `depthcast serve`, fed through Kafka
 // by a demo in a process of its own whose market hardly moves.
 type memoryCmd struct {
-	Depthcast string        `help:"The depthcast program." default:"bin/depthcast" type:"path" placeholder:"FILE"`
-	Conns     int           `help:"Connections, each with one subscription." default:"9000"`
-	TLS       bool          `help:"Over TLS."`
-	Idle      time.Duration `help:"How long the connections are idle before the second look." default:"60s"`
-	Settle    time.Duration `help:"How long the server is left alone before the first look." default:"10s"`
-	Symbol    string        `help:"Symbol to subscribe to." default:"SIM:BTC-USD"`
-	Env       []string      `help:"Added to the server's environment." placeholder:"GOGC=50,…"`
-	ServerPID int           `name:"server-pid" help:"Measure this process at --address, instead of starting one." placeholder:"PID"`
-	Address   string        `help:"Where the clients of --server-pid connect." placeholder:"HOST:PORT"`
-	Profile   string        `help:"Write the server's heap profile at the end, after a collection." type:"path" placeholder:"FILE"`
-	MaxBytes  float64       `help:"Fail when a connection takes more. 0: no limit." default:"0"`
-	JSON      bool          `help:"Print JSON."`
+	Depthcast  string        `help:"The depthcast program." default:"bin/depthcast" type:"path" placeholder:"FILE"`
+	Conns      int           `help:"Connections, each with one subscription." default:"9000"`
+	PerConn    int           `help:"Subscriptions that each has in the end, of different symbols: what the further ones take is the report's last line. The market has 20 symbols." default:"1"`
+	TLS        bool          `help:"Over TLS."`
+	Idle       time.Duration `help:"How long the connections are idle before the second look." default:"60s"`
+	Settle     time.Duration `help:"How long the server is left alone before the first look." default:"10s"`
+	Symbol     string        `help:"Symbol to subscribe to." default:"SIM:BTC-USD"`
+	Env        []string      `help:"Added to the server's environment." placeholder:"GOGC=50,…"`
+	ServerPID  int           `name:"server-pid" help:"Measure this process at --address, instead of starting one." placeholder:"PID"`
+	Address    string        `help:"Where the clients of --server-pid connect." placeholder:"HOST:PORT"`
+	Profile    string        `help:"Write the server's heap profile at the end, after a collection." type:"path" placeholder:"FILE"`
+	MaxBytes   float64       `help:"Fail when a connection takes more. 0: no limit." default:"0"`
+	MaxFurther float64       `help:"Fail when a further subscription takes more. 0: no limit." default:"0"`
+	JSON       bool          `help:"Print JSON."`
 }
 
 // memoryReport is what a run found, in bytes.
@@ -40,14 +42,17 @@ type memoryReport struct {
 	Joined  int64   `json:"rss_joined"` // when the last connection had its snapshot
 	After   int64   `json:"rss_after"`  // after Idle
 	PerConn float64 `json:"bytes_per_connection"`
+	Subs    int     `json:"subscriptions_per_connection"` // in the end
+	Further int64   `json:"rss_further"`                  // with all subscriptions, after Idle again
+	PerSub  float64 `json:"bytes_per_further_subscription"`
 	Heap    float64 `json:"heap_in_use_per_connection"` // spans in use; 0 where it is not known
 	Stacks  float64 `json:"stacks_per_connection"`
 }
 
 // Validate is called by kong.
 func (c *memoryCmd) Validate() error {
-	if c.Conns < 1 {
-		return errors.New("--conns must be positive")
+	if c.Conns < 1 || c.PerConn < 1 {
+		return errors.New("--conns and --per-conn must be positive")
 	}
 	if (c.ServerPID != 0) != (c.Address != "") {
 		return errors.New("--server-pid and --address go together")
@@ -84,6 +89,9 @@ func (c *memoryCmd) Run(ctx context.Context) error {
 	if c.MaxBytes > 0 && report.PerConn > c.MaxBytes {
 		return fmt.Errorf("%w: %.0f bytes per connection; limit %.0f", errLimit, report.PerConn, c.MaxBytes)
 	}
+	if c.MaxFurther > 0 && report.PerSub > c.MaxFurther {
+		return fmt.Errorf("%w: %.0f bytes per further subscription; limit %.0f", errLimit, report.PerSub, c.MaxFurther)
+	}
 	return nil
 }
 
@@ -101,7 +109,11 @@ func (c *memoryCmd) measure(ctx context.Context, s *subject) (*memoryReport, err
 	if r.Before, err = observe.Resident(s.pid); err != nil {
 		return nil, err
 	}
-	all, err := join(ctx, "depthcast serve", s.to.plan(c.Conns))
+	plan, err := c.plan(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	all, err := join(ctx, "depthcast serve", plan)
 	if err != nil {
 		return nil, err
 	}
@@ -117,6 +129,9 @@ func (c *memoryCmd) measure(ctx context.Context, s *subject) (*memoryReport, err
 	for name, value := range s.metrics(ctx) {
 		heap[name] = value - heap[name]
 	}
+	if err := c.further(ctx, r, s, all); err != nil {
+		return nil, err
+	}
 	if c.Profile != "" {
 		if err := s.heapProfile(ctx, c.Profile); err != nil {
 			return nil, err
@@ -126,6 +141,43 @@ func (c *memoryCmd) measure(ctx context.Context, s *subject) (*memoryReport, err
 	r.PerConn = float64(r.After-r.Before) / n
 	r.Heap, r.Stacks = heap["go_memstats_heap_inuse_bytes"]/n, heap["go_memstats_stack_inuse_bytes"]/n
 	return r, nil
+}
+
+// plan has all subscriptions but the first of each connection come later.
+func (c *memoryCmd) plan(ctx context.Context, s *subject) (swarm.Plan, error) {
+	plan := s.to.plan(c.Conns)
+	if c.PerConn == 1 {
+		return plan, nil
+	}
+	var err error
+	plan.Symbols, err = waitForSymbols(ctx, plan.URLs[0], true, "", nil)
+	if err == nil && len(plan.Symbols) < c.PerConn {
+		err = fmt.Errorf("bench: --per-conn %d of %d symbols", c.PerConn, len(plan.Symbols))
+	}
+	plan.PerConn, plan.Later = c.PerConn, c.PerConn-1
+	return plan, err
+}
+
+// further has the connections begin the rest of their subscriptions.
+func (c *memoryCmd) further(ctx context.Context, r *memoryReport, s *subject, all *swarm.Swarm) (err error) {
+	r.Subs = c.PerConn
+	if c.PerConn == 1 {
+		return nil
+	}
+	if err := all.Begin(swarm.StepMore); err != nil {
+		return err
+	}
+	if err := joined(ctx, all); err != nil {
+		return err
+	}
+	if err := wait(ctx, c.Idle, all); err != nil {
+		return err
+	}
+	if r.Further, err = observe.Resident(s.pid); err != nil {
+		return err
+	}
+	r.PerSub = float64(r.Further-r.After) / float64(c.Conns*(c.PerConn-1))
+	return nil
 }
 
 // wait lets time pass, unless a connection ends meanwhile.
@@ -164,4 +216,8 @@ func (r *memoryReport) print(w io.Writer) {
 		float64(r.Before)/mib, float64(r.Joined)/mib, r.Idle, float64(r.After)/mib)
 	fmt.Fprintf(w, "%.0f bytes per connection; by the server's metrics %.0f of heap in use, %.0f of stacks\n",
 		r.PerConn, r.Heap, r.Stacks)
+	if r.Subs > 1 {
+		fmt.Fprintf(w, "with %d subscriptions each, after %s idle again %.1f MiB: %.0f bytes per further subscription\n",
+			r.Subs, r.Idle, float64(r.Further)/mib, r.PerSub)
+	}
 }

@@ -48,9 +48,9 @@ type conn struct {
 	events     *eventStream  // nil: a WebSocket
 	control    []byte        // frames for this client alone, before data; at most Config.ControlBytes; nil when none
 	flight     *frame        // half sent: the rest goes first; nil when none
-	held       int           // while blocked: bytes of control and of the transport that hub.pinned counts
+	held       uint32        // while blocked: bytes of control and of the transport that hub.pinned counts
+	sent       uint32        // bytes of flight that have left
 
-	sent     int             // bytes of flight that have left
 	subs     []*subscription // at most Config.MaxSubscriptions
 	in       *inbound        // nil unless a message is incomplete
 	pass     *pass           // what it may have; nil in a hub without a gate
@@ -69,21 +69,18 @@ type conn struct {
 	before, after *conn
 }
 
-// bucket is a token bucket: how much may be asked at once, and how fast that comes
-// back.
-type bucket struct {
-	spent float32 // of the burst
-	at    time.Duration
-}
+// bucket is a token bucket: when, on the shard's clock, all that was taken will have
+// come back.
+type bucket time.Duration
 
-// take takes one token; false if there is none.
-func (b *bucket) take(now time.Duration, perSecond float32, burst int) bool {
-	b.spent = max(0, b.spent-float32((now-b.at).Seconds())*perSecond)
-	b.at = now
-	if b.spent+1 > float32(burst) {
+// take takes one token, each of which comes back after an interval; false if there
+// is none.
+func (b *bucket) take(now, interval time.Duration, burst int) bool {
+	full := max(time.Duration(*b), now) + interval
+	if full-now > time.Duration(burst)*interval {
 		return false
 	}
-	b.spent++
+	*b = bucket(full)
 	return true
 }
 
@@ -274,15 +271,15 @@ func (s *shard) append(c *conn, b []byte) {
 
 // hold has hub.pinned count n bytes for c beside its frame in flight.
 func (c *conn) hold(n int) {
-	if n != c.held {
-		c.shard.hub.pinned.Add(int64(n - c.held))
-		c.held = n
+	if had := int(c.held); n != had {
+		c.shard.hub.pinned.Add(int64(n - had))
+		c.held = uint32(n)
 	}
 }
 
 // begin puts f in flight, n bytes of which have left.
 func (c *conn) begin(f *frame, n int) {
-	c.flight, c.sent = f, n
+	c.flight, c.sent = f, uint32(n)
 	if f.pins.Add(1) == 1 {
 		c.shard.hub.pinned.Add(int64(len(f.bytes)))
 	}

@@ -50,7 +50,8 @@ type wish struct {
 
 // grantWish begins what w says.
 func (s *shard) grantWish(c *conn, w wish) refused {
-	sub := &subscription{conn: c, framing: w.framing, manner: w.manner, last: w.last, drop: w.manner == diffs}
+	sub := newSubscription(c, w.key, w.manner == diffs, w.last)
+	sub.framing, sub.manner = w.framing, w.manner
 	if no := s.begin(sub, w.key, w.step, s.config.MaxSubscriptions); no.code != 0 {
 		return no
 	}
@@ -72,7 +73,7 @@ func (s *shard) grantWish(c *conn, w wish) refused {
 // answered and c goes on.
 func (s *shard) ask(c *conn, msg []byte) {
 	s.stats.requests.Add(1)
-	granted := c.requests.take(s.since, float32(s.config.RequestsPerSecond), s.config.RequestBurst)
+	granted := s.mayAsk(c)
 	if c.framing == framingKraken {
 		s.askKraken(c, msg, granted)
 	} else {

@@ -38,17 +38,19 @@
 //
 //	state    has                         leaves it by
 //	joining  no book, or a void one;     the snapshot begins to leave → live
-//	         a reason for its snapshot   resume found its place → live
+//	         a reason for its snapshot   resume found its place → live, or none yet → waiting
 //	                                     unsubscribe, final status, end of the connection → gone
 //	live     a cursor in the ring        lapped, reset entry, resync, mismatch, or the
 //	                                     snapshot is less than the net delta → joining
 //	                                     unsubscribe, final status, end of the connection → gone
+//	waiting  a place in shard.waiting:   the node caught up with it → live or joining
+//	         the node is behind the      Config.BehindWait is over → joining
+//	         client that resumes         unsubscribe, end of the connection → gone
 //	apart    a cursor in the listings    unsubscribe, end of the connection → gone
 //	         of a pattern (wildcard)
 //	gone     nothing                     –
 //
-// While the book is recovering, a joining one is sent status entries only. While
-// the node is behind a client that resumes (subscription.wait), nothing.
+// While the book is recovering, a joining one is sent status entries only.
 //
 // A cursor moves past a frame when the frame begins to leave. The rest of a frame
 // that is half sent goes before everything else, so that nothing can come between;

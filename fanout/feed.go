@@ -42,22 +42,23 @@ type subState uint8
 const (
 	joining subState = iota // a snapshot, for the reason noted
 	live                    // what the ring has from its cursor on
+	waiting                 // nothing: the node is behind its client; shard.waiting has until when
 	gone                    // nothing
 	apart                   // nothing either: it reads for a wildcard
 )
 
-// subscription is a connection's cursor into a topic's ring. Owned by the shard.
+// subscription is a connection's cursor into a topic's ring. There are several on
+// many connections, so every word counts: they are 64 bytes. Owned by the shard.
 type subscription struct {
 	// What every delivery looks at comes first.
-	conn  *conn
-	feed  *feed
-	next  uint64        // cursor: the ring position to be sent next
-	dirty *subscription // next in the connection's list of those that may have something pending
-	wait  *behind       // nil unless the node is behind the client
-	pace  *pace         // nil: every change
+	conn   *conn
+	feed   *feed
+	next   uint64        // cursor: the ring position to be sent next
+	dirty  *subscription // next in the connection's list of those that may have something pending
+	pace   *pace         // nil: every change
+	trades *tradesRead   // trades channel only
 
 	place     uint32 // in its readers
-	last      uint16 // trades channel: how many past trades to begin with
 	state     subState
 	framing   framing              // of what it is sent
 	manner    manner               // how it is told of changes
@@ -65,12 +66,35 @@ type subscription struct {
 	drop      bool                 // policy drop: every frame, and the end at the first lap
 	listed    bool                 // in the connection's list
 	catchUp   bool                 // it has resumed or joined: what came meanwhile comes as a net delta
-	began     bool                 // trades channel: seq and ordinal are known
 	keepalive bool                 // a keepalive is due
 	voided    bool                 // a dialect's: it was shown that there is nothing to see
+}
 
-	seq     int64  // trades channel: of the last frame
-	ordinal uint64 // trades channel: of the last trade sent, 0: none yet
+// tradesRead is what the client of a trades channel has been sent. Owned by the
+// shard.
+type tradesRead struct {
+	last    uint16 // how many past trades to begin with
+	began   bool   // seq and ordinal are known
+	seq     int64  // of the last frame
+	ordinal uint64 // of the last trade sent, 0: none yet
+}
+
+// newSubscription makes a subscription of c to a topic, of which begin makes one of
+// the shard's. last: how many past trades to begin with.
+func newSubscription(c *conn, key proto.TopicKey, drop bool, last uint16) *subscription {
+	sub := &subscription{conn: c, framing: c.framing, drop: drop}
+	if key.Channel == proto.ChannelTrades {
+		sub.trades = &tradesRead{last: last}
+	}
+	return sub
+}
+
+// past returns with how many past trades sub begins.
+func (sub *subscription) past() uint16 {
+	if sub.trades == nil {
+		return 0
+	}
+	return sub.trades.last
 }
 
 // wake tells the shard that the ring has more, by way of w if there is one. For

@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"slices"
 	"time"
 
 	"github.com/depthcast/depthcast/fanout/ring"
@@ -74,13 +75,13 @@ func (p *plan) trades(sub *subscription, snap *snapshot, next uint64) (uint64, b
 	s, t, w := p.shard, sub.feed.topic, sub.framing
 	var frame *frame
 	before := p.passed(sub, snap)
-	if sub.manner != native && !sub.began && sub.last == 0 {
-		sub.began, sub.seq, sub.ordinal = true, snap.state.Seq, snap.ordinal
+	if read := sub.trades; sub.manner != native && !read.began && read.last == 0 {
+		read.began, read.seq, read.ordinal = true, snap.state.Seq, snap.ordinal
 	}
-	anew := !sub.began || sub.ordinal == 0 || snap.ordinal < sub.ordinal || sub.reason == proto.SnapshotResync
+	anew := !sub.trades.began || sub.trades.ordinal == 0 || snap.ordinal < sub.trades.ordinal || sub.reason == proto.SnapshotResync
 	if anew {
-		frame = s.historyFrame(t, snap, int(sub.last), w)
-	} else if missed, any := missedTrades(sub, snap); any {
+		frame = s.historyFrame(t, snap, int(sub.trades.last), w)
+	} else if missed, any := missedTrades(sub.trades, snap); any {
 		frame = s.tradesFrame(t, snap.state.Exponents, &missed, w)
 	}
 	if frame == nothing {
@@ -102,22 +103,22 @@ func (p *plan) trades(sub *subscription, snap *snapshot, next uint64) (uint64, b
 	})
 }
 
-// missedTrades returns the trades of snap that sub has not seen, and the range of
-// those that neither has. any is false if sub has seen all.
-func missedTrades(sub *subscription, snap *snapshot) (t proto.Trades, any bool) {
-	if snap.ordinal <= sub.ordinal {
+// missedTrades returns the trades of snap that has not been read, and the range of
+// those that neither has. any is false if all has.
+func missedTrades(read *tradesRead, snap *snapshot) (t proto.Trades, any bool) {
+	if snap.ordinal <= read.ordinal {
 		return t, false
 	}
-	t = proto.Trades{PrevSeq: sub.seq, Seq: snap.state.Seq, Trades: snap.state.Trades, Times: snap.state.Times}
-	for len(t.Trades) > 0 && t.Trades[0].Ordinal <= sub.ordinal {
+	t = proto.Trades{PrevSeq: read.seq, Seq: snap.state.Seq, Trades: snap.state.Trades, Times: snap.state.Times}
+	for len(t.Trades) > 0 && t.Trades[0].Ordinal <= read.ordinal {
 		t.Trades = t.Trades[1:]
 	}
 	first := snap.ordinal + 1
 	if len(t.Trades) > 0 {
 		first = t.Trades[0].Ordinal
 	}
-	if first > sub.ordinal+1 {
-		t.MissedFirst, t.MissedLast = sub.ordinal+1, first-1
+	if first > read.ordinal+1 {
+		t.MissedFirst, t.MissedLast = read.ordinal+1, first-1
 		t.Missed = first - t.MissedFirst
 	}
 	return t, true
@@ -194,23 +195,30 @@ func (t *Topic) bookSeq() int64 {
 	return seq
 }
 
-// behind is the wait of a client that has seen more than this node.
+// behind is the wait of a subscription whose client has seen more than this node.
 type behind struct {
+	sub      *subscription
 	resume   resume
 	deadline time.Duration // on the shard's clock
 }
 
-// settle ends the wait of sub if the node has caught up with it or the time is
-// over, and reports whether it has ended. It says something: not while what is
-// pending is being collected.
-func (s *shard) settle(sub *subscription) bool {
-	t, w := sub.feed.topic, sub.wait
+// awaited returns where the client of sub, which is waiting, says that it stands.
+func (s *shard) awaited(sub *subscription) resume {
+	i := slices.IndexFunc(s.waiting, func(w behind) bool { return w.sub == sub })
+	return s.waiting[i].resume
+}
+
+// settle ends a wait if the node has caught up with the client or the time is over,
+// and reports whether it has ended. It says something: not while what is pending is
+// being collected.
+func (s *shard) settle(w *behind) bool {
+	sub, t := w.sub, w.sub.feed.topic
 	snap := t.snapshot.Load()
 	behind := snap.state.Epoch == w.resume.epoch && t.bookSeq() < w.resume.seq
 	if behind && s.since < w.deadline {
 		return false
 	}
-	sub.wait = nil
+	sub.state = joining
 	if behind && (t.key.Channel == proto.ChannelTrades || t.key.Channel == proto.ChannelTicker) {
 		// The end of the log may have been lost. The older snapshot, which has the
 		// state, has the client step back.

@@ -190,7 +190,7 @@ func (p *plan) send() {
 func (p *plan) follow(sub *subscription) {
 	f := sub.feed
 	f.look()
-	if sub.wait != nil || sub.state >= gone {
+	if sub.state >= waiting {
 		return
 	}
 	if sub.manner == whole {
@@ -266,7 +266,7 @@ func (p *plan) entry(sub *subscription, e *entry, next uint64) bool {
 	one := part{
 		bytes: frame.bytes, frame: frame, sub: sub, next: next, frames: 1,
 		last:   e.Value.kind == kindStatus && e.Value.status.Final,
-		trades: t.key.Channel == proto.ChannelTrades && sub.began, seq: e.Value.seq, ordinal: e.Value.ordinal,
+		trades: sub.trades != nil && sub.trades.began, seq: e.Value.seq, ordinal: e.Value.ordinal,
 	}
 	return p.add(one) && !one.last
 }

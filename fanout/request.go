@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/depthcast/depthcast/proto"
 	"github.com/depthcast/depthcast/proto/pb"
@@ -12,11 +13,16 @@ import (
 // largeMessage is from where on a request over the rate is refused unread.
 const largeMessage = 1024
 
+// mayAsk reports whether c may ask once more now.
+func (s *shard) mayAsk(c *conn) bool {
+	return c.requests.take(s.since, time.Second/time.Duration(s.config.RequestsPerSecond), s.config.RequestBurst)
+}
+
 // request handles one message of c. Whatever it holds, it is answered and c goes
 // on, save that what breaks a limit of memory ends it.
 func (s *shard) request(c *conn, msg []byte) {
 	s.stats.requests.Add(1)
-	granted := c.requests.take(s.since, float32(s.config.RequestsPerSecond), s.config.RequestBurst)
+	granted := s.mayAsk(c)
 	if !granted && len(msg) > largeMessage {
 		s.refuse(c, answer{id: c.framing.codec().RequestID(msg)}, pb.ErrorCode_ERROR_CODE_RATE_LIMITED, "")
 		return
@@ -122,12 +128,12 @@ func (s *shard) resync(c *conn, a answer, sub *subscription) {
 		s.refuse(c, a, pb.ErrorCode_ERROR_CODE_BAD_REQUEST, notOfPatterns)
 		return
 	}
-	if !c.resyncs.take(s.since, float32(1/s.config.ResyncInterval.Seconds()), resyncBurst) {
+	if !c.resyncs.take(s.since, s.config.ResyncInterval, resyncBurst) {
 		s.refuse(c, a, pb.ErrorCode_ERROR_CODE_RATE_LIMITED, "")
 		return
 	}
 	s.stats.resyncs.Add(1)
-	if sub.wait == nil {
+	if sub.state != waiting {
 		sub.rejoin(proto.SnapshotResync)
 		s.list(sub)
 	}

@@ -65,7 +65,7 @@ func (p *plan) commit() (frames uint32) {
 		case part.flight && whole:
 			c.land()
 		case part.flight:
-			c.sent += took
+			c.sent += uint32(took)
 		case part.stand:
 			c.events.untold, c.events.tokenSize = 0, len(part.bytes)
 			if !whole {
@@ -102,7 +102,7 @@ func (part *part) move() {
 		sub.state, sub.voided = joining, true
 	}
 	if part.trades {
-		sub.began, sub.seq, sub.ordinal = true, part.seq, part.ordinal
+		*sub.trades = tradesRead{last: sub.trades.last, began: true, seq: part.seq, ordinal: part.ordinal}
 	}
 }
 

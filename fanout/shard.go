@@ -70,7 +70,7 @@ type shard struct {
 	stalls    stalls  // blocked connections, longest first
 	farewell  []*conn // closing connections, by deadline
 	leaving   []*conn // open connections of a server that stops, by deadline; some may have ended
-	waiting   []*subscription
+	waiting   []behind
 	wildcards map[*subscription]*wildcard // by what reads their listings; nil until there is one
 	unfold    []*subscription             // of those, to be looked at
 	ticks     [len(intervals)]tick
@@ -220,7 +220,6 @@ func (s *shard) welcome(a *Accepted) {
 		shard: s, transport: a.transport, remote: a.Remote, fd: a.FD, framing: a.framing, deflate: a.deflate, events: a.events,
 		heard: s.since, place: uint32(len(s.conns)),
 	}
-	c.requests.at, c.resyncs.at = s.since, s.since
 	s.issue(c, a.grant)
 	if p, ok := a.transport.(*plain); ok {
 		c.plain = *p

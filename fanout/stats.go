@@ -29,6 +29,7 @@ type stats struct {
 	mismatches    atomic.Uint64
 	resyncs       atomic.Uint64
 	resumed       atomic.Uint64
+	subscribed    atomic.Uint64
 	subscriptions atomic.Int64
 	kraken        atomic.Uint64
 	binance       atomic.Uint64
@@ -77,6 +78,7 @@ type Stats struct {
 	Mismatches    uint64 // reported by clients
 	Resyncs       uint64 // snapshots asked for and granted
 	Resumed       uint64 // subscriptions that went on without a snapshot
+	Subscribed    uint64 // subscriptions begun
 
 	HandshakesRefused uint64
 	HandshakesFailed  uint64
@@ -141,6 +143,7 @@ func (sum *Stats) add(s *stats) {
 	sum.Mismatches += s.mismatches.Load()
 	sum.Resyncs += s.resyncs.Load()
 	sum.Resumed += s.resumed.Load()
+	sum.Subscribed += s.subscribed.Load()
 	sum.Kraken += s.kraken.Load()
 	sum.Binance += s.binance.Load()
 	sum.Voids += s.voids.Load()

@@ -109,7 +109,7 @@ func (s *shard) subscribe(c *conn, a answer, item *pb.SubscribeItem) {
 		s.subscribeAll(c, a, item, key)
 		return
 	}
-	sub := &subscription{conn: c, framing: c.framing, drop: item.Policy == pb.Policy_POLICY_DROP, last: uint16(min(item.Last, proto.MaxPastTrades))}
+	sub := newSubscription(c, key, item.Policy == pb.Policy_POLICY_DROP, uint16(min(item.Last, proto.MaxPastTrades)))
 	if !s.beginOr(sub, a, key, grantInterval(item.IntervalMs), c.mostSubs()) {
 		return
 	}
@@ -162,6 +162,7 @@ func (s *shard) begin(sub *subscription, key proto.TopicKey, step uint8, most in
 	f.join(sub, step)
 	c.subs = append(c.subs, sub)
 	s.stats.subscriptions.Add(1)
+	s.stats.subscribed.Add(1)
 	if sub.metered() {
 		s.config.Meter.Began(c.pass.grant.User, key, s.now)
 	}
@@ -201,12 +202,8 @@ func (sub *subscription) ack(a answer) *pb.Ack {
 		policy = pb.Policy_POLICY_DROP
 	}
 	hz, bytes := sub.conn.granted()
-	last := uint32(0)
-	if t.key.Channel == proto.ChannelTrades {
-		last = uint32(sub.last)
-	}
 	return &pb.Ack{
-		Last: last,
+		Last: uint32(sub.past()),
 		Id:   a.id, Item: a.item, Topic: t.number, Symbol: t.key.Symbol, Channel: pb.Channel(t.key.Channel),
 		IntervalMs: intervalMS(sub.step()), MaxHz: hz, MaxBytesPerS: bytes,
 		Depth: t.key.View.Depth, Group: t.key.View.Group.Text(state.Exponents.Price), Counts: t.key.View.Counts, Policy: policy,
@@ -227,11 +224,11 @@ func (s *shard) resume(sub *subscription, r resume, ack *pb.Ack) {
 	}
 	if t.key.Channel == proto.ChannelTrades {
 		// Wherever it goes on, what it missed is counted from here.
-		sub.began, sub.seq, sub.ordinal = true, r.seq, r.ordinal
+		sub.trades.began, sub.trades.seq, sub.trades.ordinal = true, r.seq, r.ordinal
 	}
 	if t.bookSeq() < r.seq {
-		sub.wait = &behind{resume: r, deadline: s.since + s.config.BehindWait}
-		s.waiting = append(s.waiting, sub)
+		sub.state = waiting
+		s.waiting = append(s.waiting, behind{sub, r, s.since + s.config.BehindWait})
 		ack.State, ack.Reason = pb.State_STATE_STALE, pb.Reason_REASON_BEHIND
 		return
 	}
@@ -305,7 +302,7 @@ func (s *shard) modify(c *conn, a answer, item *pb.ModifyItem) {
 		s.say(c, &pb.Frame{Body: &pb.Frame_Ack{Ack: old.ack(a)}}, proto.Exponents{})
 		return
 	}
-	sub := &subscription{conn: c, framing: c.framing, drop: drop, last: old.last}
+	sub := newSubscription(c, key, drop, old.past())
 	if !s.beginOr(sub, a, key, step, c.mostSubs()+1) {
 		return
 	}

@@ -86,15 +86,15 @@ func (s *shard) sweepFeed(f *feed) {
 // settleAll ends the waits that are over.
 func (s *shard) settleAll() {
 	kept := s.waiting[:0]
-	for _, sub := range s.waiting {
-		if sub.state == gone {
-			continue
+	for i := range s.waiting {
+		w := &s.waiting[i]
+		switch {
+		case w.sub.state == gone:
+		case s.settle(w):
+			s.list(w.sub)
+		default:
+			kept = append(kept, *w)
 		}
-		if !s.settle(sub) {
-			kept = append(kept, sub)
-			continue
-		}
-		s.list(sub)
 	}
 	clear(s.waiting[len(kept):])
 	s.waiting = kept

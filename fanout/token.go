@@ -77,7 +77,7 @@ func (sub *subscription) appendItem(dst []byte, p *plan) []byte {
 	if sub.drop {
 		b = appendNumber(b, 7, uint64(pb.Policy_POLICY_DROP))
 	}
-	b = appendNumber(b, 8, uint64(sub.last))
+	b = appendNumber(b, 8, uint64(sub.past()))
 	if r, known := sub.stand(p); known {
 		b = r.appendTo(b)
 	}
@@ -106,16 +106,19 @@ func appendNumber(dst []byte, field protowire.Number, v uint64) []byte {
 // stand returns where sub's client stands once p has left. It is not known of one
 // that has been sent nothing yet, or whose place the ring has gone past.
 func (sub *subscription) stand(p *plan) (resume, bool) {
-	if sub.wait != nil {
-		return sub.wait.resume, true
+	if sub.state == waiting {
+		return p.shard.awaited(sub), true
 	}
 	next, state := sub.next, sub.state
-	trades, seq, ordinal := sub.began, sub.seq, sub.ordinal
+	var read tradesRead
+	if sub.trades != nil {
+		read = *sub.trades
+	}
 	for _, part := range p.list() {
 		if part.sub == sub {
 			next, state = part.next, live
 			if part.trades {
-				trades, seq, ordinal = true, part.seq, part.ordinal
+				read.began, read.seq, read.ordinal = true, part.seq, part.ordinal
 			}
 		}
 	}
@@ -125,7 +128,7 @@ func (sub *subscription) stand(p *plan) (resume, bool) {
 	}
 	r, known := t.standBefore(next)
 	if t.key.Channel == proto.ChannelTrades {
-		r.seq, r.ordinal, known = seq, ordinal, known && trades
+		r.seq, r.ordinal, known = read.seq, read.ordinal, known && read.began
 	}
 	return r, known
 }

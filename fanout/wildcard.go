@@ -156,7 +156,7 @@ func (s *shard) unfoldOne(w *wildcard) {
 func (s *shard) bring(w *wildcard, symbol string) {
 	c, key := w.sub.conn, w.key
 	key.Symbol = symbol
-	sub := &subscription{conn: c, framing: c.framing, drop: w.item.Policy == pb.Policy_POLICY_DROP, last: uint16(min(w.item.Last, proto.MaxPastTrades))}
+	sub := newSubscription(c, key, w.item.Policy == pb.Policy_POLICY_DROP, uint16(min(w.item.Last, proto.MaxPastTrades)))
 	no := s.begin(sub, key, grantInterval(w.item.IntervalMs), c.mostSubs())
 	switch no.code {
 	case 0:

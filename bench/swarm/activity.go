@@ -17,6 +17,7 @@ const (
 	StepResume Step = "resume" // break connections, which come back and resume
 	StepStorm  Step = "storm"  // end all connections and connect at once
 	StepSlow   Step = "slow"   // connect those that are slow
+	StepMore   Step = "more"   // begin the subscriptions that were left for later, at the rate of the ramp
 )
 
 // activity is a step under way.
@@ -45,6 +46,11 @@ func (w *Swarm) Begin(step Step) error {
 			w.slowly, w.gauges.Want = true, len(w.links)
 		case StepStorm:
 			w.storm()
+		case StepMore:
+			w.gauges.Joined = 0
+			for _, l := range w.links {
+				l.joined = false
+			}
 		case StepSteady:
 			for _, l := range w.links {
 				l.restore()
@@ -80,7 +86,7 @@ func (w *Swarm) advance() bool {
 	passed := time.Duration(w.now - a.last)
 	a.last = w.now
 	switch a.step {
-	case StepRamp, StepSlow:
+	case StepRamp, StepSlow, StepMore:
 		w.ramp(a, passed)
 	case StepChurn:
 		w.churn(a, passed)
@@ -120,12 +126,32 @@ func (w *Swarm) ramp(a *activity, passed time.Duration) {
 	for a.next < len(w.links) && burst > 0 && (w.plan.RampPerS == 0 || a.credit >= 1) {
 		l := w.links[a.next]
 		a.next++
-		if l.slow != (a.step == StepSlow) {
+		if a.step == StepMore {
+			l.more()
+		} else if l.slow != (a.step == StepSlow) {
 			continue
+		} else {
+			l.connect()
 		}
 		a.credit--
 		burst--
-		l.connect()
+	}
+}
+
+// more begins the subscriptions that l does not have yet; it has joined again when
+// their snapshots are there.
+func (l *link) more() {
+	if l.phase != ready {
+		return // it has lost its connection, and subscribes to all when it comes back
+	}
+	l.first = l.swarm.now
+	for from := len(l.subs) - l.swarm.plan.Later; from < len(l.subs) && l.phase == ready; from += itemsPerRequest {
+		to := min(from+itemsPerRequest, len(l.subs))
+		for i := from; i < to; i++ {
+			l.subs[i].stage = asked
+			l.unsettled++
+		}
+		l.ask(from, to)
 	}
 }
 

@@ -43,6 +43,7 @@ type Plan struct {
 
 	Symbols []string
 	PerConn int     // subscriptions of a connection. Default 1
+	Later   int     // of these, are not begun before StepMore
 	Zipf    float64 // exponent of the symbols' popularity; 0: all alike
 	Drop    bool    // policy drop instead of conflate
 
@@ -87,6 +88,8 @@ func (p *Plan) Validate() error {
 		return fmt.Errorf("%w: a token of several lines", ErrPlan)
 	case p.Conns < 1 || p.First < 0 || len(p.URLs) == 0:
 		return fmt.Errorf("%w: no connections, or nowhere to connect", ErrPlan)
+	case p.Later < 0 || p.Later >= p.PerConn:
+		return fmt.Errorf("%w: %d of %d subscriptions are not begun at first", ErrPlan, p.Later, p.PerConn)
 	case p.Dialect == Depthcast && (p.PerConn < 1 || p.PerConn > len(p.Symbols)):
 		return fmt.Errorf("%w: %d subscriptions a connection of %d symbols", ErrPlan, p.PerConn, len(p.Symbols))
 	case min(p.Zipf, p.RampPerS, p.Slow, p.ChurnSubs, p.ChurnConns, p.ResumeRate) < 0 || p.Slow > 1:

@@ -94,6 +94,9 @@ func (w *Swarm) newLink(index int) *link {
 	}
 	for j, symbol := range w.plan.SymbolsOf(index) {
 		s := sub{symbol: symbol, depth: uint8(w.plan.depthOf(index, j)), stage: asked, mine: -1}
+		if j >= w.plan.PerConn-w.plan.Later {
+			s.stage = off
+		}
 		if w.plan.full(index) {
 			s.full = newFull()
 		}

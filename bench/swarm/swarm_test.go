@@ -470,3 +470,20 @@ func TestSymbolsAreSpreadAsAsked(t *testing.T) {
 		}
 	}
 }
+
+func TestSubscriptionsLeftForLaterBeginWhenTold(t *testing.T) {
+	s := swarmtest.New(t, nil)
+	w := rig(t, s, func(p *Plan) { p.PerConn, p.Later = 3, 2 })
+	first := w.Take()
+	if first.Figures.Subscribes != 6 || first.Gauges.Joined != 6 {
+		t.Fatalf("%d subscribed, %d joined at first", first.Figures.Subscribes, first.Gauges.Joined)
+	}
+	begin(t, w, StepMore)
+	joined(t, w)
+	more := w.Take()
+	if more.Figures.Subscribes != 12 || more.Gauges.Joined != 6 {
+		t.Errorf("%d subscribed, %d joined later", more.Figures.Subscribes, more.Gauges.Joined)
+	}
+	s.Step()
+	until(t, w, "deltas of all", func(f *Figures) bool { return f.Deltas >= 18 })
+}

@@ -136,6 +136,7 @@ func (m scrape) fanout(s fanout.Stats) {
 		{"mismatches_total", "State hashes that a client found different.", s.Mismatches},
 		{"resyncs_total", "Snapshots asked for and granted.", s.Resyncs},
 		{"resumed_total", "Subscriptions that went on without a snapshot.", s.Resumed},
+		{"subscribed_total", "Subscriptions begun.", s.Subscribed},
 	} {
 		m.count("fanout_"+c.name, c.help, float64(c.n))
 	}

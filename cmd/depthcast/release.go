@@ -4,10 +4,12 @@ import (
 	"context"
 	"runtime/debug"
 	"time"
+
+	"github.com/depthcast/depthcast/fanout"
 )
 
-// wave tells when many connections have arrived and the rush is over. What their
-// handshakes leave behind (the buffers of net/http and crypto/tls, several times
+// wave tells when many connections or subscriptions have arrived and the rush is
+// over. What handshakes and requests leave behind (the buffers of net/http and crypto/tls, several times
 // what a connection keeps) is then garbage that a quiet server would keep: it
 // allocates too little to be collected, and freed pages stay with the process.
 type wave struct {
@@ -25,6 +27,13 @@ const (
 	// releaseLooks is how many looks lie between two releases at least.
 	releaseLooks = 15
 )
+
+// subscribedPerArrival is how many subscriptions leave behind about what the
+// handshake of one connection does.
+const subscribedPerArrival = 8
+
+// arrivals weighs what has come so far.
+func arrivals(s fanout.Stats) uint64 { return s.Accepted + s.Subscribed/subscribedPerArrival }
 
 // over looks at the count of arrivals so far.
 func (w *wave) over(arrived uint64) bool {

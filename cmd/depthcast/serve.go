@@ -221,7 +221,7 @@ func (s *server) run(ctx context.Context) error {
 	reading, read, settled := make(chan error, 1), make(chan struct{}), make(chan struct{})
 	go func() { reading <- s.ingest.Run(inner); close(read) }()
 	go func() { s.who.run(inner); close(settled) }()
-	go releaseMemory(inner, func() uint64 { return s.hub.Stats().Accepted })
+	go releaseMemory(inner, func() uint64 { return arrivals(s.hub.Stats()) })
 	err := s.doors.serve(ctx, reading)
 	window := s.drain
 	if err != nil {

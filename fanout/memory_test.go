@@ -1,0 +1,44 @@
+package fanout
+
+import (
+	"testing"
+	"time"
+	"unsafe"
+)
+
+// TestConnectionsAndSubscriptionsKeepTheirSizeClass: a word more in one of them is 32
+// and 16 bytes more for each, as the allocator rounds up.
+func TestConnectionsAndSubscriptionsKeepTheirSizeClass(t *testing.T) {
+	if size := unsafe.Sizeof(conn{}); size > 288 {
+		t.Errorf("a connection takes %d bytes, at most 288", size)
+	}
+	if size := unsafe.Sizeof(subscription{}); size > 64 {
+		t.Errorf("a subscription takes %d bytes, at most 64", size)
+	}
+}
+
+func TestBucketGivesItsBurstAndThenItsRate(t *testing.T) {
+	const interval, burst = 20, 5
+	var b bucket
+	now, took := time.Duration(1000), 0
+	for b.take(now, interval, burst) {
+		took++
+	}
+	if took != burst {
+		t.Errorf("%d at once, want %d", took, burst)
+	}
+	for range 100 {
+		if b.take(now+interval-1, interval, burst) {
+			t.Fatal("one came back before its time")
+		}
+		now += interval
+		if !b.take(now, interval, burst) {
+			t.Fatal("none came back in its time")
+		}
+	}
+	for took, now = 0, now+1000*interval; b.take(now, interval, burst); took++ {
+	}
+	if took != burst {
+		t.Errorf("%d at once after a long time, want %d", took, burst)
+	}
+}
