@@ -51,7 +51,7 @@ func (l *link) subscribe() {
 			s.topic = 0 // of the connection before
 			continue
 		case s.stage != off && s.stage != leaving:
-		case l.swarm.activity.step == StepChurn:
+		case l.swarm.activity.step == StepChurn, l.swarm.activity.step == StepRamp: // left, or left for later
 			s.stage = off
 			continue
 		default:
