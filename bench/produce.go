@@ -20,7 +20,7 @@ func (f *loadFlags) feed(ctx context.Context, burst int) (*feed.Feed, error) {
 	}
 	return feed.Open(ctx, feed.Config{
 		Brokers: f.Feed, Security: security, KafkaTopic: f.FeedTopic, Symbols: f.wanted(), Rate: f.FeedRate, Burst: burst, Zipf: f.Zipf,
-		Levels: f.FeedLevels, Seed: f.Seed,
+		Levels: f.FeedLevels, Depth: f.FeedDepth, Seed: f.Seed,
 	})
 }
 

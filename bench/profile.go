@@ -59,6 +59,7 @@ type loadFlags struct {
 	FeedRate    float64  `help:"Records a second, all symbols together." default:"100"`
 	FeedSymbols int      `help:"Symbols of the feed." default:"20"`
 	FeedLevels  int      `help:"Levels that a record changes." default:"5"`
+	FeedDepth   int      `help:"Levels a side of each of its books." default:"50"`
 
 	limitFlags `embed:""`
 	outFlags   `embed:""`
