@@ -32,9 +32,12 @@ build: ## build bin/depthcast
 run: build ## start the demo: embedded broker, simulated market, http://localhost:8080 (ARGS=flags)
 	@exec bin/depthcast demo $(ARGS)
 
-.PHONY: test test-kafka test-dialects survive truth bench bench-book bench-ingest bench-delivery bench-memory bench-compare bench-100k fuzz
+.PHONY: test test-long test-kafka test-dialects survive truth bench bench-book bench-ingest bench-delivery bench-memory bench-compare bench-100k fuzz
 test: ## run every test that needs only Go
 	go test -timeout 10m $(PACKAGES)
+
+test-long: ## the tests of slow readers at their full sizes: 1,000 and 5,000 frozen; some minutes, 1 GiB
+	DEPTHCAST_LONG=1 go test -count=1 -timeout 20m -run 'Frozen|AtATenth' -v ./fanout
 
 test-kafka: ## run the end-to-end tests against real Apache Kafka (KAFKA_TESTS=pattern), one package at a time
 	.ci/kafka/test -count=1 -p 1 -timeout 20m -run '$(KAFKA_TESTS)' $(PACKAGES)
@@ -63,8 +66,8 @@ bench-ingest: ## CPU per event read from real Apache Kafka into books, beside re
 bench-delivery: build ## CPU per delivery beside a loop over send(2); fails above 1.15 times that (ARGS=flags)
 	go run ./bench delivery --max-ratio 1.15 $(ARGS)
 
-bench-memory: build ## resident memory per idle connection, plain and TLS; fails above 1.5 and 12 KiB (ARGS=flags)
-	go run ./bench memory --max-bytes 1536 $(ARGS)
+bench-memory: build ## resident memory per idle connection, plain and TLS, and per further subscription; fails above 1.5 and 12 KiB, and 128 bytes (ARGS=flags)
+	go run ./bench memory --max-bytes 1536 --per-conn 20 --max-further 128 $(ARGS)
 	go run ./bench memory --max-bytes 12288 --tls $(ARGS)
 
 bench-compare: build ## depthcast beside other servers and a loop over send(2), the table of docs/performance.md; fails above 1.10 times that loop (ARGS=flags)

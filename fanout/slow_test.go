@@ -65,6 +65,9 @@ func TestFrozenReaderDoesNotDelayOthers(t *testing.T) {
 	full := r.hub.Stats().Again
 	alert := r.dial(proto.CodecProto)
 	m := newModel(t, alert.subscribe(book))
+	seq, _ := r.book(btc).where()
+	m.follow(alert, seq)
+	m.merged = 0 // what came since the snapshot was made
 	const n = 1000
 	joined := 0 // what came since the snapshot that it began with may have come as one
 	for i := range n {

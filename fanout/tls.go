@@ -42,7 +42,7 @@ func (l *tlsListener) Accept() (net.Conn, error) {
 // record; writes always accept, since one temporary write error makes a tls.Conn
 // unwritable for good.
 type wire struct {
-	net.Conn // until detach; nowhere afterwards, as a TCP connection keeps some 400 bytes
+	net.Conn // until detach; handedOver afterwards, as a TCP connection keeps some 400 bytes
 	sockets  poll.Sockets
 	fd       int
 	out      []byte        // ciphertext that the socket has not taken
@@ -66,16 +66,16 @@ func (w *wire) detach(sockets poll.Sockets) error {
 	if err != nil {
 		return err
 	}
-	w.fd, w.sockets, w.Conn = fd, sockets, nowhere{}
+	w.fd, w.sockets, w.Conn = fd, sockets, handedOver{}
 	return nil
 }
 
-// nowhere stands for a TCP connection that was closed. Of its methods only those
+// handedOver stands for a TCP connection that was closed. Of its methods only those
 // for addresses may be called, which nobody needs to.
-type nowhere struct{ net.Conn }
+type handedOver struct{ net.Conn }
 
-func (nowhere) LocalAddr() net.Addr  { return &net.TCPAddr{} }
-func (nowhere) RemoteAddr() net.Addr { return &net.TCPAddr{} }
+func (handedOver) LocalAddr() net.Addr  { return &net.TCPAddr{} }
+func (handedOver) RemoteAddr() net.Addr { return &net.TCPAddr{} }
 
 func (w *wire) Read(b []byte) (int, error) {
 	if w.fd < 0 {
