@@ -252,12 +252,16 @@ func TestProxiesHandEverythingOn(t *testing.T) {
 func closeCode(t *testing.T, r io.Reader) ws.StatusCode {
 	t.Helper()
 	for {
-		f, err := ws.ReadFrame(r)
+		h, err := ws.ReadHeader(r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f.Header.OpCode == ws.OpClose {
-			code, _ := ws.ParseCloseFrameData(f.Payload)
+		var payload bytes.Buffer
+		if _, err := io.CopyN(&payload, r, h.Length); err != nil {
+			t.Fatal(err)
+		}
+		if h.OpCode == ws.OpClose {
+			code, _ := ws.ParseCloseFrameData(payload.Bytes())
 			return code
 		}
 	}
