@@ -78,6 +78,7 @@ func answerJSON(w http.ResponseWriter, status int, answer any) {
 func answerBytes(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // the asker may have gone
 }

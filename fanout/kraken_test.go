@@ -188,8 +188,8 @@ func (b *krakenBook) equals(want *testBook) bool {
 	}
 	for i, side := range []map[int64]int64{want.bids, want.asks} {
 		for price, qty := range side {
-			p := string(proto.AppendDecimal(nil, price, -2))
-			if []map[string]string{b.bids, b.asks}[i][p] != string(proto.AppendDecimal(nil, qty, -3)) {
+			p := proto.AppendDecimal(nil, price, -2)
+			if []map[string]string{b.bids, b.asks}[i][string(p)] != string(proto.AppendDecimal(nil, qty, -3)) {
 				return false
 			}
 		}

@@ -25,7 +25,7 @@ type Params struct {
 }
 
 // ErrMalformed is what every error of Decode wraps: its text is Kraken's.
-var ErrMalformed = errors.New("Malformed request")
+var ErrMalformed = errors.New("Malformed request") //lint:ignore ST1005 it is sent as it stands
 
 // Decode reads a message, whose size the connection has bounded.
 func Decode(msg []byte) (*Request, error) {
