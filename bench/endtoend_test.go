@@ -123,6 +123,29 @@ func TestFleetSharesAPort(t *testing.T) {
 	}
 }
 
+// Killed and started again, the server has all its clients back, each with a right book.
+func TestClientsOfAKilledServerComeBack(t *testing.T) {
+	depthcast, bench := programs(t)
+	file := filepath.Join(t.TempDir(), "report.json")
+	out, err := carryOut(t, bench, "fleet", "--depthcast", depthcast, "-n", "200", "--gateways", "1", "--rate", "50", "--symbols", "20", "--per-conn", "20",
+		"--duration", "500ms", "--verify", "10", "--quiet", "--restart", "--evidence", t.TempDir(), "--json", file)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r load.Report
+	if err := json.Unmarshal(b, &r); err != nil {
+		t.Fatal(err)
+	}
+	p := &r.Phases[len(r.Phases)-2]
+	if p.Name != "restart" || p.Gauges.Joined != 200 || p.Figures.Resume.Count() != 200 || r.Proof == nil || r.Proof.Equal != 400 {
+		t.Errorf("%s: %d of 200 are back, %d came again; %+v", p.Name, p.Gauges.Joined, p.Figures.Resume.Count(), r.Proof)
+	}
+}
+
 func TestComparisonMeasuresTheFinishedServerAndTheLimit(t *testing.T) {
 	if runtime.NumCPU() < 2 {
 		t.Skip("the client needs a processor for itself")

@@ -38,6 +38,18 @@ func (d *deployment) stop() {
 	}
 }
 
+// kill ends processes that were started, without goodbye, and waits for their end.
+func (d *deployment) kill(pids []int) {
+	d.started = slices.DeleteFunc(d.started, func(cmd *exec.Cmd) bool {
+		if !slices.Contains(pids, cmd.Process.Pid) {
+			return false
+		}
+		_ = cmd.Process.Kill() // it may have ended by itself
+		_ = cmd.Wait()         // says that it was killed
+		return true
+	})
+}
+
 // anywhere has a server listen where there is room, and say only what matters.
 var anywhere = []string{"--admin-listen=127.0.0.1:0", "--log-level=warn"}
 

@@ -45,6 +45,10 @@ type Config struct {
 	Feed   Feed // nil: somebody else produces
 	Limits Limits
 
+	// Restart, if not nil, ends the server without goodbye and starts it anew, when all
+	// else is over: the run then lasts until all are back. It returns the new PIDs.
+	Restart func(ctx context.Context) ([]int, error)
+
 	EvidenceDir string            // where faults are written; empty: nowhere
 	Progress    func(line string) // is told every second; nil: nobody
 }
@@ -107,6 +111,7 @@ type phase struct {
 	join     bool          // it ends when all have their snapshots, else after length
 	length   time.Duration // 0 with join: at once
 	measured bool          // its figures are held against the limits
+	restart  bool          // it begins with Config.Restart
 }
 
 // phases of a profile.
@@ -131,5 +136,10 @@ func (c *Config) phases() []phase {
 			{name: "slow readers join", step: swarm.StepSlow, join: true},
 			{name: "with slow readers", step: swarm.StepSteady, length: c.Duration, measured: true}}
 	}
-	return []phase{ramp, {name: string(c.Profile), step: swarm.StepSteady, length: c.Duration, measured: true}}
+	all := []phase{ramp, {name: string(c.Profile), step: swarm.StepSteady, length: c.Duration, measured: true}}
+	if c.Restart != nil {
+		all = append(all, phase{name: "restart", step: swarm.StepSteady, join: true, restart: true},
+			phase{name: "afterwards", step: swarm.StepSteady, length: c.Duration, measured: true})
+	}
+	return all
 }

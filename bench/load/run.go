@@ -110,6 +110,13 @@ func (l *leader) through(ctx context.Context, p phase) error {
 		}
 	}
 	began := time.Now()
+	if p.restart {
+		var err error
+		if l.config.Server.PIDs, err = l.config.Restart(ctx); err != nil {
+			return err
+		}
+		before.CPU = 0 // of processes that are no more
+	}
 	if err := l.wait(ctx, p); err != nil {
 		return err
 	}
