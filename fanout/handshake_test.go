@@ -123,6 +123,7 @@ func (d *door) connect() net.Conn {
 		d.rig.t.Fatal(err)
 	}
 	d.rig.t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.(*net.TCPConn).SetReadBuffer(32 << 10) // as in tcpPair
 	if d.roots == nil {
 		return conn
 	}
@@ -167,6 +168,7 @@ func (d *door) dialWith(codec proto.Codec, extensions string, header http.Header
 		d.rig.t.Fatalf("the server chose %q", hs.Protocol)
 	}
 	near, far := tcpPair(d.rig.t)
+	_ = far.SetWriteBuffer(32 << 10) // likewise
 	var from io.Reader = conn
 	if ahead != nil {
 		from = io.MultiReader(ahead, conn)

@@ -97,7 +97,9 @@ func TestShardsThatNeedASnapshotAtOnceMakeItOnce(t *testing.T) {
 		r.book(btc).publish(random, 50)
 	}
 	r.dial(proto.CodecProto).subscribe(&pb.SubscribeItem{Symbol: btc})
+	r.hub.mu.Lock()
 	topic := r.hub.topics[proto.TopicKey{Symbol: btc, Channel: proto.ChannelBook, View: proto.View{Depth: proto.GrantDepth(0)}}]
+	r.hub.mu.Unlock()
 	const rounds = 300
 	before := r.hub.Stats().SnapshotsMade
 	for range rounds {
