@@ -117,7 +117,7 @@ imports: ## fail when a package imports what it must not
 	go test -count=1 -run '^TestImport' ./cmd/depthcast
 
 race: ## all tests with the race detector and the invariant assertions
-	CGO_ENABLED=1 go test -race -tags verify -timeout 15m $(PACKAGES)
+	CGO_ENABLED=1 go test -race -tags verify -timeout 25m $(PACKAGES)
 
 .PHONY: vulnerabilities
 vulnerabilities: ## known vulnerabilities in what is used, by the database at vuln.go.dev (not part of check: it needs that)
