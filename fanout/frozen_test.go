@@ -124,16 +124,11 @@ func TestLappedReadersAreResyncedOrDroppedAsTheirPolicySays(t *testing.T) {
 	strict := r.dial(proto.CodecProto)
 	strict.subscribe(&pb.SubscribeItem{Symbol: btc, Policy: pb.Policy_POLICY_DROP})
 	b, random := r.book(btc), seeded(43)
-	r.until("two full sockets", func() bool {
-		if r.blocked() == 2 {
-			return true
+	r.hold(func() {
+		for range 3 * r.hub.config.RingEntries {
+			b.publish(random, 4)
 		}
-		b.publish(random, 40)
-		return false
 	})
-	for range 3 * r.hub.config.RingEntries {
-		b.publish(random, 4)
-	}
 	seq, hash := b.where()
 	m.follow(patient, seq)
 	if m.hash() != hash || m.reasons[len(m.reasons)-1] != pb.SnapshotReason_SNAPSHOT_REASON_LAPPED {

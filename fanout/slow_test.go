@@ -92,9 +92,11 @@ func TestLappedReaderGetsSnapshot(t *testing.T) {
 	c := r.dial(proto.CodecProto)
 	m := newModel(t, c.subscribe(book))
 	r.freeze(r.book(btc), random)
-	for range 1000 {
-		r.book(btc).publish(random, 3)
-	}
+	r.hold(func() {
+		for range 1000 {
+			r.book(btc).publish(random, 3)
+		}
+	})
 	seq, hash := r.book(btc).where()
 	m.follow(c, seq)
 	if m.hash() != hash {

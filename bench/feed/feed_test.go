@@ -16,7 +16,7 @@ import (
 const (
 	kafkaTopic = "events"
 	partitions = 3
-	patience   = 20 * time.Second
+	patience   = time.Minute
 )
 
 // record is one that the feed produced.

@@ -8,7 +8,7 @@ import (
 )
 
 // patience is how long a test waits for an event that must come.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // rig is a swarm that has joined the stub.
 func rig(t *testing.T, s *swarmtest.Server, change func(*Plan)) *Swarm {

@@ -267,7 +267,7 @@ func TestEndToEndHalfOpenPeerIsDroppedAsSilent(t *testing.T) {
 	l := newLab(t, 1)
 	g := newLedger(l, 1)
 	g.whole(bystander, 7)
-	server := l.serve(func(_ *readFlags, s *serverFlags) { s.SilenceTimeout = 2 * time.Second })
+	server := l.serve(func(_ *readFlags, s *serverFlags) { s.SilenceTimeout = 6 * time.Second })
 	server.caughtUpTo(l)
 	far := g.follow(server, proto.CodecProto, bystander) // reads, and so answers pings
 	far.live(bystander, 0)
@@ -292,7 +292,7 @@ func TestEndToEndClientThatNeverReadsIsDroppedAsStalled(t *testing.T) {
 	g := newLedger(l, 1)
 	g.whole(bystander, 7)
 	server := l.serve(func(_ *readFlags, s *serverFlags) {
-		s.StallTimeout, s.SendBuffer, s.Shards = time.Second, 4096, 1
+		s.StallTimeout, s.SendBuffer, s.Shards = 5*time.Second, 4096, 1
 	})
 	server.caughtUpTo(l)
 	far := g.follow(server, proto.CodecProto, bystander)

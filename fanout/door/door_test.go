@@ -28,7 +28,7 @@ import (
 )
 
 // patience bounds every wait of a test for what must happen.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 const (
 	issuer   = "https://issuer.example"

@@ -16,7 +16,7 @@ import (
 )
 
 // patience is how long a test waits for an event that must come.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func wait[T any](t testing.TB, c <-chan T, what string) T {
 	t.Helper()
