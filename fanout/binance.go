@@ -3,7 +3,6 @@ package fanout
 import (
 	"encoding/json"
 	"errors"
-	"strings"
 
 	"github.com/depthcast/depthcast/proto"
 	"github.com/depthcast/depthcast/proto/binance"
@@ -21,9 +20,7 @@ func (s *shard) answerBinance(c *conn, result string, id []byte) {
 
 func (s *shard) refuseBinance(c *conn, code pb.ErrorCode, e *binance.RequestError, id []byte) {
 	s.stats.errors[code].Add(1)
-	if len(e.Text) > maxTextBytes {
-		e.Text = strings.ToValidUTF8(e.Text[:maxTextBytes], "") + "…"
-	}
+	e.Text = cut(e.Text, maxTextBytes)
 	s.tellDialect(c, binance.AppendError(s.encoder.begin(), e, id))
 }
 
@@ -91,20 +88,14 @@ func (s *shard) beginStreams(c *conn, names []string) (first pb.ErrorCode, refus
 			}
 		}
 		if code != 0 && refusal == nil {
-			first, refusal = code, &binance.RequestError{Code: 2, Text: "Invalid request: " + cutName(name) + ": " + text}
+			first, refusal = code, &binance.RequestError{Code: 2, Text: "Invalid request: " + cut(name, maxNameBytes) + ": " + text}
 		}
 	}
 	return first, refusal
 }
 
-// cutName bounds what is repeated of a stream's name.
-func cutName(name string) string {
-	const most = 60
-	if len(name) > most {
-		return strings.ToValidUTF8(name[:most], "") + "…"
-	}
-	return name
-}
+// maxNameBytes bounds what is repeated of a stream's name.
+const maxNameBytes = 60
 
 // errNoStream refuses a name that is none of a stream that is served here.
 var errNoStream = errors.New("no such stream")

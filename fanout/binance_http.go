@@ -53,12 +53,7 @@ func (h *Hub) serveBinanceDepth(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var snap proto.Snapshot
-	var err error
-	if found, known := h.pairs.find(id); known {
-		err = h.readLive(may, found.Symbol, uint32(limit), &snap)
-	} else {
-		err = h.pairs.missing()
-	}
+	err := h.readPair(may, id, limit, &snap)
 	switch {
 	case errors.Is(err, proto.ErrUnknownSymbol):
 		binanceError(w, http.StatusBadRequest, -1121, "Invalid symbol.")
@@ -83,7 +78,7 @@ func (h *Hub) serveExchangeInfo(w http.ResponseWriter, r *http.Request) {
 		list = nil
 		for _, id := range asked {
 			p := table.byID[id]
-			if p == nil || len(may.granted([]*listedPair{p}, h.config.Delay)) == 0 {
+			if p == nil || !may.knows(p.Symbol, h.config.Delay) {
 				binanceError(w, http.StatusBadRequest, -1121, "Invalid symbol.")
 				return
 			}

@@ -57,12 +57,12 @@ func speechOfBinance(r *http.Request) speech {
 	return speech{framing: framingBinance}
 }
 
-// granted returns those of list that the bearer of may may know of.
+// granted returns those of list that the bearer of may knows of.
 func (may *Grant) granted(list []*listedPair, delay time.Duration) []*listedPair {
 	if may == nil {
 		return list
 	}
-	return slices.DeleteFunc(slices.Clone(list), func(p *listedPair) bool { return delay < may.MinDelay || !may.names(p.Symbol) })
+	return slices.DeleteFunc(slices.Clone(list), func(p *listedPair) bool { return !may.knows(p.Symbol, delay) })
 }
 
 // answerJSON answers a question of a dialect's client.
@@ -76,16 +76,25 @@ func answerJSON(w http.ResponseWriter, status int, answer any) {
 }
 
 func answerBytes(w http.ResponseWriter, status int, body []byte) {
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", typeJSON)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // the asker may have gone
 }
 
+// readPair is readLive by a dialect's name of a symbol.
+func (h *Hub) readPair(may *Grant, id string, depth uint64, snap *proto.Snapshot) error {
+	found, known := h.pairs.find(id)
+	if !known {
+		return h.pairs.missing()
+	}
+	return h.readLive(may, found.Symbol, uint32(depth), snap)
+}
+
 // readLive fills snap with at least depth levels a side of a symbol's book, 0 for
-// all, which may must grant. A book that is not live is refused with proto.ErrNotReady: a dialect has no
-// word for what it is.
+// all, which may must grant. A book that is not live is refused with
+// proto.ErrNotReady: a dialect has no word for what it is.
 func (h *Hub) readLive(may *Grant, symbol string, depth uint32, snap *proto.Snapshot) error {
 	key := proto.TopicKey{Symbol: symbol, Channel: proto.ChannelBook, View: proto.View{Depth: proto.GrantDepth(depth)}}
 	if err := may.allows(key, h.config.Delay); err != nil {

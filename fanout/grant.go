@@ -103,16 +103,18 @@ func (g *Grant) names(symbol string) bool {
 	return false
 }
 
-// listed returns those of infos that the bearer may know of, whatever he may have of
-// them, where books are late by delay. It leaves infos as it is.
+// knows reports whether the bearer may know of a symbol, whatever he may have of it,
+// where books are late by delay.
+func (g *Grant) knows(symbol string, delay time.Duration) bool {
+	return g == nil || delay >= g.MinDelay && g.names(symbol)
+}
+
+// listed returns those of infos that the bearer knows of. It leaves infos as it is.
 func (g *Grant) listed(infos []proto.SymbolInfo, delay time.Duration) []proto.SymbolInfo {
 	if g == nil {
 		return infos
 	}
-	if delay < g.MinDelay {
-		return nil
-	}
-	return slices.DeleteFunc(slices.Clone(infos), func(s proto.SymbolInfo) bool { return !g.names(s.Symbol) })
+	return slices.DeleteFunc(slices.Clone(infos), func(s proto.SymbolInfo) bool { return !g.knows(s.Symbol, delay) })
 }
 
 // step returns the index of the interval that is granted where step is asked for.

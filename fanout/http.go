@@ -87,7 +87,7 @@ func accepted(r *http.Request) (proto.Codec, bool) {
 	return proto.CodecJSON, best[proto.CodecJSON] > 0
 }
 
-// answer is what a plain question is answered with. A browser may keep it, and asks
+// httpAnswer is what a plain question is answered with. A browser may keep it, and asks
 // each time whether it still holds.
 type httpAnswer struct {
 	codec proto.Codec
@@ -95,13 +95,16 @@ type httpAnswer struct {
 	body  []byte
 }
 
-// negotiate begins the answer to r; false: it has been refused.
-func negotiate(w http.ResponseWriter, r *http.Request) (httpAnswer, bool) {
-	codec, ok := accepted(r)
-	if !ok {
+// begin returns what r's token grants, and begins its answer; false: it has been
+// refused.
+func (h *Hub) begin(w http.ResponseWriter, r *http.Request) (may *Grant, a httpAnswer, ok bool) {
+	if may, ok = h.entitled(w, r); !ok {
+		return nil, a, false
+	}
+	if a.codec, ok = accepted(r); !ok {
 		httpError(w, http.StatusNotAcceptable, "bad_request", "answers are "+typeJSON+" or "+typeProto)
 	}
-	return httpAnswer{codec: codec}, ok
+	return may, a, ok
 }
 
 // write answers with a, or says that what the asker has still holds.

@@ -25,10 +25,7 @@ func (s *shard) answerKraken(c *conn, a *kraken.Answer) {
 // refuseKraken is answerKraken with an error.
 func (s *shard) refuseKraken(c *conn, a kraken.Answer, code pb.ErrorCode, text string) {
 	s.stats.errors[code].Add(1)
-	if len(text) > maxTextBytes {
-		text = text[:maxTextBytes]
-	}
-	a.Error = text
+	a.Error = cut(text, maxTextBytes)
 	s.answerKraken(c, &a)
 }
 

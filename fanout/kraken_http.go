@@ -50,7 +50,7 @@ func (h *Hub) krakenInstruments(may *Grant, asked string) (list []kraken.Instrum
 	}
 	for id := range strings.SplitSeq(asked, ",") {
 		p := table.byID[strings.ReplaceAll(id, "/", "")]
-		if p == nil || len(may.granted([]*listedPair{p}, h.config.Delay)) == 0 {
+		if p == nil || !may.knows(p.Symbol, h.config.Delay) {
 			return nil, id
 		}
 		list = append(list, krakenInstrument(p))
@@ -131,14 +131,8 @@ func (h *Hub) serveKrakenDepth(w http.ResponseWriter, r *http.Request) {
 	}
 	count = min(count, kraken.MaxDepth)
 	id := strings.ReplaceAll(r.URL.Query().Get("pair"), "/", "")
-	found, known := h.pairs.find(id)
-	err := error(nil)
 	var snap proto.Snapshot
-	if !known {
-		err = h.pairs.missing()
-	} else {
-		err = h.readLive(may, found.Symbol, uint32(count), &snap)
-	}
+	err := h.readPair(may, id, count, &snap)
 	switch {
 	case errors.Is(err, proto.ErrUnknownSymbol):
 		krakenError(w, http.StatusOK, "EQuery:Unknown asset pair")

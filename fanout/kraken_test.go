@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/gobwas/ws"
 
@@ -359,6 +360,18 @@ func TestKrakenRequestsAreAnsweredEachForItself(t *testing.T) {
 	}
 	if r.hub.Stats().Conns != 1 {
 		t.Error("the connection ended")
+	}
+}
+
+// What repeats too much of the request is cut between characters.
+func TestKrakenErrorThatIsCutEndsWithAWholeCharacter(t *testing.T) {
+	r := newRig(t, nil, btc)
+	c := r.speak(framingKraken)
+	for _, before := range []string{"", "a", "ab"} {
+		c.say(`{"method":"%s"}`, before+strings.Repeat("€", maxTextBytes))
+		if got := c.text(); !utf8.ValidString(got) || strings.Contains(got, `\ufffd`) || !strings.Contains(got, "€…") {
+			t.Errorf("answered with %q", got)
+		}
 	}
 }
 

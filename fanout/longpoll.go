@@ -195,7 +195,7 @@ func (a *pollAnswer) begin() {
 		return
 	}
 	a.begun = true
-	a.w.Header().Set("Content-Type", "application/json")
+	a.w.Header().Set("Content-Type", typeJSON)
 	a.w.Header().Set("Cache-Control", "no-store")
 	_, _ = fmt.Fprintf(a.w, `{"type":"poll","frames":[%s`, a.early.Bytes()) // what follows meets the same error
 }

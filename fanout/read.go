@@ -31,11 +31,7 @@ func (h *Hub) affordable(w http.ResponseWriter) bool {
 // serveBook answers with one book as it is. depth 0 is all of it; other depths are
 // granted as in a subscription.
 func (h *Hub) serveBook(w http.ResponseWriter, r *http.Request) {
-	may, ok := h.entitled(w, r)
-	if !ok {
-		return
-	}
-	a, ok := negotiate(w, r)
+	may, a, ok := h.begin(w, r)
 	if !ok {
 		return
 	}
@@ -97,11 +93,7 @@ func (h *Hub) symbols() []proto.SymbolInfo {
 }
 
 func (h *Hub) serveSymbols(w http.ResponseWriter, r *http.Request) {
-	may, ok := h.entitled(w, r)
-	if !ok {
-		return
-	}
-	a, ok := negotiate(w, r)
+	may, a, ok := h.begin(w, r)
 	if !ok {
 		return
 	}
@@ -139,10 +131,7 @@ const smallList = 1000
 
 // serveStatus says how the server stands, and nothing of what it holds.
 func (h *Hub) serveStatus(w http.ResponseWriter, r *http.Request) {
-	if _, ok := h.entitled(w, r); !ok {
-		return
-	}
-	a, ok := negotiate(w, r)
+	_, a, ok := h.begin(w, r)
 	if !ok {
 		return
 	}

@@ -142,6 +142,14 @@ func (s *shard) resync(c *conn, a answer, sub *subscription) {
 // maxTextBytes bounds the text of an error.
 const maxTextBytes = 200
 
+// cut bounds a text that repeats what the client sent, and keeps it UTF-8.
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
+}
+
 // resyncBurst is how many snapshots may be asked for at once.
 const resyncBurst = 8
 
@@ -151,9 +159,7 @@ func (s *shard) refuse(c *conn, a answer, code pb.ErrorCode, text string) {
 	if text == "" {
 		text = row.Text
 	}
-	if len(text) > maxTextBytes { // it repeats what the client sent
-		text = strings.ToValidUTF8(text[:maxTextBytes], "") + "…"
-	}
+	text = cut(text, maxTextBytes)
 	s.stats.errors[code].Add(1)
 	e := &pb.Error{Id: a.id, Topic: a.topic, Code: code, Message: text, Retry: row.Retry, RetryAfterMs: row.RetryAfterMS}
 	if a.ofItem {

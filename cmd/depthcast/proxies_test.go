@@ -93,7 +93,7 @@ func (p proxy) before(t *testing.T, r *running, scheme string, changes ...string
 	if p.key == "" {
 		certFile = concatenate(t, certFile, keyFile)
 	}
-	plain, secure := freeAddress(t), freeAddress(t)
+	plain, secure := nowhere(t), nowhere(t)
 	changes = append(changes, "127.0.0.1:8080", r.doors.listen.Addr().String(),
 		"listen 80;", "listen "+plain+";", "listen 443 ", "listen "+secure+" ", "bind :80\n", "bind "+plain+"\n", "bind :443 ", "bind "+secure+" ",
 		p.cert, certFile, "/etc/nginx/depthcast.key", keyFile, "maxconn 100000", "maxconn 100")
@@ -140,17 +140,6 @@ func (p proxy) before(t *testing.T, r *running, scheme string, changes ...string
 		return err == nil
 	})
 	return f
-}
-
-// freeAddress is one that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // concatenate writes files into one.

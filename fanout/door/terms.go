@@ -65,8 +65,8 @@ func (t *Terms) grant(user string) (*fanout.Grant, error) {
 	}
 	g.Symbols = t.Symbols
 	for _, word := range t.Channels {
-		c, ok := channelOf(word)
-		if !ok {
+		c := proto.ChannelOf(word)
+		if c == 0 {
 			return nil, fmt.Errorf("%w: no channel %.32q", errTerms, word)
 		}
 		g.Channels = append(g.Channels, c)
@@ -104,13 +104,4 @@ func validPattern(s string) bool {
 		return false
 	}
 	return pattern && prefix == "" || proto.ValidSymbol(prefix)
-}
-
-func channelOf(word string) (proto.Channel, bool) {
-	for c := proto.ChannelBook; c <= proto.ChannelCandles; c++ {
-		if proto.ChannelWord(c) == word {
-			return c, true
-		}
-	}
-	return 0, false
 }
