@@ -34,7 +34,7 @@ run: build ## start the demo: embedded broker, simulated market, http://localhos
 
 .PHONY: test test-long test-kafka test-dialects survive truth bench bench-book bench-ingest bench-delivery bench-memory bench-compare bench-100k fuzz
 test: ## run every test that needs only Go
-	go test -timeout 10m $(PACKAGES)
+	go test -timeout 20m $(PACKAGES)
 
 test-long: ## the tests of slow readers at their full sizes: 1,000 and 5,000 frozen; some minutes, 1 GiB
 	DEPTHCAST_LONG=1 go test -count=1 -timeout 20m -run 'Frozen|AtATenth' -v ./fanout
