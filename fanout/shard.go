@@ -3,6 +3,7 @@ package fanout
 import (
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,6 +59,7 @@ type shard struct {
 	sweepAt   time.Duration
 	sweepDue  time.Time // of the next sweep, on the real clock
 	wakeAt    time.Time // the poller's deadline, on the real clock
+	yielded   time.Time // to the runtime's scheduler, on the real clock
 	sweeps    uint64
 	obeyed    order
 	conns     []*conn
@@ -165,13 +167,14 @@ func (s *shard) turn() {
 	if len(s.queue)+len(s.unread) > 0 {
 		s.poller.Wake()
 	}
-	s.setTimer()
+	now := time.Now()
+	s.setTimer(now)
+	s.yield(now)
 }
 
 // setTimer asks for the turn of the next sweep, tick or end of a pause. The timer
 // runs on the real clock, also where a test has replaced the shard's.
-func (s *shard) setTimer() {
-	now := time.Now()
+func (s *shard) setTimer(now time.Time) {
 	if !now.Before(s.sweepDue) {
 		s.sweepDue = now.Add(sweepEvery)
 	}
@@ -203,6 +206,21 @@ func earlier(a, b time.Time) time.Time {
 
 // timerSlack is by how much a turn may be late rather than set the timer anew.
 const timerSlack = 100 * time.Microsecond
+
+// yield lets the scheduler see the shard's goroutine. Of one that it has not seen
+// for 10 ms the runtime's monitor takes the P as soon as it waits in epoll_wait, and
+// then, whenever the shard is woken, looks around every 20 µs for a while, on the
+// processor that the shard is to have (docs/performance.md, "Delivery"). One that it
+// has seen keeps its P while it waits for up to 10 ms.
+func (s *shard) yield(now time.Time) {
+	if now.Sub(s.yielded) >= yieldEvery {
+		s.yielded = now
+		runtime.Gosched()
+	}
+}
+
+// yieldEvery is well below the 10 ms of runtime.forcePreemptNS.
+const yieldEvery = 4 * time.Millisecond
 
 func (s *shard) takeArrivals() {
 	s.mu.Lock()
