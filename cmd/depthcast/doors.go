@@ -129,7 +129,7 @@ type doors struct {
 	listen, inside net.Listener // inside: the admin listener, nil without one
 	fatal          <-chan error
 
-	gate   *gate                 // of the client listener
+	lobby  *lobby                // of the client listener
 	stream *fanout.StreamHandler // counts handshakes
 }
 
@@ -148,19 +148,19 @@ func openDoors(s *server, f *serverFlags, fatal <-chan error) (_ *doors, err err
 	if err != nil {
 		return nil, err
 	}
-	d.gate = newGate(secured, httpPlaces, httpTurns, func() int { return min(s.hub.Room()+httpLine, longestLine) })
-	d.gate.open()
-	d.listen = d.gate
+	d.lobby = newLobby(secured, httpPlaces, httpTurns, func() int { return min(s.hub.Room()+httpLine, longestLine) })
+	d.lobby.open()
+	d.listen = d.lobby
 	d.stream = &fanout.StreamHandler{Hub: s.hub, Origins: f.AllowOrigin, Log: slog.Default()}
 	clients := clientHandler(s.hub, d.stream)
 	if f.Dialects {
 		clients.Handle("/dialect/", d.stream.Dialects())
 	}
-	d.clients = httpServer(d.gate.handler(&fanout.Guard{
+	d.clients = httpServer(d.lobby.handler(&fanout.Guard{
 		Hub: s.hub, Cookie: f.AuthCookie, Origins: f.AllowOrigin, Next: clients, Log: slog.Default(),
 	}))
 	d.clients.WriteTimeout = answerWithin
-	d.clients.ConnState, d.clients.ConnContext = d.gate.state, d.gate.context
+	d.clients.ConnState, d.clients.ConnContext = d.lobby.state, d.lobby.context
 	if f.AdminListen == "" {
 		return d, nil
 	}
@@ -208,7 +208,7 @@ func (f *serverFlags) secured(l net.Listener) (net.Listener, error) {
 }
 
 // answerWithin bounds the time from a request's header to the end of its answer, so
-// that who does not read gives its place at the gate back. It ends with an upgrade.
+// that who does not read gives its place in the lobby back. It ends with an upgrade.
 // profileWithin is that of the admin listener, where profiles take their time.
 const (
 	answerWithin  = 20 * time.Second
@@ -279,7 +279,7 @@ func (d *doors) close() {
 // url is where a browser on this machine finds the server.
 func (s *server) url() string {
 	scheme := "https"
-	if _, plain := s.doors.gate.Listener.(*net.TCPListener); plain {
+	if _, plain := s.doors.lobby.Listener.(*net.TCPListener); plain {
 		scheme = "http"
 	}
 	host, port, _ := net.SplitHostPort(s.doors.listen.Addr().String()) // an address that a listener made

@@ -45,10 +45,10 @@ func (m metrics) Collect(out chan<- prometheus.Metric) {
 	c.fanout(c.server.hub.Stats())
 	c.authority(c.server.who)
 	c.count("accept_waits_total", "How often accepting waited because too many connections were in their handshake or in plain HTTP.",
-		float64(c.server.doors.gate.waits.Load()))
+		float64(c.server.doors.lobby.waits.Load()))
 	c.count("turned_away_total", "Connections that were told to come back later because too many were in their handshake or in plain HTTP.",
-		float64(c.server.doors.gate.turned.Load()))
-	line, _ := c.server.doors.gate.first()
+		float64(c.server.doors.lobby.turned.Load()))
+	line, _ := c.server.doors.lobby.first()
 	c.gauge("waiting_connections", "Connections that wait for a place in HTTP.", float64(line))
 }
 

@@ -6,7 +6,7 @@ import (
 )
 
 // rota deals out the seconds after which those who were turned away come back. None
-// is given to more than have lately passed the gate in one, so that they find room;
+// is given to more than have lately passed the lobby in one, so that they find room;
 // the storm lasts no longer than it must.
 type rota struct {
 	least  int       // taken for what passes in a second until more was seen
@@ -19,7 +19,7 @@ type rota struct {
 // latest bounds what anybody is told to wait.
 const latest = 60 * time.Second
 
-// passed counts one who went through the gate.
+// passed counts one who went through the lobby.
 func (r *rota) passed(now time.Time) {
 	r.look(now)
 	r.here++

@@ -16,10 +16,10 @@ import (
 	"github.com/depthcast/depthcast/fanout"
 )
 
-// entrance is a server behind a gate, whose handler answers when it is let.
+// entrance is a server behind a lobby, whose handler answers when it is let.
 type entrance struct {
 	t       *testing.T
-	gate    *gate
+	lobby   *lobby
 	address string
 	secured bool
 	entered chan struct{} // a value for each request that has reached the handler
@@ -45,11 +45,11 @@ func enter(t *testing.T, places, room int, most time.Duration, secured bool) *en
 		}
 		l = fanout.TLSListener(inner, &tls.Config{Certificates: []tls.Certificate{pair}})
 	}
-	e := &entrance{t: t, gate: newGate(l, places, 1, func() int { return room }), address: inner.Addr().String(), secured: secured,
+	e := &entrance{t: t, lobby: newLobby(l, places, 1, func() int { return room }), address: inner.Addr().String(), secured: secured,
 		entered: make(chan struct{}, 1000), leave: make(chan struct{}, 1000)}
-	e.gate.mostWait = most
-	e.gate.open()
-	server := httpServer(e.gate.handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	e.lobby.mostWait = most
+	e.lobby.open()
+	server := httpServer(e.lobby.handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := e.inside.Add(1)
 		for most := e.most.Load(); n > most && !e.most.CompareAndSwap(most, n); most = e.most.Load() {
 		}
@@ -58,9 +58,9 @@ func enter(t *testing.T, places, room int, most time.Duration, secured bool) *en
 		e.inside.Add(-1)
 		_, _ = io.WriteString(w, "welcome")
 	})))
-	server.ConnState, server.ConnContext = e.gate.state, e.gate.context
+	server.ConnState, server.ConnContext = e.lobby.state, e.lobby.context
 	served := make(chan struct{})
-	go func() { defer close(served); _ = server.Serve(e.gate) }()
+	go func() { defer close(served); _ = server.Serve(e.lobby) }()
 	t.Cleanup(func() { _ = server.Close(); <-served })
 	return e
 }
@@ -143,7 +143,7 @@ func TestWhoeverFindsTheDoorCrowdedIsToldWhenToComeBack(t *testing.T) {
 				t.Errorf("tls=%v: client %d is answered %v", secured, i, answer)
 			}
 		}
-		if n := e.gate.turned.Load(); n != 1 {
+		if n := e.lobby.turned.Load(); n != 1 {
 			t.Errorf("tls=%v: %d are counted as turned away", secured, n)
 		}
 	}
@@ -173,7 +173,7 @@ func TestWhoWaitsInLineIsLetGoWhenTheDoorIsShut(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.lines(1)
-	if err := e.gate.Close(); err != nil {
+	if err := e.lobby.Close(); err != nil {
 		t.Error(err)
 	}
 	if _, err := v.from.ReadByte(); err == nil {
@@ -196,10 +196,10 @@ func (e *entrance) holds(what string, condition func() bool) {
 // lines waits until so many are in line.
 func (e *entrance) lines(n int) {
 	e.t.Helper()
-	e.holds(strconv.Itoa(n)+" are in line", func() bool { waiting, _ := e.gate.first(); return waiting == n })
+	e.holds(strconv.Itoa(n)+" are in line", func() bool { waiting, _ := e.lobby.first(); return waiting == n })
 }
 
-func TestStormPassesAGateOfFewPlacesAndEverybodyIsAnswered(t *testing.T) {
+func TestStormPassesALobbyOfFewPlacesAndEverybodyIsAnswered(t *testing.T) {
 	e := enter(t, 3, 8, patience, false)
 	var storm sync.WaitGroup
 	for range 200 {
@@ -225,7 +225,7 @@ func TestStormPassesAGateOfFewPlacesAndEverybodyIsAnswered(t *testing.T) {
 			}
 		})
 	}
-	e.holds("somebody is turned away", func() bool { return e.gate.turned.Load() > 0 })
+	e.holds("somebody is turned away", func() bool { return e.lobby.turned.Load() > 0 })
 	close(e.leave)
 	storm.Wait()
 	if most := e.most.Load(); most > 3 {
@@ -234,27 +234,27 @@ func TestStormPassesAGateOfFewPlacesAndEverybodyIsAnswered(t *testing.T) {
 	e.empty()
 }
 
-// empty waits until the gate has all places and turns back.
+// empty waits until the lobby has all places and turns back.
 func (e *entrance) empty() {
 	e.t.Helper()
-	for range cap(e.gate.places) {
+	for range cap(e.lobby.places) {
 		select {
-		case e.gate.places <- struct{}{}:
+		case e.lobby.places <- struct{}{}:
 		case <-time.After(patience):
 			e.t.Fatal("a place was not given back")
 		}
 	}
-	for range cap(e.gate.turns) {
+	for range cap(e.lobby.turns) {
 		select {
-		case e.gate.turns <- struct{}{}:
+		case e.lobby.turns <- struct{}{}:
 		case <-time.After(patience):
 			e.t.Fatal("a turn was not given back")
 		}
 	}
-	e.gate.mu.Lock()
-	defer e.gate.mu.Unlock()
-	if len(e.gate.later)+len(e.gate.idling)+e.gate.idle.Len() > 0 {
-		e.t.Errorf("%d connections are still known as turned away, %d as idle", len(e.gate.later), e.gate.idle.Len())
+	e.lobby.mu.Lock()
+	defer e.lobby.mu.Unlock()
+	if len(e.lobby.later)+len(e.lobby.idling)+e.lobby.idle.Len() > 0 {
+		e.t.Errorf("%d connections are still known as turned away, %d as idle", len(e.lobby.later), e.lobby.idle.Len())
 	}
 }
 
@@ -302,7 +302,7 @@ func TestThoseToldToComeBackFindRoom(t *testing.T) {
 		t.Errorf("the next is told %d s", after)
 	}
 
-	// A gate that lets more in gives more of them the same second.
+	// A lobby that lets more in gives more of them the same second.
 	r, times = rota{least: 100}, map[int]int{}
 	for range 500 {
 		r.passed(now)

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// gate is a listener that keeps those who are in plain HTTP or in their handshake to
+// lobby is a listener that keeps those who are in plain HTTP or in their handshake to
 // as many as it has places, so that what these cost is bounded. A connection gives
 // its place back when it is closed or handed to the hub.
 //
@@ -26,7 +26,7 @@ import (
 // whoever is in line, a connection that is idle between two plain requests is ended,
 // the longest idle first. The first in line is told when to come back when it has
 // waited for mostWait, or the line is at its limit.
-type gate struct {
+type lobby struct {
 	// Static.
 	net.Listener
 	places   chan struct{}
@@ -34,7 +34,7 @@ type gate struct {
 	room     func() int    // how long the line may be
 	mostWait time.Duration
 	log      *rate.Limiter
-	shut     chan struct{} // closed with the gate
+	shut     chan struct{} // closed with the lobby
 
 	once    sync.Once
 	waits   atomic.Uint64 // how often all places were taken
@@ -58,9 +58,9 @@ type inLine struct {
 	since time.Time
 }
 
-// newGate lets in through l, with as long a line as room says at any moment.
-func newGate(l net.Listener, places, turns int, room func() int) *gate {
-	return &gate{
+// newLobby lets in through l, with as long a line as room says at any moment.
+func newLobby(l net.Listener, places, turns int, room func() int) *lobby {
+	return &lobby{
 		Listener: l, places: make(chan struct{}, places), turns: make(chan struct{}, turns), room: room, mostWait: mostWait,
 		log: rate.NewLimiter(rate.Every(10*time.Second), 1), shut: make(chan struct{}),
 		arrived: make(chan struct{}, 1), left: make(chan struct{}, 1), failed: make(chan error, 1),
@@ -71,36 +71,36 @@ func newGate(l net.Listener, places, turns int, room func() int) *gate {
 const (
 	// mostWait is how long anybody is left without an answer.
 	mostWait = 2 * time.Second
-	// glance is how often a gate without a free place looks at its line.
+	// glance is how often a lobby without a free place looks at its line.
 	glance = 10 * time.Millisecond
 )
 
 // open begins to accept. Close ends it.
-func (g *gate) open() { go g.acceptAll() }
+func (b *lobby) open() { go b.acceptAll() }
 
 // acceptAll puts whoever comes in line. Beyond its limit they wait in the kernel's
 // queue.
-func (g *gate) acceptAll() {
+func (b *lobby) acceptAll() {
 	for {
-		c, err := g.Listener.Accept()
+		c, err := b.Listener.Accept()
 		switch {
 		case err == nil:
-			g.join(c)
+			b.join(c)
 		case !passing(err):
-			g.failed <- err
+			b.failed <- err
 			return
 		default:
 			slog.Warn("cannot accept a connection", "err", err)
 			select {
 			case <-time.After(glance):
-			case <-g.shut:
+			case <-b.shut:
 				return
 			}
 		}
-		for n, _ := g.first(); n >= g.room(); n, _ = g.first() {
+		for n, _ := b.first(); n >= b.room(); n, _ = b.first() {
 			select {
-			case <-g.left:
-			case <-g.shut:
+			case <-b.left:
+			case <-b.shut:
 				return
 			}
 		}
@@ -118,15 +118,15 @@ func passing(err error) bool {
 }
 
 // join puts c at the end of the line.
-func (g *gate) join(c net.Conn) {
-	g.mu.Lock()
-	g.line.PushBack(inLine{c, time.Now()})
-	g.mu.Unlock()
+func (b *lobby) join(c net.Conn) {
+	b.mu.Lock()
+	b.line.PushBack(inLine{c, time.Now()})
+	b.mu.Unlock()
 	select {
-	case <-g.shut:
-		g.disband() // again: c came after it
+	case <-b.shut:
+		b.disband() // again: c came after it
 	default:
-		notify(g.arrived)
+		notify(b.arrived)
 	}
 }
 
@@ -139,68 +139,68 @@ func notify(c chan struct{}) {
 }
 
 // first returns the length of the line, and since when the first in it waits.
-func (g *gate) first() (length int, since time.Time) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.line.Len() == 0 {
+func (b *lobby) first() (length int, since time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.line.Len() == 0 {
 		return 0, since
 	}
-	return g.line.Len(), g.line.Front().Value.(inLine).since
+	return b.line.Len(), b.line.Front().Value.(inLine).since
 }
 
 // next takes the first out of the line, for which a place is taken; or a turn, to be
 // told later.
-func (g *gate) next(taken chan struct{}) (net.Conn, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.line.Len() == 0 { // shut at this moment
+func (b *lobby) next(taken chan struct{}) (net.Conn, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.line.Len() == 0 { // shut at this moment
 		<-taken
 		return nil, net.ErrClosed
 	}
-	c := g.line.Remove(g.line.Front()).(inLine).conn
-	if taken == g.turns {
-		g.later[c] = struct{}{}
+	c := b.line.Remove(b.line.Front()).(inLine).conn
+	if taken == b.turns {
+		b.later[c] = struct{}{}
 	}
-	notify(g.left)
+	notify(b.left)
 	return c, nil
 }
 
 // Accept waits for a connection that has a place, or is to be told when to come
 // back. For one goroutine.
-func (g *gate) Accept() (net.Conn, error) {
-	for n, _ := g.first(); n == 0; n, _ = g.first() {
+func (b *lobby) Accept() (net.Conn, error) {
+	for n, _ := b.first(); n == 0; n, _ = b.first() {
 		select {
-		case <-g.arrived:
-		case err := <-g.failed:
+		case <-b.arrived:
+		case err := <-b.failed:
 			return nil, err
-		case <-g.shut:
+		case <-b.shut:
 			return nil, net.ErrClosed
 		}
 	}
 	select {
-	case g.places <- struct{}{}:
-		return g.next(g.places)
+	case b.places <- struct{}{}:
+		return b.next(b.places)
 	default:
 	}
-	g.waits.Add(1)
-	if g.log.Allow() {
-		slog.Warn("accepting waits: too many connections are in their handshake or in plain HTTP", "places", cap(g.places))
+	b.waits.Add(1)
+	if b.log.Allow() {
+		slog.Warn("accepting waits: too many connections are in their handshake or in plain HTTP", "places", cap(b.places))
 	}
 	look := time.NewTicker(glance)
 	defer look.Stop()
 	for {
-		g.endIdle()
+		b.endIdle()
 		var turns chan struct{}
-		if n, since := g.first(); n >= g.room() || time.Since(since) >= g.mostWait {
-			turns = g.turns
+		if n, since := b.first(); n >= b.room() || time.Since(since) >= b.mostWait {
+			turns = b.turns
 		}
 		select {
-		case g.places <- struct{}{}:
-			return g.next(g.places)
+		case b.places <- struct{}{}:
+			return b.next(b.places)
 		case turns <- struct{}{}:
-			return g.next(g.turns)
+			return b.next(b.turns)
 		case <-look.C:
-		case <-g.shut:
+		case <-b.shut:
 			return nil, net.ErrClosed
 		}
 	}
@@ -208,43 +208,43 @@ func (g *gate) Accept() (net.Conn, error) {
 
 // endIdle makes room by ending the connection that is idle for longest, unless a
 // request begins to arrive at this moment: then the server sets another deadline.
-func (g *gate) endIdle() {
-	g.mu.Lock()
-	longest := g.idle.Front()
+func (b *lobby) endIdle() {
+	b.mu.Lock()
+	longest := b.idle.Front()
 	if longest != nil {
-		g.idle.MoveToBack(longest) // the next is another, should this one go on
+		b.idle.MoveToBack(longest) // the next is another, should this one go on
 	}
-	g.mu.Unlock()
+	b.mu.Unlock()
 	if longest != nil {
 		_ = longest.Value.(net.Conn).SetReadDeadline(time.Unix(1, 0)) // it may be closed already
 	}
 }
 
 // state is for http.Server.ConnState.
-func (g *gate) state(c net.Conn, s http.ConnState) {
+func (b *lobby) state(c net.Conn, s http.ConnState) {
 	ended := s == http.StateHijacked || s == http.StateClosed
-	g.mu.Lock()
-	if e := g.idling[c]; e != nil {
-		g.idle.Remove(e)
-		delete(g.idling, c)
+	b.mu.Lock()
+	if e := b.idling[c]; e != nil {
+		b.idle.Remove(e)
+		delete(b.idling, c)
 	}
 	if s == http.StateIdle {
-		g.idling[c] = g.idle.PushBack(c)
+		b.idling[c] = b.idle.PushBack(c)
 	}
-	_, later := g.later[c]
+	_, later := b.later[c]
 	if ended {
-		delete(g.later, c)
+		delete(b.later, c)
 	}
 	if ended && !later {
-		g.rota.passed(time.Now())
+		b.rota.passed(time.Now())
 	}
-	g.mu.Unlock()
+	b.mu.Unlock()
 	switch {
 	case !ended:
 	case later:
-		<-g.turns
+		<-b.turns
 	default:
-		<-g.places
+		<-b.places
 	}
 }
 
@@ -252,26 +252,26 @@ func (g *gate) state(c net.Conn, s http.ConnState) {
 type laterKey struct{}
 
 // context is for http.Server.ConnContext.
-func (g *gate) context(ctx context.Context, c net.Conn) context.Context {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if _, later := g.later[c]; later {
+func (b *lobby) context(ctx context.Context, c net.Conn) context.Context {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, later := b.later[c]; later {
 		return context.WithValue(ctx, laterKey{}, true)
 	}
 	return ctx
 }
 
 // handler answers those who are to come back; the rest is for h.
-func (g *gate) handler(h http.Handler) http.Handler {
+func (b *lobby) handler(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Context().Value(laterKey{}) == nil {
 			h.ServeHTTP(w, r)
 			return
 		}
-		g.turned.Add(1)
-		g.mu.Lock()
-		seconds := g.rota.deal(time.Now(), g.line.Len()+len(g.places))
-		g.mu.Unlock()
+		b.turned.Add(1)
+		b.mu.Lock()
+		seconds := b.rota.deal(time.Now(), b.line.Len()+len(b.places))
+		b.mu.Unlock()
 		w.Header().Set("Retry-After", strconv.Itoa(seconds))
 		w.Header().Set("Connection", "close")
 		http.Error(w, "too many are connecting at this moment", http.StatusServiceUnavailable)
@@ -279,19 +279,19 @@ func (g *gate) handler(h http.Handler) http.Handler {
 }
 
 // Close ends the listener and the line.
-func (g *gate) Close() error {
-	g.once.Do(func() { close(g.shut) })
-	err := g.Listener.Close()
-	g.disband()
+func (b *lobby) Close() error {
+	b.once.Do(func() { close(b.shut) })
+	err := b.Listener.Close()
+	b.disband()
 	return err
 }
 
 // disband closes who is in line.
-func (g *gate) disband() {
-	g.mu.Lock()
-	line := g.line
-	g.line = list.List{}
-	g.mu.Unlock()
+func (b *lobby) disband() {
+	b.mu.Lock()
+	line := b.line
+	b.line = list.List{}
+	b.mu.Unlock()
 	for e := line.Front(); e != nil; e = e.Next() {
 		_ = e.Value.(inLine).conn.Close() // nothing was said on it
 	}
