@@ -3,7 +3,9 @@ package fanout
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 
+	"github.com/depthcast/depthcast/fanout/peer"
 	"github.com/depthcast/depthcast/proto"
 )
 
@@ -11,6 +13,7 @@ import (
 var (
 	ErrClosed    = errors.New("fanout: the hub is shutting down")
 	ErrFull      = errors.New("fanout: as many connections as configured")
+	ErrAddress   = errors.New("fanout: as many connections of one address as configured")
 	ErrCodec     = errors.New("fanout: no such codec")
 	ErrTransport = errors.New("fanout: the descriptor cannot be served")
 )
@@ -25,8 +28,11 @@ type Accepted struct {
 	// transport moves its bytes and closes FD; nil: the bytes are those of FD.
 	transport transport
 
-	// counted says that it has a place in the hub (occupy).
+	// counted says that it has a place in the hub (occupy), as one of address; else it
+	// takes one as a connection of client.
 	counted bool
+	address *peer.Count
+	client  netip.Addr
 
 	// Codec that the handshake agreed on.
 	Codec proto.Codec
@@ -76,9 +82,22 @@ func (h *Hub) Accept(a Accepted) error {
 	return nil
 }
 
-// occupy counts a connection that is to come, if there is room for it. It is left's
-// counterpart.
-func (h *Hub) occupy() error {
+// occupy counts a connection of client that is to come, among all and among those of
+// its address, if there is room for it. It is left's counterpart.
+func (h *Hub) occupy(client netip.Addr) (*peer.Count, error) {
+	of, ok := h.addresses.Enter(client)
+	if !ok {
+		return nil, ErrAddress
+	}
+	if err := h.count(); err != nil {
+		h.addresses.Leave(of)
+		return nil, err
+	}
+	return of, nil
+}
+
+// count counts one connection more.
+func (h *Hub) count() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -97,13 +116,14 @@ func (h *Hub) Room() int { return max(0, h.config.MaxConns-int(h.conns.Load())) 
 // admit gives a connection to the least loaded shard.
 func (h *Hub) admit(a Accepted, t transport) error {
 	if !a.counted {
-		if err := h.occupy(); err != nil {
+		var err error
+		if a.address, err = h.occupy(a.client); err != nil {
 			return err
 		}
 	}
 	least, err := h.assign(a.Codec)
 	if err != nil {
-		h.left()
+		h.left(a.address)
 		return err
 	}
 	tune(a.FD, &h.config)
@@ -132,8 +152,9 @@ func (h *Hub) assign(c proto.Codec) (*shard, error) {
 	return least, nil
 }
 
-// left is told that a connection that was counted is no more.
-func (h *Hub) left() {
+// left is told that a connection that was counted as one of an address is no more.
+func (h *Hub) left(of *peer.Count) {
+	h.addresses.Leave(of)
 	if h.conns.Add(-1) > 0 {
 		return
 	}

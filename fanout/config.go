@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/depthcast/depthcast/fanout/peer"
 	"github.com/depthcast/depthcast/fanout/poll"
 )
 
@@ -57,6 +58,24 @@ type Config struct {
 	// MaxRelays bounds the event streams that are relayed: those over HTTP/2, and polls
 	// under way. Each has a goroutine and two descriptors. Default 512.
 	MaxRelays int
+
+	// MaxConnsPerAddress bounds the connections of one address, of all kinds; an IPv6
+	// address stands for its /64. 0: no bound.
+	MaxConnsPerAddress int
+
+	// MaxRelaysPerAddress bounds the relays among them. 0: no bound.
+	MaxRelaysPerAddress int
+
+	// HTTPRequestsPerAddress is how many requests over HTTP a second an address may
+	// make on average, handshakes and polls included; four seconds of them at once.
+	// 0: any number.
+	HTTPRequestsPerAddress int
+
+	// ExemptAddresses are not bound by the three above.
+	ExemptAddresses peer.Nets
+
+	// Proxies are those who say for whom they ask.
+	Proxies peer.Proxies
 
 	// WholeReads bounds the plain questions a second for whole books, or for long lists
 	// of symbols, of all clients together; twice as many may come at once. Default 20.
@@ -216,7 +235,9 @@ func (c *Config) validate() error {
 	}{
 		{"Shards", int64(c.Shards)}, {"RingEntries", int64(c.RingEntries)}, {"RingBytes", c.RingBytes},
 		{"AllRingsBytes", c.AllRingsBytes}, {"ResumeWindow", int64(c.ResumeWindow)}, {"MaxTopics", int64(c.MaxTopics)},
-		{"MaxPatterns", int64(c.MaxPatterns)}, {"TopicLinger", int64(c.TopicLinger)}, {"MaxConns", int64(c.MaxConns)}, {"MaxRelays", int64(c.MaxRelays)}, {"WholeReads", int64(c.WholeReads)}, {"MaxSubscriptions", int64(c.MaxSubscriptions)},
+		{"MaxPatterns", int64(c.MaxPatterns)}, {"TopicLinger", int64(c.TopicLinger)}, {"MaxConns", int64(c.MaxConns)}, {"MaxRelays", int64(c.MaxRelays)}, {"WholeReads", int64(c.WholeReads)},
+		{"MaxConnsPerAddress", int64(c.MaxConnsPerAddress)}, {"MaxRelaysPerAddress", int64(c.MaxRelaysPerAddress)},
+		{"HTTPRequestsPerAddress", int64(c.HTTPRequestsPerAddress)}, {"MaxSubscriptions", int64(c.MaxSubscriptions)},
 		{"MaxItems", int64(c.MaxItems)}, {"MaxMessageBytes", int64(c.MaxMessageBytes)}, {"DeflateMin", int64(c.DeflateMin)},
 		{"RequestsPerSecond", int64(c.RequestsPerSecond)}, {"RequestBurst", int64(c.RequestBurst)},
 		{"ResyncInterval", int64(c.ResyncInterval)}, {"MaxBytesPerTurn", int64(c.MaxBytesPerTurn)},

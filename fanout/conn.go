@@ -5,6 +5,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"github.com/depthcast/depthcast/fanout/peer"
 	"github.com/depthcast/depthcast/fanout/poll"
 )
 
@@ -54,6 +55,7 @@ type conn struct {
 	subs     []*subscription // at most Config.MaxSubscriptions
 	in       *inbound        // nil unless a message is incomplete
 	pass     *pass           // what it may have; nil in a hub without a gate
+	address  *peer.Count     // whose count it is in; nil: nobody's
 	remote   string
 	fd       int
 	requests bucket

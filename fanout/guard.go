@@ -5,12 +5,14 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/depthcast/depthcast/fanout/peer"
 	"github.com/depthcast/depthcast/proto"
 )
 
@@ -21,7 +23,8 @@ const TokenSubprotocol = "depthcast.token."
 // DelayHeader of an answer says by how many milliseconds its books are late.
 const DelayHeader = "Depthcast-Delay-Ms"
 
-// Guard stands before everything that clients reach over HTTP. It takes the token
+// Guard stands before everything that clients reach over HTTP. It finds out who asks,
+// where proxies stand between, and whether that is too often for his address. It takes the token
 // out of a request, wherever it is, so that nothing behind it can log it, and keeps
 // it for Hub.identify. What it finds, in this order: Authorization: Bearer, an entry
 // of Sec-WebSocket-Protocol, ?token=, a cookie.
@@ -44,13 +47,22 @@ type Guard struct {
 }
 
 func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	r, c := g.strip(r)
+	client := g.Hub.config.Proxies.Client(peer.AddrOf(r.RemoteAddr), r.Header)
+	if !g.Hub.asking.Allow(client) {
+		w.Header().Set("Retry-After", "1")
+		httpError(w, http.StatusTooManyRequests, "rate_limited", "too many requests in too short a time")
+		return
+	}
+	r, c := g.strip(r, client)
 	g.Log.Debug("request", "remote", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "credential", c.from)
 	if d := g.Hub.config.Delay; d > 0 {
 		w.Header().Set(DelayHeader, strconv.FormatInt(d.Milliseconds(), 10))
 	}
 	g.Next.ServeHTTP(w, r)
 }
+
+// httpBurst is how many seconds' requests an address may make at once.
+const httpBurst = 4
 
 // credential is what a request brought to be admitted by.
 type credential struct {
@@ -60,11 +72,17 @@ type credential struct {
 
 type credentialKey struct{}
 
-// strip returns r without its credentials, and with the one that counts in its
-// context. What is given twice in one place is no valid token.
-func (g *Guard) strip(r *http.Request) (*http.Request, credential) {
+// clientOf returns the address of who asks. A Guard has put it into r.
+func clientOf(r *http.Request) netip.Addr { return peer.AddrOf(r.RemoteAddr) }
+
+// strip returns r as one of client, without its credentials, and with the one that
+// counts in its context. What is given twice in one place is no valid token.
+func (g *Guard) strip(r *http.Request, client netip.Addr) (*http.Request, credential) {
 	var c credential
 	clean := r.Clone(context.WithValue(r.Context(), credentialKey{}, &c))
+	if client.IsValid() && client != clientOf(r) {
+		clean.RemoteAddr = client.String()
+	}
 	found := func(token, from string) {
 		if c.from == "" {
 			c = credential{token, from}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/http/httptest"
 	"net/url"
 	"strings"
@@ -223,7 +224,7 @@ func FuzzCredentials(f *testing.F) {
 			}
 		}
 		g := &Guard{Cookie: "pass", Origins: []string{"*"}}
-		clean, c := g.strip(r)
+		clean, c := g.strip(r, netip.Addr{})
 		if c.from != "" && c.token == secret {
 			for _, seen := range []string{clean.Header.Get("Authorization"), clean.URL.Query().Get("token")} {
 				if strings.Contains(seen, secret) {

@@ -48,7 +48,7 @@ type handshakeRefusal struct {
 }
 
 func (s *StreamHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	grant, no := s.admit(r)
+	a, no := s.admit(r)
 	if no != nil {
 		s.Hub.stats.HandshakesRefused.Add(1)
 		s.Log.Debug("handshake refused", "remote", r.RemoteAddr, "status", no.status, "why", no.text)
@@ -60,7 +60,7 @@ func (s *StreamHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, no.text, no.status)
 		return
 	}
-	if err := s.upgrade(w, r, grant); err != nil {
+	if err := s.upgrade(w, r, a); err != nil {
 		s.Hub.stats.HandshakesFailed.Add(1)
 		s.Log.Debug("handshake failed", "remote", r.RemoteAddr, "err", err)
 	}
@@ -101,43 +101,44 @@ func (s *StreamHandler) check(r *http.Request) *handshakeRefusal {
 	return nil
 }
 
-// room takes a place in the hub, so that nobody is upgraded who then finds none.
-func (s *StreamHandler) room() *handshakeRefusal {
-	err := s.Hub.occupy()
-	if err == nil {
-		return nil
-	}
-	text := "as many connections as configured"
-	if errors.Is(err, ErrClosed) {
-		text = "the server is stopping"
-	}
-	return &handshakeRefusal{http.StatusServiceUnavailable, text, http.Header{"Retry-After": {retryAfter(err)}}}
+// fullness is how it is told that there is no room for a connection.
+type fullness struct {
+	status     int
+	code, text string // the code is that of answers in JSON
+	retryAfter string // s
 }
 
-// retryAfter says when to come back after err of occupy: to the server that takes over
-// soon, to a full one not all at once, as they may be very many.
-func retryAfter(err error) string {
-	if errors.Is(err, ErrClosed) {
-		return "1"
+// fullnessOf says err of occupy, or errRelays, in HTTP: come back to the server that takes
+// over soon, to a full one not all at once, as you may be very many.
+func fullnessOf(err error) fullness {
+	later := strconv.Itoa(5 + rand.IntN(6))
+	switch {
+	case errors.Is(err, ErrClosed):
+		return fullness{http.StatusServiceUnavailable, "draining", "the server is stopping", "1"}
+	case errors.Is(err, ErrAddress):
+		return fullness{http.StatusTooManyRequests, "too_many_connections", "as many connections as one address may have", later}
 	}
-	return strconv.Itoa(5 + rand.IntN(6))
+	return fullness{http.StatusServiceUnavailable, "overloaded", "as many connections as configured", later}
 }
 
-// admit holds the request against check, the hub's room and then the gate. It has a
-// place in the hub; the grant has been counted among the connections of its user. It is nil where there is no gate,
-// or where the token is still to come, as the first message.
-func (s *StreamHandler) admit(r *http.Request) (*Grant, *handshakeRefusal) {
+// admit holds the request against check, the hub's room and then the gate. What it
+// returns has a place in the hub, so that nobody is upgraded who then finds none; its
+// grant has been counted among the connections of its user. It has none where there is
+// no gate, or where the token is still to come, as the first message.
+func (s *StreamHandler) admit(r *http.Request) (a Accepted, no *handshakeRefusal) {
 	if no := s.check(r); no != nil {
-		return nil, no
+		return a, no
 	}
-	if no := s.room(); no != nil {
-		return nil, no
+	address, err := s.Hub.occupy(clientOf(r))
+	if err != nil {
+		full := fullnessOf(err)
+		return a, &handshakeRefusal{full.status, full.text, http.Header{"Retry-After": {full.retryAfter}}}
 	}
-	grant, no := s.identify(r)
-	if no != nil {
-		s.Hub.left()
+	a = Accepted{Remote: r.RemoteAddr, counted: true, address: address}
+	if a.grant, no = s.identify(r); no != nil {
+		s.Hub.left(address)
 	}
-	return grant, no
+	return a, no
 }
 
 // identify holds the request against the gate.
@@ -196,11 +197,10 @@ func codecNamed(subprotocol string) (proto.Codec, bool) {
 
 // upgrade takes the connection over and gives it to the hub. What it returns is
 // not told to the client: the response has gone out, or cannot.
-func (s *StreamHandler) upgrade(w http.ResponseWriter, r *http.Request, grant *Grant) error {
-	a := Accepted{Remote: r.RemoteAddr, grant: grant, counted: true}
+func (s *StreamHandler) upgrade(w http.ResponseWriter, r *http.Request, a Accepted) error {
 	if err := s.takeOver(w, r, &a); err != nil {
-		s.Hub.left()
-		s.Hub.users.leave(grant)
+		s.Hub.left(a.address)
+		s.Hub.users.leave(a.grant)
 		return err
 	}
 	return s.Hub.Accept(a)

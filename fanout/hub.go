@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/depthcast/depthcast/fanout/peer"
 	"github.com/depthcast/depthcast/fanout/ring"
 	"github.com/depthcast/depthcast/proto"
 )
@@ -45,6 +46,9 @@ type Hub struct {
 	pairs   *pairs
 
 	wholeReads *rate.Limiter
+	addresses  *peer.Counts // connections
+	relaying   *peer.Counts // relays
+	asking     *peer.Rates  // requests over HTTP
 	symbolList symbolList
 
 	// Atomics.
@@ -82,6 +86,9 @@ func New(c Config) (*Hub, error) {
 		users:   users{conns: make(map[string]int)},
 		checks:  newChecks(),
 
+		addresses:  peer.NewCounts(c.MaxConnsPerAddress, c.ExemptAddresses),
+		relaying:   peer.NewCounts(c.MaxRelaysPerAddress, c.ExemptAddresses),
+		asking:     peer.NewRates(c.HTTPRequestsPerAddress, httpBurst*c.HTTPRequestsPerAddress, c.ExemptAddresses),
 		wholeReads: rate.NewLimiter(rate.Limit(c.WholeReads), 2*c.WholeReads),
 		shards:     make([]*shard, c.Shards),
 	}

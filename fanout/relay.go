@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/depthcast/depthcast/fanout/peer"
 	"github.com/depthcast/depthcast/proto"
 	"github.com/depthcast/depthcast/proto/pb"
 )
@@ -31,32 +33,32 @@ const relayBufferBytes = 32 << 10
 // relay is the end of the pair that the goroutine of a request reads.
 type relay struct {
 	*bufio.Reader
-	hub  *Hub
-	pipe *os.File
-	stop func() bool // has the end of the request no longer end it
+	hub     *Hub
+	address *peer.Count // of Hub.relaying
+	pipe    *os.File
+	stop    func() bool // has the end of the request no longer end it
 }
 
 // openRelay begins an event stream for r, whose user has entered. The error is that
-// of Accept, errRelays, or the system's.
+// of Accept, errRelays, ErrAddress, or the system's.
 func (h *Hub) openRelay(r *http.Request, e *eventStream, grant *Grant) (*relay, error) {
-	if h.relays.Add(1) > int64(h.config.MaxRelays) {
-		h.relays.Add(-1)
-		h.stats.RelaysRefused.Add(1)
+	address, err := h.occupyRelay(clientOf(r))
+	if err != nil {
 		h.users.leave(grant)
-		return nil, fmt.Errorf("%w (%d)", errRelays, h.config.MaxRelays)
+		return nil, err
 	}
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		h.relays.Add(-1)
+		h.leftRelay(address)
 		h.users.leave(grant)
 		return nil, err
 	}
 	_ = unix.SetsockoptInt(ends[0], unix.SOL_SOCKET, unix.SO_SNDBUF, relayBufferBytes) // else the kernel's default
-	l := &relay{hub: h, pipe: os.NewFile(uintptr(ends[1]), "relay")}
+	l := &relay{hub: h, address: address, pipe: os.NewFile(uintptr(ends[1]), "relay")}
 	l.Reader = bufio.NewReaderSize(l.pipe, relayBufferBytes)
-	if err := h.Accept(Accepted{FD: ends[0], Codec: proto.CodecJSON, Remote: r.RemoteAddr, events: e, grant: grant}); err != nil {
+	if err := h.Accept(Accepted{FD: ends[0], Codec: proto.CodecJSON, Remote: r.RemoteAddr, client: clientOf(r), events: e, grant: grant}); err != nil {
 		_ = l.pipe.Close()
-		h.relays.Add(-1)
+		h.leftRelay(address)
 		return nil, err
 	}
 	l.stop = context.AfterFunc(r.Context(), func() { _ = l.pipe.SetReadDeadline(time.Unix(1, 0)) })
@@ -67,7 +69,28 @@ func (h *Hub) openRelay(r *http.Request, e *eventStream, grant *Grant) (*relay, 
 func (l *relay) close() {
 	l.stop()
 	_ = l.pipe.Close()
-	l.hub.relays.Add(-1)
+	l.hub.leftRelay(l.address)
+}
+
+// occupyRelay counts a relay of client that is to come, among all and among those of
+// its address, if there is room for it. The error is errRelays or ErrAddress.
+func (h *Hub) occupyRelay(client netip.Addr) (*peer.Count, error) {
+	of, ok := h.relaying.Enter(client)
+	if !ok {
+		return nil, ErrAddress
+	}
+	if h.relays.Add(1) > int64(h.config.MaxRelays) {
+		h.leftRelay(of)
+		h.stats.RelaysRefused.Add(1)
+		return nil, fmt.Errorf("%w (%d)", errRelays, h.config.MaxRelays)
+	}
+	return of, nil
+}
+
+// leftRelay is its counterpart.
+func (h *Hub) leftRelay(of *peer.Count) {
+	h.relaying.Leave(of)
+	h.relays.Add(-1)
 }
 
 // copyTo answers with what comes until either end has had enough. Each write has as

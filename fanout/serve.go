@@ -165,7 +165,7 @@ func (s *shard) close(c *conn) {
 		s.stats.deflating.Add(-1)
 	}
 	s.load.Add(-1)
-	s.hub.left()
+	s.hub.left(c.address)
 }
 
 // stalls is a list of blocked connections, those first that have waited longest.

@@ -236,7 +236,7 @@ func (s *shard) takeArrivals() {
 func (s *shard) welcome(a *Accepted) {
 	c := &conn{
 		shard: s, transport: a.transport, remote: a.Remote, fd: a.FD, framing: a.framing, deflate: a.deflate, events: a.events,
-		heard: s.since, place: uint32(len(s.conns)),
+		heard: s.since, place: uint32(len(s.conns)), address: a.address,
 	}
 	s.issue(c, a.grant)
 	if p, ok := a.transport.(*plain); ok {

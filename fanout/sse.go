@@ -40,25 +40,27 @@ func (h *Hub) serveEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	e := &eventStream{ask: ask}
 	if r.ProtoMajor == 1 {
-		if err := h.occupy(); err != nil {
+		address, err := h.occupy(clientOf(r))
+		if err != nil {
 			h.users.leave(grant)
 			refuseStream(w, err)
 			return
 		}
-		if h.handOver(w, r, e, grant) {
+		a := Accepted{Codec: proto.CodecJSON, Remote: r.RemoteAddr, events: e, grant: grant, counted: true, address: address}
+		if h.handOver(w, a) {
 			return
 		}
 	}
 	h.relayEvents(w, r, e, grant)
 }
 
-// handOver gives the connection of r, for which a place was taken, to a shard. false:
-// it cannot be taken over.
-func (h *Hub) handOver(w http.ResponseWriter, r *http.Request, e *eventStream, grant *Grant) bool {
+// handOver gives the connection of w, for which a has a place, to a shard. false: it
+// cannot be taken over.
+func (h *Hub) handOver(w http.ResponseWriter, a Accepted) bool {
 	handed := false
 	defer func() {
 		if !handed {
-			h.left()
+			h.left(a.address)
 		}
 	}()
 	conn, rw, err := http.NewResponseController(w).Hijack()
@@ -74,14 +76,14 @@ func (h *Hub) handOver(w http.ResponseWriter, r *http.Request, e *eventStream, g
 	_ = conn.SetWriteDeadline(time.Now().Add(handshakeWrite)) // a connection that cannot be written to fails below
 	if _, err := conn.Write(append(header, "\r\n"...)); err != nil {
 		_ = conn.Close()
-		h.users.leave(grant)
+		h.users.leave(a.grant)
 		h.stats.HandshakesFailed.Add(1)
 		return true
 	}
 	early, _ := rw.Reader.Peek(rw.Reader.Buffered()) // no more than there is
-	a := Accepted{Codec: proto.CodecJSON, Buffered: bytes.Clone(early), Remote: r.RemoteAddr, events: e, grant: grant, counted: true}
+	a.Buffered = bytes.Clone(early)
 	if err := a.take(conn, h.config.Sockets); err != nil {
-		h.users.leave(grant)
+		h.users.leave(a.grant)
 		h.stats.HandshakesFailed.Add(1)
 		return true
 	}
@@ -107,10 +109,7 @@ func (h *Hub) relayEvents(w http.ResponseWriter, r *http.Request, e *eventStream
 
 // refuseStream answers that there is no room for one more.
 func refuseStream(w http.ResponseWriter, err error) {
-	w.Header().Set("Retry-After", retryAfter(err))
-	code, text := "overloaded", "as many connections as configured"
-	if err == ErrClosed {
-		code, text = "draining", "the server stops"
-	}
-	httpError(w, http.StatusServiceUnavailable, code, text)
+	full := fullnessOf(err)
+	w.Header().Set("Retry-After", full.retryAfter)
+	httpError(w, full.status, full.code, full.text)
 }

@@ -92,14 +92,19 @@ type Stats struct {
 
 	Relays        int64  // event streams over HTTP/2 and polls under way
 	RelaysRefused uint64 // beyond Config.MaxRelays
-	Conns         int64
-	Deflating     int64 // of Conns, those that agreed on compression
-	Users         int   // with connections
-	Subscriptions int64
-	Topics        int   // open, lingering ones included
-	RingBytes     int64 // of all rings
-	PinnedBytes   int64 // kept for slow readers
-	ShardConns    []int // connections by shard
+
+	Addresses              int    // that have connections, exempt ones aside
+	AddressConnsRefused    uint64 // connections beyond Config.MaxConnsPerAddress
+	AddressRelaysRefused   uint64 // relays beyond Config.MaxRelaysPerAddress
+	AddressRequestsRefused uint64 // requests beyond Config.HTTPRequestsPerAddress
+	Conns                  int64
+	Deflating              int64 // of Conns, those that agreed on compression
+	Users                  int   // with connections
+	Subscriptions          int64
+	Topics                 int   // open, lingering ones included
+	RingBytes              int64 // of all rings
+	PinnedBytes            int64 // kept for slow readers
+	ShardConns             []int // connections by shard
 }
 
 // Stats returns the counters. Any goroutine may call it.
@@ -115,6 +120,8 @@ func (h *Hub) Stats() Stats {
 		sum.ShardConns = append(sum.ShardConns, int(s.load.Load()))
 	}
 	sum.Users = h.users.count()
+	sum.Addresses, sum.AddressConnsRefused = h.addresses.Addresses(), h.addresses.Refused()
+	sum.AddressRelaysRefused, sum.AddressRequestsRefused = h.relaying.Refused(), h.asking.Refused()
 	if t := h.pairs.table.Load(); t != nil {
 		sum.LeftOut = t.leftOut
 	}

@@ -16,18 +16,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/depthcast/depthcast/fanout"
+	"github.com/depthcast/depthcast/fanout/peer"
 	"github.com/depthcast/depthcast/web"
 )
 
 // serverFlags say where and how to serve.
 type serverFlags struct {
-	Listen      string `help:"Address for clients: WebSocket, JSON, the page." default:":8080" placeholder:"HOST:PORT"`
-	AdminListen string `help:"Address for /metrics, /healthz, /readyz and pprof; not for strangers. Empty: none." default:"127.0.0.1:9080" placeholder:"HOST:PORT"`
-	TLSCert     string `help:"PEM file with the certificate to serve clients with; with --tls-key." name:"tls-cert" type:"existingfile" placeholder:"FILE"`
-	TLSKey      string `help:"PEM file with its key." name:"tls-key" type:"existingfile" placeholder:"FILE"`
-	ReusePort   bool   `help:"Share the port of --listen with other processes that are started with it (SO_REUSEPORT); the kernel spreads clients over them."`
-	authFlags   `embed:""`
-	AllowOrigin []string `help:"Origins whose pages may connect, besides our own; * for all." placeholder:"https://HOST"`
+	Listen        string `help:"Address for clients: WebSocket, JSON, the page." default:":8080" placeholder:"HOST:PORT"`
+	AdminListen   string `help:"Address for /metrics, /healthz, /readyz and pprof; not for strangers. Empty: none." default:"127.0.0.1:9080" placeholder:"HOST:PORT"`
+	TLSCert       string `help:"PEM file with the certificate to serve clients with; with --tls-key." name:"tls-cert" type:"existingfile" placeholder:"FILE"`
+	TLSKey        string `help:"PEM file with its key." name:"tls-key" type:"existingfile" placeholder:"FILE"`
+	ReusePort     bool   `help:"Share the port of --listen with other processes that are started with it (SO_REUSEPORT); the kernel spreads clients over them."`
+	authFlags     `embed:""`
+	strangerFlags `embed:""`
+	AllowOrigin   []string `help:"Origins whose pages may connect, besides our own; * for all." placeholder:"https://HOST"`
 
 	Shards         int           `help:"Event loops that share the connections. 0: one a processor." default:"0"`
 	RingEntries    int           `help:"Most entries of a topic's ring, a power of two; a reader further behind is lapped." default:"4096"`
@@ -60,7 +62,7 @@ var deflates = map[string]fanout.Deflate{"json": fanout.DeflateJSON, "all": fano
 
 // hub is what the flags say of the fan-out. fatal is told when a shard has ended.
 func (f *serverFlags) hub(b fanout.Books, fatal chan<- error) fanout.Config {
-	return fanout.Config{
+	c := fanout.Config{
 		Books:             b,
 		Shards:            f.Shards,
 		RingEntries:       f.RingEntries,
@@ -95,6 +97,8 @@ func (f *serverFlags) hub(b fanout.Books, fatal chan<- error) fanout.Config {
 			}
 		},
 	}
+	f.bound(&c)
+	return c
 }
 
 const (
@@ -127,15 +131,17 @@ func spareDescriptors() int {
 type doors struct {
 	clients, admin *http.Server
 	listen, inside net.Listener // inside: the admin listener, nil without one
+	secured        bool         // clients come over TLS
 	fatal          <-chan error
 
-	lobby  *lobby                // of the client listener
-	stream *fanout.StreamHandler // counts handshakes
+	proxied *peer.Listener        // under the client listener; nil unless proxies begin with a header
+	lobby   *lobby                // of the client listener
+	stream  *fanout.StreamHandler // counts handshakes
 }
 
 // openDoors binds the addresses, so that one that is taken is told at once.
 func openDoors(s *server, f *serverFlags, fatal <-chan error) (_ *doors, err error) {
-	d := &doors{fatal: fatal}
+	d := &doors{fatal: fatal, secured: f.TLSCert != ""}
 	defer func() {
 		if err != nil {
 			d.close()
@@ -144,7 +150,13 @@ func openDoors(s *server, f *serverFlags, fatal <-chan error) (_ *doors, err err
 	if d.listen, err = listen(f.Listen, "--listen", f.ReusePort); err != nil {
 		return nil, err
 	}
-	secured, err := f.secured(d.listen)
+	l := d.listen
+	if f.ProxyProtocol {
+		trusted := f.proxies()
+		d.proxied = trusted.Listen(l, headerWithin)
+		l = d.proxied
+	}
+	secured, err := f.secured(l)
 	if err != nil {
 		return nil, err
 	}
@@ -211,6 +223,7 @@ func (f *serverFlags) secured(l net.Listener) (net.Listener, error) {
 // that who does not read gives its place in the lobby back. It ends with an upgrade.
 // profileWithin is that of the admin listener, where profiles take their time.
 const (
+	headerWithin  = 5 * time.Second // and the TLS handshake, and the header of a proxy
 	answerWithin  = 20 * time.Second
 	profileWithin = 10 * time.Minute
 )
@@ -219,7 +232,7 @@ const (
 func httpServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
-		ReadHeaderTimeout: 5 * time.Second,
+		ReadHeaderTimeout: headerWithin,
 		ReadTimeout:       10 * time.Second,
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
@@ -279,7 +292,7 @@ func (d *doors) close() {
 // url is where a browser on this machine finds the server.
 func (s *server) url() string {
 	scheme := "https"
-	if _, plain := s.doors.lobby.Listener.(*net.TCPListener); plain {
+	if !s.doors.secured {
 		scheme = "http"
 	}
 	host, port, _ := net.SplitHostPort(s.doors.listen.Addr().String()) // an address that a listener made

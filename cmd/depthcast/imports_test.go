@@ -35,11 +35,12 @@ var rules = map[string]rule{
 	"ingest/feed":   {imports: []string{"proto", "proto/pb", "ingest"}},
 	"book":          {imports: []string{"proto"}},
 	"fanout": {
-		imports:     []string{"proto", "proto/pb", "proto/kraken", "proto/binance", "fanout/ring", "fanout/poll"},
+		imports:     []string{"proto", "proto/pb", "proto/kraken", "proto/binance", "fanout/ring", "fanout/poll", "fanout/peer"},
 		testImports: []string{"fanout/poll/polltest"},
 	},
 	"fanout/door":          {imports: []string{"proto", "fanout"}},
 	"fanout/ring":          {},
+	"fanout/peer":          {},
 	"fanout/poll":          {testImports: []string{"fanout/poll/polltest"}},
 	"fanout/poll/polltest": {imports: []string{"fanout/poll"}},
 	"client":               {imports: []string{"proto", "proto/pb"}},

@@ -48,6 +48,9 @@ func (m metrics) Collect(out chan<- prometheus.Metric) {
 		float64(c.server.doors.lobby.waits.Load()))
 	c.count("turned_away_total", "Connections that were told to come back later because too many were in their handshake or in plain HTTP.",
 		float64(c.server.doors.lobby.turned.Load()))
+	if l := c.server.doors.proxied; l != nil {
+		c.count("proxy_headers_refused_total", "Connections of trusted proxies that were ended because none of the PROXY protocol's headers began them.", float64(l.Refused()))
+	}
 	line, _ := c.server.doors.lobby.first()
 	c.gauge("waiting_connections", "Connections that wait for a place in HTTP.", float64(line))
 }
@@ -119,6 +122,9 @@ func (m scrape) fanout(s fanout.Stats) {
 		{"connections_accepted_total", "Connections taken by a shard.", s.Accepted},
 		{"handshakes_refused_total", "Handshakes answered by an HTTP error.", s.HandshakesRefused},
 		{"handshakes_failed_total", "Handshakes broken off.", s.HandshakesFailed},
+		{"address_connections_refused_total", "Connections refused for want of room for their address.", s.AddressConnsRefused},
+		{"address_relays_refused_total", "Event streams and polls refused for want of a relay for their address.", s.AddressRelaysRefused},
+		{"address_requests_refused_total", "Requests over HTTP refused because their address asks too often.", s.AddressRequestsRefused},
 		{"relays_refused_total", "Event streams and polls refused for want of a relay.", s.RelaysRefused},
 		{"frames_total", "Data frames handed to the kernel.", s.Frames},
 		{"bytes_total", "Bytes handed to the kernel; of TLS, plaintext.", s.Bytes},
@@ -155,6 +161,7 @@ func (m scrape) fanout(s fanout.Stats) {
 	m.gauge("fanout_dialect_left_out", "Symbols without a name in the exchange dialects, as others would have the same.", float64(s.LeftOut))
 	m.gauge("fanout_connections", "Connections.", float64(s.Conns))
 	m.gauge("fanout_deflating_connections", "Connections that agreed on compression.", float64(s.Deflating))
+	m.gauge("fanout_addresses", "Addresses with connections, those that are not bounded aside.", float64(s.Addresses))
 	m.gauge("fanout_users", "Users of whom a token is in use.", float64(s.Users))
 	m.gauge("fanout_subscriptions", "Subscriptions.", float64(s.Subscriptions))
 	m.gauge("fanout_relays", "Event streams over HTTP/2 and polls under way; they are connections, too.", float64(s.Relays))

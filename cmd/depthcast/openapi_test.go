@@ -154,8 +154,9 @@ func TestOpenAPIDescribesWhatTheHandlersDo(t *testing.T) {
 	server.occupyRelay(l)
 	o.ask(base, poll, poll+"?symbol="+exampleSymbol, nil, http.StatusServiceUnavailable)
 
-	// What takes a fault of the server, or one that has not caught up, to see.
-	elsewhere := []string{books + " 500", books + " 503", symbols + " 429", events + " 503"}
+	// What takes a fault of the server, one that has not caught up, or an address that
+	// asks too often, to see.
+	elsewhere := []string{books + " 500", books + " 503", symbols + " 429", events + " 503", status + " 429", events + " 429", poll + " 429"}
 	for path, item := range o.doc.Paths.Map() {
 		for code := range item.Get.Responses.Map() {
 			if name := path + " " + code; !o.seen[name] && !slices.Contains(elsewhere, name) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -423,6 +424,7 @@ func TestOperationsPageNamesEveryMetric(t *testing.T) {
 	l.writeRaw(p, ingest.Record{Key: []byte("SIM:BAD"), ContentType: ingest.ContentType("proto"), Value: []byte("not a record")})
 	r := l.serve(func(_ *readFlags, f *serverFlags) { // with all that has metrics of its own
 		f.AuthKeys, f.UsageLog = keyFile(t, ""), filepath.Join(t.TempDir(), "usage")
+		f.ProxyProtocol, f.TrustedProxy = true, []addressRange{addressRange(netip.MustParsePrefix("192.0.2.0/24"))}
 	})
 	r.caughtUpTo(l)
 	response, err := http.Get("http://" + r.doors.inside.Addr().String() + "/metrics")

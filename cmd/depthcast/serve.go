@@ -96,6 +96,9 @@ func openServer(ctx context.Context, cluster *ingest.Cluster, read *readFlags, s
 	if s.ingest, err = ingest.Open(ctx, cluster, cfg, newBooks); err != nil {
 		return nil, err
 	}
+	if err := serve.validate(); err != nil {
+		return nil, err
+	}
 	reserveProcessors(serve.Shards)
 	fatal := make(chan error, 1)
 	if s.who, err = serve.authority(0, func() { s.hub.Reconsider() }); err != nil {

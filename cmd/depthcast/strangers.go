@@ -1,0 +1,80 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/depthcast/depthcast/fanout"
+	"github.com/depthcast/depthcast/fanout/peer"
+)
+
+// strangerFlags bound what may be had by who is known by an address alone.
+type strangerFlags struct {
+	MaxConnsPerAddress     int            `help:"Most connections of one address (IPv6: of one /64), WebSocket, event streams and polls together. 0: no bound." default:"1000"`
+	MaxRelaysPerAddress    int            `help:"Most event streams over HTTP/2 and polls under way of one address. 0: no bound." default:"64"`
+	HTTPRequestsPerAddress int            `help:"Most requests a second over HTTP of one address, handshakes and polls included; four seconds' at once. 0: no bound." name:"http-requests-per-address" default:"100"`
+	ExemptAddress          []addressRange `help:"Addresses that are not bound so." default:"127.0.0.0/8,::1/128" placeholder:"CIDR"`
+
+	TrustedProxy        []addressRange `help:"Addresses of proxies whose word counts on whom they speak for." placeholder:"CIDR"`
+	ClientAddressHeader string         `help:"In which header they say it; the client is the rightmost hop that is not trusted. none: in no header." enum:"x-forwarded-for,forwarded,none" default:"x-forwarded-for"`
+	ProxyProtocol       bool           `help:"They begin each connection with a header of the PROXY protocol, version 2; one without is ended."`
+}
+
+// addressRange is an address, or all that begin alike.
+type addressRange netip.Prefix
+
+// UnmarshalText reads "192.0.2.1", "192.0.2.0/24", "2001:db8::/32".
+func (r *addressRange) UnmarshalText(text []byte) error {
+	p, err := netip.ParsePrefix(string(text))
+	if err != nil {
+		a, notEither := netip.ParseAddr(string(text))
+		if notEither != nil {
+			return fmt.Errorf("%q is neither an address nor a range such as 192.0.2.0/24", text)
+		}
+		p = netip.PrefixFrom(a, a.BitLen())
+	}
+	if p.Addr().Is4In6() || p.Addr().Zone() != "" {
+		return fmt.Errorf("%q: write an IPv4 address as such, and none with a zone", text)
+	}
+	*r = addressRange(p.Masked())
+	return nil
+}
+
+func nets(ranges []addressRange) peer.Nets {
+	var n peer.Nets
+	for _, r := range ranges {
+		n = append(n, netip.Prefix(r))
+	}
+	return n
+}
+
+// proxies are those who say for whom they ask.
+func (f *strangerFlags) proxies() peer.Proxies {
+	p := peer.Proxies{Trusted: nets(f.TrustedProxy)}
+	if !strings.EqualFold(f.ClientAddressHeader, "none") {
+		p.Header = http.CanonicalHeaderKey(f.ClientAddressHeader)
+	}
+	return p
+}
+
+// validate refuses what contradicts itself.
+func (f *strangerFlags) validate() error {
+	switch {
+	case f.ProxyProtocol && len(f.TrustedProxy) == 0:
+		return errors.New("--proxy-protocol needs --trusted-proxy: of whom such a header is taken")
+	case slices.ContainsFunc(f.TrustedProxy, func(r addressRange) bool { return netip.Prefix(r).Bits() == 0 }):
+		return errors.New("--trusted-proxy: who trusts every address has clients say who they are")
+	}
+	return nil
+}
+
+// bound sets what a hub needs to know of it.
+func (f *strangerFlags) bound(c *fanout.Config) {
+	c.MaxConnsPerAddress, c.MaxRelaysPerAddress = f.MaxConnsPerAddress, f.MaxRelaysPerAddress
+	c.HTTPRequestsPerAddress = f.HTTPRequestsPerAddress
+	c.ExemptAddresses, c.Proxies = nets(f.ExemptAddress), f.proxies()
+}

@@ -1,0 +1,78 @@
+package peer
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+)
+
+// Counts counts what each address has, and bounds it. All methods are for any
+// goroutine.
+type Counts struct {
+	// Static.
+	most   int // 0: any number
+	exempt Nets
+
+	refused atomic.Uint64
+
+	// mu guards the fields below, and is a leaf.
+	mu sync.Mutex
+	of map[netip.Prefix]*Count
+}
+
+// Count is what one address has. It is its Counts'; others only keep it. nil is that
+// of who is not counted.
+type Count struct {
+	key netip.Prefix
+	n   int
+}
+
+// NewCounts returns Counts of at most most each, save for those of exempt, who are
+// not counted. 0: nobody is.
+func NewCounts(most int, exempt Nets) *Counts {
+	return &Counts{most: most, exempt: exempt, of: make(map[netip.Prefix]*Count)}
+}
+
+// Enter counts one more of a, and reports whether it may have it. Each success is
+// followed by one Leave.
+func (c *Counts) Enter(a netip.Addr) (*Count, bool) {
+	if c.most == 0 || c.exempt.Has(a) {
+		return nil, true
+	}
+	key := keyOf(a)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.of[key]
+	if n == nil {
+		n = &Count{key: key}
+		c.of[key] = n
+	}
+	if n.n >= c.most {
+		c.refused.Add(1)
+		return nil, false
+	}
+	n.n++
+	return n, true
+}
+
+// Leave takes back one Enter.
+func (c *Counts) Leave(n *Count) {
+	if n == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n.n--; n.n == 0 {
+		delete(c.of, n.key)
+	}
+}
+
+// Addresses returns how many addresses have any.
+func (c *Counts) Addresses() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.of)
+}
+
+// Refused returns how often Enter refused.
+func (c *Counts) Refused() uint64 { return c.refused.Load() }

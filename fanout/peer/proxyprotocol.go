@@ -1,0 +1,160 @@
+package peer
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// ErrHeader marks what is no header of the PROXY protocol, version 2.
+var ErrHeader = errors.New("peer: no header of the PROXY protocol, version 2")
+
+// signature begins every header.
+const signature = "\r\n\r\n\x00\r\nQUIT\n"
+
+// Layout of the header: signature, version and command, family, length of the rest.
+const (
+	fixedBytes = len(signature) + 4
+	// maxRestBytes bounds the rest: addresses and what else a proxy tells (TLVs).
+	maxRestBytes = 2048
+
+	versionTwo = 0x20
+	local      = 0x0 // the proxy speaks for itself: it looks whether we live
+	relayed    = 0x1
+
+	anyFamily = 0x0
+	inet      = 0x1
+	inet6     = 0x2
+	stream    = 0x1
+)
+
+// ReadHeader reads a header of the PROXY protocol, version 2, and not a byte of what
+// follows. It returns for whom the proxy speaks; the zero AddrPort: for itself, or
+// for one that has no address. Errors wrap ErrHeader, or are those of from.
+func ReadHeader(from io.Reader) (netip.AddrPort, error) {
+	var none netip.AddrPort
+	var room [maxRestBytes]byte
+	fixed := room[:fixedBytes]
+	if _, err := io.ReadFull(from, fixed); err != nil {
+		return none, err
+	}
+	if string(fixed[:len(signature)]) != signature {
+		return none, ErrHeader
+	}
+	command, family, size := fixed[len(signature)], fixed[len(signature)+1], int(binary.BigEndian.Uint16(fixed[fixedBytes-2:]))
+	if command&0xf0 != versionTwo || command&0x0f > relayed {
+		return none, fmt.Errorf("%w: version and command %#02x", ErrHeader, command)
+	}
+	if size > maxRestBytes {
+		return none, fmt.Errorf("%w: %d bytes, at most %d", ErrHeader, size, maxRestBytes)
+	}
+	rest := room[:size]
+	if _, err := io.ReadFull(from, rest); err != nil {
+		return none, err
+	}
+	if command&0x0f == local {
+		return none, nil
+	}
+	return source(family, rest)
+}
+
+// source returns the source address in the rest of a header.
+func source(family byte, rest []byte) (netip.AddrPort, error) {
+	bytes := 0 // of an address
+	switch family >> 4 {
+	case inet:
+		bytes = 4
+	case inet6:
+		bytes = 16
+	case anyFamily, 0x3: // unknown, or a socket of the proxy's machine
+		return netip.AddrPort{}, nil
+	default:
+		return netip.AddrPort{}, fmt.Errorf("%w: family %#02x", ErrHeader, family)
+	}
+	if family&0x0f != stream || len(rest) < 2*bytes+4 {
+		return netip.AddrPort{}, fmt.Errorf("%w: family %#02x with %d bytes", ErrHeader, family, len(rest))
+	}
+	a, _ := netip.AddrFromSlice(rest[:bytes]) // of 4 or 16 bytes
+	return netip.AddrPortFrom(plain(a), binary.BigEndian.Uint16(rest[2*bytes:])), nil
+}
+
+// Listener is one whose trusted peers begin each connection with a header of the
+// PROXY protocol, version 2. The connections of others are as they are.
+type Listener struct {
+	net.Listener
+	trusted Nets
+	within  time.Duration
+	refused atomic.Uint64
+}
+
+// Listen wraps l. A header has to come within a time.
+func (p *Proxies) Listen(l net.Listener, within time.Duration) *Listener {
+	return &Listener{Listener: l, trusted: p.Trusted, within: within}
+}
+
+// Refused returns how many connections of trusted peers had no header.
+func (l *Listener) Refused() uint64 { return l.refused.Load() }
+
+// Accept does not wait for the header: who first reads, or asks for the address, does.
+func (l *Listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil || !l.trusted.Has(AddrOf(c.RemoteAddr().String())) {
+		return c, err
+	}
+	return &conn{Conn: c, of: l}, nil
+}
+
+// conn is a connection that begins with a header.
+type conn struct {
+	net.Conn
+	of   *Listener
+	once sync.Once
+	from net.Addr // for whom it speaks
+	err  error    // why there is no header
+}
+
+// header reads the header, once.
+func (c *conn) header() {
+	c.once.Do(func() {
+		c.from = c.Conn.RemoteAddr()
+		_ = c.Conn.SetReadDeadline(time.Now().Add(c.of.within)) // a connection that has ended fails below
+		var client netip.AddrPort
+		if client, c.err = ReadHeader(c.Conn); c.err != nil {
+			c.of.refused.Add(1)
+			return
+		}
+		_ = c.Conn.SetReadDeadline(time.Time{}) // whoever reads on sets his own
+		if client.IsValid() {
+			c.from = tcpAddr(client)
+		}
+	})
+}
+
+// RemoteAddr is the client's address. It waits for the header.
+func (c *conn) RemoteAddr() net.Addr {
+	c.header()
+	return c.from
+}
+
+func (c *conn) Read(b []byte) (int, error) {
+	if c.header(); c.err != nil {
+		return 0, c.err
+	}
+	return c.Conn.Read(b)
+}
+
+// SyscallConn gives the descriptor, for who takes it over: nothing is read ahead.
+func (c *conn) SyscallConn() (syscall.RawConn, error) {
+	inner, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return nil, fmt.Errorf("peer: %T has no descriptor", c.Conn)
+	}
+	return inner.SyscallConn()
+}

@@ -1,0 +1,164 @@
+package peer
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// headerFor is a header of the PROXY protocol by the letters of its specification.
+func headerFor(command, family byte, rest []byte) []byte {
+	h := append([]byte(signature), command, family)
+	h = binary.BigEndian.AppendUint16(h, uint16(len(rest)))
+	return append(h, rest...)
+}
+
+func tcp4(from string, more ...byte) []byte {
+	a := netip.MustParseAddrPort(from)
+	rest := append(a.Addr().AsSlice(), 127, 0, 0, 1)
+	rest = binary.BigEndian.AppendUint16(rest, a.Port())
+	return headerFor(0x21, 0x11, append(append(rest, 0, 80), more...))
+}
+
+func tcp6(from string) []byte {
+	a := netip.MustParseAddrPort(from)
+	rest := append(a.Addr().AsSlice(), make([]byte, 16)...)
+	rest = binary.BigEndian.AppendUint16(rest, a.Port())
+	return headerFor(0x21, 0x21, append(rest, 0, 80))
+}
+
+func TestHeaderOfTheProxyProtocolIsReadToItsEndAndNoFurther(t *testing.T) {
+	for name, c := range map[string]struct {
+		header []byte
+		client string // empty: the proxy itself
+		bad    bool
+	}{
+		"IPv4":                 {header: tcp4("198.51.100.1:4711"), client: "198.51.100.1:4711"},
+		"IPv6":                 {header: tcp6("[2001:db8::7]:4711"), client: "[2001:db8::7]:4711"},
+		"with what else it is": {header: tcp4("198.51.100.1:1", 0x04, 0, 1, 0), client: "198.51.100.1:1"},
+		"a look":               {header: headerFor(0x20, 0x00, nil)},
+		"unknown family":       {header: headerFor(0x21, 0x00, []byte("abc"))},
+		"a socket of a file":   {header: headerFor(0x21, 0x31, make([]byte, 216))},
+		"version 1":            {header: []byte("PROXY TCP4 198.51.100.1 127.0.0.1 4711 80\r\n"), bad: true},
+		"HTTP":                 {header: []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), bad: true},
+		"another version":      {header: headerFor(0x31, 0x11, make([]byte, 12)), bad: true},
+		"another command":      {header: headerFor(0x22, 0x11, make([]byte, 12)), bad: true},
+		"another family":       {header: headerFor(0x21, 0x41, make([]byte, 12)), bad: true},
+		"UDP":                  {header: headerFor(0x21, 0x12, make([]byte, 12)), bad: true},
+		"too short for IPv4":   {header: headerFor(0x21, 0x11, make([]byte, 11)), bad: true},
+		"too long":             {header: headerFor(0x21, 0x11, make([]byte, maxRestBytes+1)), bad: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			from := bytes.NewReader(append(bytes.Clone(c.header), "hello"...))
+			client, err := ReadHeader(from)
+			if c.bad {
+				if !errors.Is(err, ErrHeader) {
+					t.Errorf("%v, %v", client, err)
+				}
+				return
+			}
+			want := netip.AddrPort{}
+			if c.client != "" {
+				want = netip.MustParseAddrPort(c.client)
+			}
+			if err != nil || client != want {
+				t.Errorf("%v, %v; want %v", client, err, want)
+			}
+			if rest, _ := io.ReadAll(from); string(rest) != "hello" {
+				t.Errorf("%q is left", rest)
+			}
+		})
+	}
+}
+
+func FuzzProxyHeader(f *testing.F) {
+	f.Add(tcp4("198.51.100.1:4711", 3, 0, 4, 1, 2, 3, 4))
+	f.Add(tcp6("[2001:db8::7]:4711"))
+	f.Add(headerFor(0x20, 0, nil))
+	f.Add([]byte("PROXY TCP4 198.51.100.1 127.0.0.1 4711 80\r\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		from := bytes.NewReader(b)
+		client, err := ReadHeader(from)
+		if err != nil {
+			return
+		}
+		took := len(b) - from.Len()
+		if size := fixedBytes + int(binary.BigEndian.Uint16(b[14:])); took != size || size > fixedBytes+maxRestBytes {
+			t.Fatalf("took %d bytes of a header of %d", took, size)
+		}
+		if client.IsValid() && !bytes.Contains(b[fixedBytes:took], client.Addr().AsSlice()) && !client.Addr().Is4() {
+			t.Fatalf("%v is not in the header", client)
+		}
+	})
+}
+
+// acceptOne has a connection to a listener that trusts trusted, on which say is said.
+func acceptOne(t *testing.T, trusted string, within time.Duration, say []byte) (net.Conn, *Listener) {
+	t.Helper()
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := Proxies{Trusted: nets(t, trusted)}
+	l := p.Listen(inner, within)
+	t.Cleanup(func() { _ = l.Close() })
+	client, err := net.Dial("tcp", inner.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	c, err := l.Accept() // has nothing to wait for
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if _, err := client.Write(say); err != nil {
+		t.Fatal(err)
+	}
+	return c, l
+}
+
+func TestTrustedProxySaysWhoIsThere(t *testing.T) {
+	c, l := acceptOne(t, "127.0.0.0/8", 10*time.Second, append(tcp4("198.51.100.1:4711"), "hello"...))
+	if from := c.RemoteAddr().String(); from != "198.51.100.1:4711" {
+		t.Errorf("from %s", from)
+	}
+	b := make([]byte, 5)
+	if _, err := io.ReadFull(c, b); err != nil || string(b) != "hello" || l.Refused() != 0 {
+		t.Errorf("%q, %v; %d refused", b, err, l.Refused())
+	}
+}
+
+func TestStrangersWordOfTheProxyProtocolIsWhatItSays(t *testing.T) {
+	say := tcp4("198.51.100.1:4711")
+	c, _ := acceptOne(t, "10.0.0.0/8", 10*time.Second, say)
+	if from := AddrOf(c.RemoteAddr().String()); from != addr("127.0.0.1") {
+		t.Errorf("from %s", from)
+	}
+	b := make([]byte, len(say))
+	if _, err := io.ReadFull(c, b); err != nil || !bytes.Equal(b, say) {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+func TestTrustedPeerWithoutAHeaderIsNotHeard(t *testing.T) {
+	c, l := acceptOne(t, "127.0.0.0/8", 10*time.Second, []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
+	if n, err := c.Read(make([]byte, 100)); !errors.Is(err, ErrHeader) || n != 0 {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	if from := AddrOf(c.RemoteAddr().String()); from != addr("127.0.0.1") || l.Refused() != 1 {
+		t.Errorf("from %s, %d refused", from, l.Refused())
+	}
+}
+
+func TestHeaderHasToComeInTime(t *testing.T) {
+	c, l := acceptOne(t, "127.0.0.0/8", time.Millisecond, tcp4("198.51.100.1:4711")[:20])
+	if _, err := c.Read(make([]byte, 100)); err == nil || l.Refused() != 1 {
+		t.Errorf("%v, %d refused", err, l.Refused())
+	}
+}
