@@ -1,9 +1,10 @@
 # Everything a developer runs. `make help` lists it.
-# build, run and test need only Go; check adds a C compiler (for -race); test-kafka and bench-ingest add Java 17 and Maven.
+# build, run and test need only Go (tests of what browsers run use Node.js 20 and Chromium where they are there); check adds a C compiler (for -race); test-kafka and bench-ingest add Java 17 and Maven.
 
 # Tools run at these versions and stay out of go.mod; protoc-gen-go has the version of go.mod's protobuf.
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.1
 BUF         := go run github.com/bufbuild/buf/cmd/buf@v1.73.0
+ESBUILD     := go run github.com/evanw/esbuild/cmd/esbuild@v0.28.2
 GOSEC       := go run github.com/securego/gosec/v2/cmd/gosec@v2.29.0
 GOVULNCHECK := go run golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
@@ -86,8 +87,8 @@ conformance: ## hold the WebSocket layer against Autobahn's Testsuite, as it is,
 test-proxies: ## run the tests behind real NGINX and HAProxy, with the configurations of deploy/
 	.ci/proxies
 
-.PHONY: check fmt vet lint security wire tidy imports race
-check: fmt vet lint security wire tidy imports race ## everything that must hold before a change goes in
+.PHONY: check fmt vet lint security wire bundle tidy imports race types
+check: fmt vet lint security wire bundle tidy imports race ## everything that must hold before a change goes in
 
 fmt: ## fail when gofmt would change a file
 	@files=$$(find . -name node_modules -prune -o -name '*.go' -print | xargs gofmt -l) && \
@@ -110,11 +111,18 @@ wire: ## lint the .proto files; fail when they break the released wire or the ge
 	$(BUF) breaking proto --against proto/released
 	BUF='$(BUF)' .ci/generated
 
+bundle: ## fail when web/js is not what esbuild makes of web/*.ts
+	ESBUILD='$(ESBUILD)' .ci/web check
+
 tidy: ## fail when `go mod tidy` would change go.mod or go.sum
 	go mod tidy -diff
 
 imports: ## fail when a package imports what it must not
 	go test -count=1 -run '^TestImport' ./cmd/depthcast
+
+types: ## check the types of web/*.ts; needs npm and its registry (not part of check)
+	npm --prefix web ci --ignore-scripts --no-audit --no-fund
+	web/node_modules/.bin/tsc -p web
 
 race: ## all tests with the race detector and the invariant assertions
 	CGO_ENABLED=1 go test -race -tags verify -timeout 25m $(PACKAGES)
@@ -124,8 +132,9 @@ vulnerabilities: ## known vulnerabilities in what is used, by the database at vu
 	$(GOVULNCHECK) ./...
 
 .PHONY: generate release-wire
-generate: ## generate proto/pb from proto/*.proto
+generate: ## generate proto/pb from proto/*.proto, and web/js from web/*.ts
 	$(BUF) generate proto --template proto/buf.gen.yaml --output proto
+	ESBUILD='$(ESBUILD)' .ci/web
 
 release-wire: ## at a release: freeze the present wire, which `make check` then refuses to break
 	cp proto/*.proto proto/released/

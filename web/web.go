@@ -1,5 +1,6 @@
 // Package web holds the page that the server shows at /: a live ladder of one
-// symbol, on the JSON protocol, without dependencies or a build step.
+// symbol, and the client library for browsers that it is written with (docs/browser.md).
+// Both are TypeScript; what is embedded is made of it by `make generate`.
 package web
 
 import (
@@ -7,7 +8,7 @@ import (
 	"net/http"
 )
 
-//go:embed index.html page.css page.js link.js book.js
+//go:embed index.html page.css js/client.js js/page.js
 var files embed.FS
 
 // Handler serves the page and its files. Nothing is loaded from elsewhere, and

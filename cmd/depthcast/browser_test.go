@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -171,8 +172,15 @@ func (b *browser) picture(name string) {
 }
 
 func TestPageShowsALiveLadderAlsoWhereWebSocketsAreBlocked(t *testing.T) {
-	for link, blocked := range map[string]bool{"WebSocket": false, "events": true} {
-		t.Run(link, func(t *testing.T) {
+	for _, tt := range []struct {
+		link string
+		lets *between
+	}{
+		{"WebSocket", &between{events: true, sockets: true}},
+		{"events", &between{events: true}},
+		{"polling", &between{}},
+	} {
+		t.Run(tt.link, func(t *testing.T) {
 			l := newLab(t, 1)
 			r := &exampleRun{t: t, lab: l, producer: l.producer()}
 			steps := exampleSteps()
@@ -184,41 +192,61 @@ func TestPageShowsALiveLadderAlsoWhereWebSocketsAreBlocked(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			resumed := make(chan string, 16)
-			between := httptest.NewServer(proxyThat(blocked, origin, resumed))
+			lets := tt.lets
+			lets.resumed = make(chan string, 64)
+			between := httptest.NewServer(lets.proxy(origin))
 			t.Cleanup(between.Close)
 			b := newBrowser(t) // it ends first, and with it its connections
 			b.open(between.URL)
-			b.shows("2da08de4", link)
+			b.shows("2da08de4", tt.link)
 			r.produce(steps["change"])
-			b.shows("c082577f", link)
-			b.picture(link)
-			if !blocked {
-				return
-			}
+			b.shows("c082577f", tt.link)
+			b.picture(tt.link)
 			// A link that breaks goes on where it was.
 			between.CloseClientConnections()
 			r.produce([]exampleRecord{{seconds: 2, sourceSeq: 4, events: steps["recovery"][0].events[:1]}})
-			b.shows("2da08de4", link)
-			if id := <-resumed; id == "" {
-				t.Error("it came back without the id of its last event")
+			b.shows("2da08de4", tt.link)
+			if lets.sockets {
+				return
+			}
+			if id := <-lets.resumed; id == "" {
+				t.Error("it came back without a resume token")
+			}
+			// Another page of this browser knows what does not come through here.
+			refused := lets.refused.Load()
+			b.open(between.URL)
+			b.shows("2da08de4", tt.link)
+			if n := lets.refused.Load(); refused == 0 || n != refused {
+				t.Errorf("%d links were refused, and %d after the page was opened anew", refused, n)
 			}
 		})
 	}
 }
 
-// proxyThat stands between a browser and the server. Where it blocks, it lets no
-// WebSocket through. resumed has the ids with which event streams come back.
-func proxyThat(blocks bool, origin *url.URL, resumed chan<- string) http.Handler {
+// between stands between a browser and the server, and lets through what it says beside
+// plain HTTP.
+type between struct {
+	sockets, events bool
+	resumed         chan string  // resume tokens of streams and polls that go on
+	refused         atomic.Int64 // what was not let through
+}
+
+func (b *between) proxy(origin *url.URL) http.Handler {
 	proxy := httputil.NewSingleHostReverseProxy(origin)
 	proxy.FlushInterval = -1
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case blocks && r.Header.Get("Upgrade") != "":
-			http.Error(w, "no WebSockets here", http.StatusForbidden)
+		if !b.sockets && r.Header.Get("Upgrade") != "" || !b.events && r.URL.Path == "/v1/sse" {
+			b.refused.Add(1)
+			http.Error(w, "not here", http.StatusForbidden)
 			return
-		case r.URL.Path == "/v1/sse" && r.Header.Get("Last-Event-Id") != "":
-			resumed <- r.Header.Get("Last-Event-Id")
+		}
+		for _, name := range []string{"resume", "cursor"} {
+			if r.URL.Query().Has(name) {
+				select {
+				case b.resumed <- r.URL.Query().Get(name):
+				default: // enough of them
+				}
+			}
 		}
 		proxy.ServeHTTP(w, r)
 	})

@@ -1,0 +1,274 @@
+// A client of a depthcast server: it keeps one link up, of the best kind that comes through
+// here, and the subscriptions on it.
+
+import type { Book } from "./book.js";
+import type { Event, LinkState } from "./event.js";
+import { carryEvents } from "./events.js";
+import { reachable } from "./http.js";
+import { type Host, KINDS, type Kind, type Link, type Loss, type Settings, lossOf } from "./link.js";
+import { Memory, type Storage } from "./memory.js";
+import { carryPolls } from "./poll.js";
+import type { Quote } from "./quote.js";
+import { SocketLink } from "./socket.js";
+import { StreamLink } from "./streams.js";
+import { type Item, Subscription } from "./subscription.js";
+import type { Tape } from "./tape.js";
+import { Token } from "./token.js";
+import type { Ack, ErrorFrame, Hello, TopicFrame } from "./wire.js";
+
+// Only `on` is needed in a page of the server's own.
+export interface Config extends Partial<Settings> {
+  // Hears of everything, in order. What it throws is reported and harms nothing here.
+  readonly on: (event: Event) => void;
+  // The server: https://HOST/. The page's own where it is not given.
+  readonly url?: string;
+  // The token to show; asked for before each link, and when one is about to end.
+  readonly token?: () => string | Promise<string>;
+  // Where blocked kinds are remembered: localStorage where it is not given. null: nowhere.
+  readonly storage?: Storage | null;
+  // First and longest wait before connecting anew, in ms: 250 and 15,000.
+  readonly backoffMs?: readonly [number, number];
+}
+
+const TICK_MS = 250;
+
+export class Client implements Host {
+  readonly settings: Settings;
+  readonly tokens = new Map<string, string>();
+  readonly memory: Memory;
+  #subs: Subscription[] = [];
+  #token: Token;
+  #backoff: readonly [number, number];
+  #attempts = 0;             // that failed in a row
+  #link: Link | null = null;
+  #rival: Link | null = null; // of a better kind, tried beside the link
+  #upAt = 0;                 // since when the link comes through; 0: it does not
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #ticker: ReturnType<typeof setInterval> | undefined;
+  #state: LinkState;
+  #hello: Hello | null = null;
+  #closed = false;
+
+  constructor(private readonly config: Config) {
+    const { openMs = 5000, answerMs = 10_000, resyncMs = 5000, pingMs = 15_000, pongMs = 10_000, silenceMs = 45_000 } = config;
+    const { WebSocket = globalThis.WebSocket, fetch = globalThis.fetch.bind(globalThis) } = config;
+    this.settings = { openMs, answerMs, resyncMs, pingMs, pongMs, silenceMs, WebSocket, fetch };
+    this.#backoff = config.backoffMs ?? [250, 15_000];
+    this.#token = new Token(config.token);
+    this.memory = new Memory(config.storage === undefined ? localStorageIfAny() : config.storage, () => this.now());
+    this.#state = { kind: this.memory.best(), connected: false, why: "", retryInMs: 0 };
+    this.#ticker = setInterval(() => this.#tick(), TICK_MS);
+    this.#connect();
+  }
+
+  get link(): LinkState { return this.#state; }
+  get subs(): readonly Subscription[] { return this.#subs; }
+
+  // What the server said when the link came up; null: nothing yet, or the link is of polls.
+  get greeting(): Hello | null { return this.#hello; }
+
+  // Follows an item from now on. A connection has one topic of a view: follow the same one
+  // twice, and the second is refused.
+  subscribe(item: Item & { channel?: "book" }): Subscription & { readonly book: Book };
+  subscribe(item: Item & { channel: "trades" }): Subscription & { readonly tape: Tape };
+  subscribe(item: Item & { channel: "ticker" }): Subscription & { readonly quote: Quote };
+  subscribe(item: Item): Subscription {
+    const sub = new Subscription(item);
+    this.#subs.push(sub);
+    queueMicrotask(() => this.#link?.update());
+    return sub;
+  }
+
+  // Ends one. Nothing more is told of it.
+  unsubscribe(sub: Subscription): void {
+    sub.leaving = !sub.ended;
+    queueMicrotask(() => this.#link?.update());
+  }
+
+  // Ends the client.
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    clearInterval(this.#ticker);
+    this.#rival?.close();
+    this.#link?.close();
+    this.#link = this.#rival = null;
+    for (const sub of this.#subs) sub.disconnect();
+  }
+
+  // Host.
+
+  now(): number { return Date.now(); }
+  url(path: string): URL { return new URL(path, this.config.url ?? globalThis.location.origin); }
+  token(): Promise<string | undefined> { return this.#token.present(); }
+  renewToken(): Promise<string | undefined> {
+    this.#token.renew();
+    return this.#token.present();
+  }
+
+  heard(link: Link): void {
+    this.memory.worked(link.kind);
+    if (link === this.#rival) {
+      this.#link?.close();
+      [this.#link, this.#rival] = [link, null];
+      for (const sub of this.#subs) sub.disconnect();
+      link.update();
+    }
+    this.#upAt = this.now();
+    this.#say({ kind: link.kind, connected: true, why: "", retryInMs: 0 });
+  }
+
+  hello(link: Link, f: Hello): void {
+    if (link === this.#link) this.#hello = f;
+  }
+
+  granted(sub: Subscription, f: Ack): void {
+    const anew = sub.standing !== "granted"; // every poll says it again
+    sub.grant(f);
+    this.#expectSnapshot(sub);
+    if (anew && !sub.leaving) this.#emit({ type: "granted", sub, ack: f });
+  }
+
+  refused(sub: Subscription, f: ErrorFrame): void {
+    const retryInMs = f.retry === "now" ? 0 : f.retry === "after" ? f.retry_after_ms || 1000 : -1;
+    if (sub.leaving) return sub.end("");
+    if (retryInMs < 0) sub.end(f.message ?? f.code);
+    else {
+      if (sub.standing === "asked") sub.standing = "waiting";
+      sub.due = this.now() + Math.max(1, retryInMs);
+    }
+    this.#emit({ type: "refused", sub, error: f, retryInMs });
+  }
+
+  frame(sub: Subscription, f: TopicFrame): void {
+    if (sub.leaving || sub.ended) return;
+    const { event, lost } = sub.take(f);
+    if (event) this.#emit(event);
+    // What is lost already is asked for again by the clock.
+    if (lost && sub.attempts === 0) this.#resync(sub, lost);
+    else this.#expectSnapshot(sub);
+  }
+
+  lost(link: Link, loss: Loss): void {
+    if (link === this.#rival) {
+      this.#rival = null;
+      return this.memory.failed(link.kind);
+    }
+    if (link !== this.#link) return;
+    const heard = this.#upAt > 0;
+    if (this.now() - this.#upAt >= this.#backoff[1] && heard) this.#attempts = 0;
+    this.#drop();
+    if (loss.token && this.#token.refuse()) return this.#retry(loss.why, this.#wait(loss));
+    if (loss.ours && loss.retry === "never") return this.#say({ ...this.#state, connected: false, why: loss.why, retryInMs: -1 });
+    if (!heard && !loss.ours && link.kind !== "poll") return void this.#probe(link.kind, loss);
+    this.#retry(loss.why, this.#wait(loss));
+  }
+
+  // Finds out why a link did not come up: whether the server can be reached at all. Then its
+  // kind does not come through here, and the next one is tried at once.
+  async #probe(kind: Kind, loss: Loss): Promise<void> {
+    this.#say({ ...this.#state, connected: false, why: loss.why, retryInMs: 0 });
+    let there = false;
+    try {
+      there = await reachable(this);
+    } catch (e) {
+      loss = lossOf(e);
+    }
+    if (this.#closed) return;
+    if (loss.token && this.#token.refuse()) return this.#retry(loss.why, this.#wait(loss));
+    if (loss.ours && loss.retry === "never") return this.#say({ ...this.#state, why: loss.why, retryInMs: -1 });
+    if (there) this.memory.failed(kind);
+    this.#retry(loss.why, there ? 0 : this.#wait(loss));
+  }
+
+  // Between half and all of the first wait * 2^attempts, and no less than was asked for.
+  #wait(loss: Loss): number {
+    if (loss.planned) return loss.waitMs ?? 0;
+    const [first, most] = this.#backoff, wait = Math.min(most, first * 2 ** this.#attempts++);
+    return Math.max(wait / 2 + Math.random() * wait / 2, loss.waitMs ?? 0);
+  }
+
+  #retry(why: string, retryInMs: number): void {
+    this.#say({ kind: this.memory.best(), connected: false, why, retryInMs });
+    this.#timer = setTimeout(() => this.#connect(), retryInMs);
+  }
+
+  #drop(): void {
+    this.#rival?.close();
+    this.#link?.close();
+    [this.#link, this.#rival, this.#upAt, this.#hello] = [null, null, 0, null];
+    for (const sub of this.#subs) sub.disconnect();
+    this.#forget();
+  }
+
+  #connect(): void {
+    this.#token.renew();
+    this.#link = this.#make(this.memory.best());
+  }
+
+  #make(kind: Kind): Link {
+    switch (kind) {
+      case "websocket": return new SocketLink(this);
+      case "events": return new StreamLink(kind, this, carryEvents);
+      case "poll": return new StreamLink(kind, this, carryPolls);
+    }
+  }
+
+  #tick(): void {
+    const now = this.now();
+    this.#rival?.tick(now);
+    this.#link?.tick(now);
+    for (const sub of this.#subs) {
+      if (sub.standing === "granted" && sub.due > 0 && now >= sub.due) this.#resync(sub, "gap");
+    }
+    this.#forget();
+    this.#improve();
+  }
+
+  // Tries a better kind of link beside one that works, once that has been left alone for
+  // long enough.
+  #improve(): void {
+    if (this.#upAt === 0 || !this.#link || this.#rival || this.#subs.length === 0) return;
+    const best = this.memory.best();
+    if (KINDS.indexOf(best) < KINDS.indexOf(this.#link.kind)) this.#rival = this.#make(best);
+  }
+
+  #forget(): void {
+    if (this.#subs.some((s) => s.ended)) this.#subs = this.#subs.filter((s) => !s.ended);
+  }
+
+  // A book that the server calls live does not stay void for want of a snapshot.
+  #expectSnapshot(sub: Subscription): void {
+    if (sub.book?.announced && !sub.book.whole && sub.due === 0 && sub.standing === "granted") sub.due = this.now() + this.settings.resyncMs;
+  }
+
+  #resync(sub: Subscription, cause: "gap" | "mismatch"): void {
+    sub.attempts++;
+    sub.due = this.now() + this.settings.resyncMs;
+    this.#emit({ type: "lost", sub, cause, attempt: sub.attempts });
+    this.#link?.resync(sub, cause);
+  }
+
+  #say(state: LinkState): void {
+    this.#state = state;
+    this.#emit({ type: "link", link: state });
+  }
+
+  #emit(event: Event): void {
+    try {
+      this.config.on(event);
+    } catch (e) {
+      if (typeof globalThis.reportError === "function") globalThis.reportError(e);
+      else console.error(e);
+    }
+  }
+}
+
+// Pages may be forbidden to store anything; elsewhere there is no such thing.
+function localStorageIfAny(): Storage | null {
+  try {
+    return globalThis.localStorage ?? null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,153 @@
+// The page: a live ladder of one symbol, its trades and its session.
+
+import { type Book, Client, type Event, type Item, type Kind, type Level, type PublicTrade, type Subscription, decimal } from "./client.js";
+
+const TAPE = 25; // trades shown
+const KINDS: Record<Kind, string> = { websocket: "WebSocket", events: "events", poll: "polling" };
+
+function element<T extends HTMLElement = HTMLElement>(id: string): T {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`the page has no ${id}`);
+  return found as T;
+}
+
+const symbol = element<HTMLSelectElement>("symbol"), depth = element<HTMLSelectElement>("depth"), group = element<HTMLSelectElement>("group");
+const set = (id: string, text: string): void => { element(id).textContent = text; };
+
+// What is followed, and drawn at the next frame of the screen if it is dirty.
+interface View { book: Subscription & { readonly book: Book }; trades: Subscription; ticker: Subscription; tape: PublicTrade[] }
+let view: View | null = null;
+let updates = 0, checked = 0, refusal = "", dirty = true;
+
+const client = new Client({ on });
+
+function on(e: Event): void {
+  dirty = true;
+  switch (e.type) {
+    case "set":
+    case "changed":
+      checked++;
+      updates++;
+      break;
+    case "traded":
+      if (!view || e.sub !== view.trades) return;
+      if (e.news.history) view.tape = [];
+      view.tape = [...e.news.trades.toReversed(), ...view.tape].slice(0, TAPE);
+      break;
+    case "refused":
+      refusal = e.error.message ?? e.error.code;
+      break;
+    case "granted":
+      refusal = "";
+      break;
+  }
+}
+
+// Another symbol, depth or group: the old topics end, and nothing of them is shown again.
+function choose(): void {
+  if (view) for (const sub of [view.book, view.trades, view.ticker]) client.unsubscribe(sub);
+  const book: Item & { channel: "book" } = { symbol: symbol.value, channel: "book", depth: Number(depth.value), group: group.value };
+  view = {
+    book: client.subscribe(book), tape: [],
+    trades: client.subscribe({ symbol: symbol.value, channel: "trades", last: TAPE }),
+    ticker: client.subscribe({ symbol: symbol.value, channel: "ticker" }),
+  };
+  [dirty, refusal] = [true, ""];
+  location.hash = encodeURIComponent(symbol.value);
+}
+
+type Cell = [text: string, name?: string, share?: number];
+
+function row(cells: Cell[]): HTMLTableRowElement {
+  const tr = document.createElement("tr");
+  for (const [text, name, share] of cells) {
+    const td = tr.insertCell();
+    td.textContent = text;
+    if (name) td.className = name;
+    if (share === undefined) continue;
+    const bar = document.createElement("i");
+    bar.style.width = `${100 * share}%`;
+    td.append(bar);
+    td.classList.add("bar");
+  }
+  return tr;
+}
+
+// What stands in place of a state: nothing is live without a link.
+function stateOf(v: View | null): { state: string; why: string } {
+  const { connected, why, retryInMs } = client.link;
+  if (refusal) return { state: "offline", why: refusal };
+  if (!connected) return { state: why ? "offline" : "connecting", why: retryInMs < 0 ? `${why}: reload the page to try again` : why };
+  if (!v?.book.ack) return { state: "connecting", why: "" };
+  const labels = [v.book.reason.replaceAll("_", " "), v.book.partial ? "partial" : "", v.book.delayMs ? `delayed by ${v.book.delayMs / 1000} s` : ""];
+  return { state: v.book.state, why: labels.filter((l) => l).join(" · ") };
+}
+
+function drawBook(book: Book): void {
+  const most = Math.max(1e-300, ...[...book.bids, ...book.asks].map((l) => Number(l.qty)));
+  const share = (l: Level): number => Number(l.qty) / most;
+  element("asks").replaceChildren(...book.asks.toReversed().map((l) => row([[""], [book.price(l), "price"], [book.qty(l), "", share(l)]])));
+  element("bids").replaceChildren(...book.bids.map((l) => row([[book.qty(l), "", share(l)], [book.price(l), "price"], [""]])));
+  const [bid] = book.bids, [ask] = book.asks;
+  set("spread", bid && ask ? `spread ${decimal(ask.price - bid.price, book.exponents.price)}` : "");
+  set("seq", book.whole ? String(book.seq) : "–");
+  set("hash", book.whole ? book.hash : "–");
+}
+
+// What a ticker leaves out is not known.
+function drawSession(v: View): void {
+  const t = v.ticker.quote?.ticker, change = t?.change, falls = change?.startsWith("-");
+  set("last", t?.last ?? "");
+  set("change", change === undefined ? "" : (falls ? "" : "+") + change);
+  element("change").className = falls ? "sell" : "buy";
+  const known = (["open", "high", "low", "volume"] as const).filter((name) => t?.[name] !== undefined);
+  set("session", known.map((name) => `${name} ${t?.[name]}`).join(" · "));
+}
+
+function drawTape(tape: PublicTrade[]): void {
+  const clock = (ns: string): string => new Date(Number(BigInt(ns) / 1_000_000n)).toLocaleTimeString([], { hour12: false });
+  const mark = (t: PublicTrade): string => (t.cancellation ? "cancelled " : t.correction ? "corrected " : "");
+  element("tape").replaceChildren(...tape.map((t) => row([[mark(t) + (t.venue_time ? clock(t.venue_time) : "")], [t.price, t.aggressor ?? ""], [t.qty]])));
+}
+
+function draw(): void {
+  requestAnimationFrame(draw);
+  if (!dirty || !view) return;
+  dirty = false;
+  const { state, why } = stateOf(view);
+  // A void book has no levels; one that is not live is dimmed.
+  drawBook(view.book.book);
+  drawSession(view);
+  drawTape(view.tape);
+  element("ladder").classList.toggle("dim", state !== "live");
+  set("state", state);
+  element("state").className = `badge ${state}`;
+  set("phase", view.book.phase.replaceAll("_", " "));
+  element("phase").hidden = !view.book.phase;
+  set("why", why);
+  set("checked", String(checked));
+  set("link", KINDS[client.link.kind]);
+}
+
+// The list of symbols; until the server has read its Kafka topics it may be empty.
+async function symbols(): Promise<boolean> {
+  const answer = await (await fetch("/v1/symbols")).json() as { symbols: { symbol: string }[] };
+  const list = answer.symbols.map((s) => s.symbol).sort();
+  const chosen = symbol.value || decodeURIComponent(location.hash.slice(1));
+  symbol.replaceChildren(...list.map((s) => new Option(s)));
+  if (list.includes(chosen)) symbol.value = chosen;
+  return list.length > 0;
+}
+
+async function start(): Promise<void> {
+  for (;;) {
+    try { if (await symbols()) break; } catch { /* the server is not up yet: asked again below */ }
+    await new Promise((r) => setTimeout(r, 500));
+  }
+  symbol.onchange = depth.onchange = group.onchange = choose;
+  setInterval(() => { set("rate", String(updates)); updates = 0; }, 1000);
+  choose();
+  draw();
+}
+
+void start();
