@@ -98,6 +98,16 @@ type Config struct {
 	// RequestBurst is how many requests may come at once. Default 2 s of them.
 	RequestBurst int
 
+	// MessagesInPerSecond and BytesInPerSecond are what a connection may send on average,
+	// of whatever kind, pings and refused requests included; eight seconds of it may come
+	// at once. A connection that sends more is dropped (flooding). 0: any number.
+	MessagesInPerSecond, BytesInPerSecond int
+
+	// SnapshotBytesPerSecond is how many bytes of snapshots a connection may ask for on
+	// average (subscribe, modify, resync), about; eight seconds of it at once. Who asks
+	// for more is refused (rate_limited); what a pattern brings waits. 0: any number.
+	SnapshotBytesPerSecond int
+
 	// ResyncInterval is the least time between two snapshots that one connection
 	// asks for (resync, mismatch), on average; eight may come at once. Default 1 s.
 	ResyncInterval time.Duration
@@ -240,6 +250,8 @@ func (c *Config) validate() error {
 		{"HTTPRequestsPerAddress", int64(c.HTTPRequestsPerAddress)}, {"MaxSubscriptions", int64(c.MaxSubscriptions)},
 		{"MaxItems", int64(c.MaxItems)}, {"MaxMessageBytes", int64(c.MaxMessageBytes)}, {"DeflateMin", int64(c.DeflateMin)},
 		{"RequestsPerSecond", int64(c.RequestsPerSecond)}, {"RequestBurst", int64(c.RequestBurst)},
+		{"MessagesInPerSecond", int64(c.MessagesInPerSecond)}, {"BytesInPerSecond", int64(c.BytesInPerSecond)},
+		{"SnapshotBytesPerSecond", int64(c.SnapshotBytesPerSecond)},
 		{"ResyncInterval", int64(c.ResyncInterval)}, {"MaxBytesPerTurn", int64(c.MaxBytesPerTurn)},
 		{"ControlBytes", int64(c.ControlBytes)}, {"UnsentBytes", int64(c.UnsentBytes)},
 		{"BatchDelay", int64(c.BatchDelay)}, {"PinnedBytes", c.PinnedBytes}, {"MergedBytes", int64(c.MergedBytes)},
@@ -264,6 +276,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("%w: RingEntries %d must be a power of two from %d on", ErrConfig, c.RingEntries, minRingEntries)
 	case c.MaxBytesPerTurn < minBytesPerTurn:
 		return fmt.Errorf("%w: MaxBytesPerTurn %d is below %d", ErrConfig, c.MaxBytesPerTurn, minBytesPerTurn)
+	case c.BytesInPerSecond > 0 && c.BytesInPerSecond*inSeconds < 2*c.MaxMessageBytes:
+		return fmt.Errorf("%w: BytesInPerSecond %d lets no message of MaxMessageBytes %d through", ErrConfig, c.BytesInPerSecond, c.MaxMessageBytes)
 	case c.ControlBytes < maxAnswerBytes*c.MaxItems:
 		return fmt.Errorf("%w: ControlBytes %d cannot hold %d answers of up to %d bytes (MaxItems)", ErrConfig, c.ControlBytes, c.MaxItems, maxAnswerBytes)
 	}

@@ -52,14 +52,16 @@ type conn struct {
 	held       uint32        // while blocked: bytes of control and of the transport that hub.pinned counts
 	sent       uint32        // bytes of flight that have left
 
-	subs     []*subscription // at most Config.MaxSubscriptions
-	in       *inbound        // nil unless a message is incomplete
-	pass     *pass           // what it may have; nil in a hub without a gate
-	address  *peer.Count     // whose count it is in; nil: nobody's
-	remote   string
-	fd       int
-	requests bucket
-	resyncs  bucket
+	subs      []*subscription // at most Config.MaxSubscriptions
+	in        *inbound        // nil unless a message is incomplete
+	pass      *pass           // what it may have; nil in a hub without a gate
+	address   *peer.Count     // whose count it is in; nil: nobody's
+	remote    string
+	fd        int
+	requests  bucket
+	resyncs   bucket
+	incoming  bucket // messages and bytes, see sends
+	snapshots bucket // bytes of those that it has asked for, see owe
 
 	// Times on the shard's clock.
 	heard    time.Duration // when something came and left no message incomplete, or completed one
@@ -84,6 +86,13 @@ func (b *bucket) take(now, interval time.Duration, burst int) bool {
 	}
 	*b = bucket(full)
 	return true
+}
+
+// spend takes what comes back after cost; false if more is out by then than comes back
+// within most.
+func (b *bucket) spend(now, cost, most time.Duration) bool {
+	*b = bucket(max(time.Duration(*b), now) + cost)
+	return time.Duration(*b)-now <= most
 }
 
 // Ready handles what the poller saw of the socket. Sending is left to the turn.
@@ -158,6 +167,9 @@ func (s *shard) parse(c *conn, b []byte) {
 		s.drop(c, DropProtocol) // such a client has nothing to say
 		return
 	}
+	if !s.sends(c, s.share(len(b)+readBytes, s.config.BytesInPerSecond)) {
+		return
+	}
 	p := c.in
 	if p == nil {
 		s.fresh = inbound{}
@@ -212,6 +224,8 @@ func (s *shard) message(op ws.OpCode, payload []byte) error {
 		return errEnded
 	case c.state != open:
 		return nil
+	case !s.sends(c, s.share(1, s.config.MessagesInPerSecond)-s.share(len(payload), s.config.BytesInPerSecond)):
+		return errEnded
 	case op == ws.OpPing:
 		s.reply(c, ws.OpPong, payload)
 	case op == ws.OpPong:
@@ -232,6 +246,32 @@ func (s *shard) message(op ws.OpCode, payload []byte) error {
 		return errEnded
 	}
 	return nil
+}
+
+// readBytes is what a read counts for beside its bytes, as a packet has headers: bytes
+// that come one by one take as much work.
+const readBytes = 64
+
+// inSeconds is for how long a connection may save up what it may send.
+const inSeconds = 8
+
+// share is the time in which a limit of perSecond lets n through. 0: there is none.
+func (s *shard) share(n, perSecond int) time.Duration {
+	if perSecond == 0 {
+		return 0
+	}
+	return time.Duration(n) * time.Second / time.Duration(perSecond)
+}
+
+// sends has c pay for what it has sent; false: that was more than it may, and it has
+// been dropped. A message counts for its share of MessagesInPerSecond where that is
+// more than the share of BytesInPerSecond that its bytes have paid.
+func (s *shard) sends(c *conn, share time.Duration) bool {
+	if share <= 0 || c.incoming.spend(s.since, share, inSeconds*time.Second) {
+		return true
+	}
+	s.fail(c, DropFlooding)
+	return false
 }
 
 // answerClose ends c with the code that its close frame gave (RFC 6455 section 5.5.1).

@@ -28,6 +28,7 @@ const (
 	DropWrongType                         // a text message on the protobuf protocol, or the reverse
 	DropNoTopic                           // an event stream without a topic
 	DropVoid                              // a dialect's client follows changes alone, and its book is not live any more
+	DropFlooding                          // sent more than Config.MessagesInPerSecond or BytesInPerSecond
 	DropShutdown                          // the server stops
 	DropInternal                          // the server's fault
 	dropReasons                           // how many there are
@@ -62,6 +63,7 @@ var drops = [dropReasons]Drop{
 	{DropWrongType, "wrong_type", ws.StatusUnsupportedData, "text on the protobuf protocol, or binary on the JSON protocol", pb.Retry_RETRY_NEVER},
 	{DropNoTopic, "no_topic", 4009, "an event stream was granted no topic, or all that it had have ended", pb.Retry_RETRY_AFTER},
 	{DropVoid, "book_void", 4010, "a book that was followed by its changes alone is not whole or not current any more", pb.Retry_RETRY_AFTER},
+	{DropFlooding, "flooding", 4011, "the client sent more than it may in so short a time", pb.Retry_RETRY_AFTER},
 	{DropShutdown, "shutdown", ws.StatusGoingAway, "the server stops", pb.Retry_RETRY_AFTER},
 	{DropInternal, "internal", ws.StatusInternalServerError, "a fault of the server", pb.Retry_RETRY_AFTER},
 }

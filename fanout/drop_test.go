@@ -96,6 +96,11 @@ var provocations = map[DropReason]func(*dropping){
 	DropVoid: func(d *dropping) {
 		d.book(btc).become(proto.Recovering, proto.ReasonSourceGap)
 	},
+	DropFlooding: func(d *dropping) {
+		for range 20 {
+			d.c.write(ws.OpPong, nil)
+		}
+	},
 	DropShutdown: func(d *dropping) {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -121,6 +126,8 @@ func TestEveryDropIsCountedOnceAndLeavesNothing(t *testing.T) {
 				switch reason {
 				case DropPinnedBytes:
 					c.PinnedBytes = 1
+				case DropFlooding:
+					c.MessagesInPerSecond = 2
 				case DropUnauthenticated, DropTokenEnded, DropUserFull:
 					c.AuthTimeout = time.Second
 					c.Gate = newTestGate(map[string]*Grant{

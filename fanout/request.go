@@ -132,6 +132,12 @@ func (s *shard) resync(c *conn, a answer, sub *subscription) {
 		s.refuse(c, a, pb.ErrorCode_ERROR_CODE_RATE_LIMITED, "")
 		return
 	}
+	if !s.affords(c) {
+		s.stats.snapshotsRefused.Add(1)
+		s.refuse(c, a, pb.ErrorCode_ERROR_CODE_RATE_LIMITED, tooManySnapshots)
+		return
+	}
+	s.owe(c, sub.feed.topic)
 	s.stats.resyncs.Add(1)
 	if sub.state != waiting {
 		sub.rejoin(proto.SnapshotResync)

@@ -11,31 +11,32 @@ const numErrorCodes = int(pb.ErrorCode_ERROR_CODE_REVOKED) + 1
 
 // stats are a shard's counters: written by its goroutine, read by any.
 type stats struct {
-	accepted      atomic.Uint64
-	frames        atomic.Uint64
-	bytes         atomic.Uint64
-	sends         atomic.Uint64
-	again         atomic.Uint64
-	encoded       atomic.Uint64
-	merged        atomic.Uint64
-	deflated      atomic.Uint64
-	deflateIn     atomic.Uint64
-	deflateOut    atomic.Uint64
-	deflating     atomic.Int64
-	snapshots     atomic.Uint64
-	snapshotsMade atomic.Uint64
-	laps          atomic.Uint64
-	requests      atomic.Uint64
-	mismatches    atomic.Uint64
-	resyncs       atomic.Uint64
-	resumed       atomic.Uint64
-	subscribed    atomic.Uint64
-	subscriptions atomic.Int64
-	kraken        atomic.Uint64
-	binance       atomic.Uint64
-	voids         atomic.Uint64
-	drops         [dropReasons]atomic.Uint64
-	errors        [numErrorCodes]atomic.Uint64
+	accepted         atomic.Uint64
+	frames           atomic.Uint64
+	bytes            atomic.Uint64
+	sends            atomic.Uint64
+	again            atomic.Uint64
+	encoded          atomic.Uint64
+	merged           atomic.Uint64
+	deflated         atomic.Uint64
+	deflateIn        atomic.Uint64
+	deflateOut       atomic.Uint64
+	deflating        atomic.Int64
+	snapshots        atomic.Uint64
+	snapshotsMade    atomic.Uint64
+	laps             atomic.Uint64
+	requests         atomic.Uint64
+	mismatches       atomic.Uint64
+	resyncs          atomic.Uint64
+	snapshotsRefused atomic.Uint64
+	resumed          atomic.Uint64
+	subscribed       atomic.Uint64
+	subscriptions    atomic.Int64
+	kraken           atomic.Uint64
+	binance          atomic.Uint64
+	voids            atomic.Uint64
+	drops            [dropReasons]atomic.Uint64
+	errors           [numErrorCodes]atomic.Uint64
 }
 
 // sentCounts are what a shard has sent since it last told its stats: atomic
@@ -61,24 +62,25 @@ type hubStats struct {
 
 // Stats are the sums over all shards since the hub began, and what it holds now.
 type Stats struct {
-	Accepted      uint64 // connections
-	Frames        uint64 // data frames handed to the kernel, begun ones included
-	Bytes         uint64 // handed to the kernel (of TLS: plaintext)
-	Sends         uint64 // system calls that send
-	Again         uint64 // of these, met a full socket
-	Encoded       uint64 // frames made; compare with Frames
-	Merged        uint64 // net deltas among them
-	Deflated      uint64 // frames compressed, each once for all who are sent it
-	DeflateIn     uint64 // bytes of these frames
-	DeflateOut    uint64 // bytes of what they became
-	Snapshots     uint64 // sent
-	SnapshotsMade uint64 // among Encoded: one a version, reason and form
-	Laps          uint64 // cursors that the ring went past
-	Requests      uint64 // messages from clients
-	Mismatches    uint64 // reported by clients
-	Resyncs       uint64 // snapshots asked for and granted
-	Resumed       uint64 // subscriptions that went on without a snapshot
-	Subscribed    uint64 // subscriptions begun
+	Accepted         uint64 // connections
+	Frames           uint64 // data frames handed to the kernel, begun ones included
+	Bytes            uint64 // handed to the kernel (of TLS: plaintext)
+	Sends            uint64 // system calls that send
+	Again            uint64 // of these, met a full socket
+	Encoded          uint64 // frames made; compare with Frames
+	Merged           uint64 // net deltas among them
+	Deflated         uint64 // frames compressed, each once for all who are sent it
+	DeflateIn        uint64 // bytes of these frames
+	DeflateOut       uint64 // bytes of what they became
+	Snapshots        uint64 // sent
+	SnapshotsMade    uint64 // among Encoded: one a version, reason and form
+	Laps             uint64 // cursors that the ring went past
+	Requests         uint64 // messages from clients
+	Mismatches       uint64 // reported by clients
+	Resyncs          uint64 // snapshots asked for and granted
+	SnapshotsRefused uint64 // beyond Config.SnapshotBytesPerSecond
+	Resumed          uint64 // subscriptions that went on without a snapshot
+	Subscribed       uint64 // subscriptions begun
 
 	HandshakesRefused uint64
 	HandshakesFailed  uint64
@@ -149,6 +151,7 @@ func (sum *Stats) add(s *stats) {
 	sum.Requests += s.requests.Load()
 	sum.Mismatches += s.mismatches.Load()
 	sum.Resyncs += s.resyncs.Load()
+	sum.SnapshotsRefused += s.snapshotsRefused.Load()
 	sum.Resumed += s.resumed.Load()
 	sum.Subscribed += s.subscribed.Load()
 	sum.Kraken += s.kraken.Load()

@@ -143,6 +143,10 @@ func (s *shard) begin(sub *subscription, key proto.TopicKey, step uint8, most in
 	if len(c.subs) >= most {
 		return refused{code: pb.ErrorCode_ERROR_CODE_TOO_MANY_SUBSCRIPTIONS}
 	}
+	if !s.affords(c) {
+		s.stats.snapshotsRefused.Add(1)
+		return refused{code: pb.ErrorCode_ERROR_CODE_RATE_LIMITED, text: tooManySnapshots}
+	}
 	step = c.granting().step(step)
 	f, err := s.feed(key)
 	if err != nil {
@@ -159,6 +163,7 @@ func (s *shard) begin(sub *subscription, key proto.TopicKey, step uint8, most in
 	if sub.state != apart {
 		sub.rejoin(proto.SnapshotInitial)
 	}
+	s.owe(c, f.topic)
 	f.join(sub, step)
 	c.subs = append(c.subs, sub)
 	s.stats.subscriptions.Add(1)
@@ -238,6 +243,7 @@ func (s *shard) resume(sub *subscription, r resume, ack *pb.Ack) {
 	if next, found := t.place(r); found {
 		sub.goOn(next)
 		ack.Resumed = true
+		s.waive(sub.conn, t)
 		s.stats.resumed.Add(1)
 	}
 }

@@ -138,11 +138,11 @@ func (s *shard) unfoldOne(w *wildcard) {
 			return
 		}
 		s.relieve(c, 1)
-		room := len(c.control)+maxAnswerBytes <= s.config.ControlBytes
+		room := len(c.control)+maxAnswerBytes <= s.config.ControlBytes && s.affords(c)
 		if !room || n == wildcardsPerTurn {
 			s.list(w.sub)
 			if room {
-				s.poller.Wake() // else when the socket has taken something, or at the next sweep
+				s.poller.Wake() // else when the socket has taken something, or c can afford more, at the next sweep
 			}
 			return
 		}

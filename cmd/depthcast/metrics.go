@@ -122,6 +122,7 @@ func (m scrape) fanout(s fanout.Stats) {
 		{"connections_accepted_total", "Connections taken by a shard.", s.Accepted},
 		{"handshakes_refused_total", "Handshakes answered by an HTTP error.", s.HandshakesRefused},
 		{"handshakes_failed_total", "Handshakes broken off.", s.HandshakesFailed},
+		{"snapshots_refused_total", "Topics and resyncs refused because their connection has asked for too many bytes of snapshots.", s.SnapshotsRefused},
 		{"address_connections_refused_total", "Connections refused for want of room for their address.", s.AddressConnsRefused},
 		{"address_relays_refused_total", "Event streams and polls refused for want of a relay for their address.", s.AddressRelaysRefused},
 		{"address_requests_refused_total", "Requests over HTTP refused because their address asks too often.", s.AddressRequestsRefused},

@@ -19,6 +19,11 @@ type strangerFlags struct {
 	HTTPRequestsPerAddress int            `help:"Most requests a second over HTTP of one address, handshakes and polls included; four seconds' at once. 0: no bound." name:"http-requests-per-address" default:"100"`
 	ExemptAddress          []addressRange `help:"Addresses that are not bound so." default:"127.0.0.0/8,::1/128" placeholder:"CIDR"`
 
+	MaxRequests   int `help:"Most requests a second of a connection; two seconds' at once. One more is refused (rate_limited)." default:"50"`
+	MessagesIn    int `help:"Most messages a second of a connection, pings and refused requests included; eight seconds' at once. Who sends more is dropped (flooding). 0: no bound." default:"500"`
+	BytesIn       int `help:"Most bytes a second of a connection, likewise." default:"262144"`
+	SnapshotBytes int `help:"About how many bytes of snapshots a second a connection may ask for; eight seconds' at once. 0: no bound." default:"16777216"`
+
 	TrustedProxy        []addressRange `help:"Addresses of proxies whose word counts on whom they speak for." placeholder:"CIDR"`
 	ClientAddressHeader string         `help:"In which header they say it; the client is the rightmost hop that is not trusted. none: in no header." enum:"x-forwarded-for,forwarded,none" default:"x-forwarded-for"`
 	ProxyProtocol       bool           `help:"They begin each connection with a header of the PROXY protocol, version 2; one without is ended."`
@@ -76,5 +81,7 @@ func (f *strangerFlags) validate() error {
 func (f *strangerFlags) bound(c *fanout.Config) {
 	c.MaxConnsPerAddress, c.MaxRelaysPerAddress = f.MaxConnsPerAddress, f.MaxRelaysPerAddress
 	c.HTTPRequestsPerAddress = f.HTTPRequestsPerAddress
+	c.RequestsPerSecond, c.SnapshotBytesPerSecond = f.MaxRequests, f.SnapshotBytes
+	c.MessagesInPerSecond, c.BytesInPerSecond = f.MessagesIn, f.BytesIn
 	c.ExemptAddresses, c.Proxies = nets(f.ExemptAddress), f.proxies()
 }
