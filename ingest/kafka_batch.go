@@ -38,6 +38,7 @@ type fetchAnswer struct {
 // Attributes of a batch. The lowest three bits are its compression.
 const (
 	compressionBits = 1<<3 - 1
+	logAppendTime   = 1 << 3
 	transactional   = 1 << 4
 	control         = 1 << 5
 )
@@ -145,6 +146,9 @@ func (a *fetchAnswer) nextRecord(r *Record, headers []Header, names *headerNames
 	f := fields{b: a.records[n+1 : n+int(length)]} // after the record's attributes, which mean nothing
 	a.records = a.records[n+int(length):]
 	r.Time = (a.header.FirstTimestamp + f.varint()) * 1e6
+	if a.header.Attributes&logAppendTime != 0 { // the broker's clock counts, for all of the batch
+		r.Time = a.header.MaxTimestamp * 1e6
+	}
 	delta := f.varint()
 	r.Offset = a.header.FirstOffset + delta
 	r.Key = f.bytes()

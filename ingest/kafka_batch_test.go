@@ -101,6 +101,32 @@ func TestClaimsOfCompressedDataAreCheckedFirst(t *testing.T) {
 	}
 }
 
+// Where the broker's clock counts, what it put into the batch is the time of all of it.
+func TestRecordsOfABatchHaveTheTimeThatTheBrokerGaveIt(t *testing.T) {
+	b := rawBatch(0, 2, 3)
+	for attributes, want := range map[uint16]int64{0: 1e6, logAppendTime: 7e6} {
+		binary.BigEndian.PutUint16(b[21:], attributes)
+		binary.BigEndian.PutUint64(b[35:], 7) // its MaxTimestamp
+		binary.BigEndian.PutUint32(b[17:], crc32.Checksum(b[21:], castagnoli))
+		a := fetchAnswer{cfg: &KafkaConfig{}, rest: b}
+		var names headerNames
+		n := 0
+		for more, err := a.nextBatch(); more || err != nil; more = a.left > 0 {
+			var r Record
+			if err == nil {
+				_, err = a.nextRecord(&r, nil, &names)
+			}
+			if err != nil || r.Time != want {
+				t.Fatalf("attributes %b: record %d is of %d, want %d: %v", attributes, n, r.Time, want, err)
+			}
+			n++
+		}
+		if n != 3 {
+			t.Errorf("attributes %b: %d records", attributes, n)
+		}
+	}
+}
+
 // FuzzKafkaAnswer feeds bytes as the batches of a fetch, with lengths and CRCs put
 // right so that it gets further: it must end, and hand out nothing from elsewhere.
 func FuzzKafkaAnswer(f *testing.F) {

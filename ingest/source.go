@@ -29,7 +29,7 @@ const ContentTypeHeader = "content-type"
 // Source and are valid until the next call of Next.
 type Record struct {
 	Offset int64
-	Time   int64 // the producer's timestamp, ns since 1970 (Kafka keeps ms)
+	Time   int64 // ns since 1970 (Kafka keeps ms): the producer's, or with message.timestamp.type=LogAppendTime the broker's
 
 	Key   []byte // nil when the record has none
 	Value []byte // nil for a tombstone
