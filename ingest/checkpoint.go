@@ -5,12 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"slices"
-	"strings"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // CheckpointMode says what a process does with checkpoints.
@@ -33,7 +28,9 @@ type CheckpointConfig struct {
 	// Mode: off (the default), read or write.
 	Mode CheckpointMode
 	// KafkaTopic holds them; it must be compacted, and nothing else. Where it does
-	// not exist, CheckpointsWrite creates it. Default "depthcast.checkpoints".
+	// not exist, CheckpointsWrite creates it. Default "depthcast.checkpoints". With a
+	// Config.Delay its milliseconds are put behind the name (".delay-900000"): servers
+	// that are not equally late must not write, nor read, one another's.
 	KafkaTopic string
 	// Records and Interval: a partition's next checkpoint is due when it has read
 	// so many records since the last, or so much time has gone by and it has read
@@ -141,11 +138,11 @@ func (c *Cluster) checkpointTopic(ctx context.Context, cfg *CheckpointConfig, sp
 	if err != nil {
 		return 0, fmt.Errorf("the Kafka topic for checkpoints (--checkpoint-topic): %w", err)
 	}
-	policy, err := c.cleanupPolicy(ctx, cfg.KafkaTopic)
+	configs, err := c.topicConfigs(ctx, cfg.KafkaTopic, cleanupPolicy)
 	if err != nil {
 		return 0, fmt.Errorf("the Kafka topic for checkpoints (--checkpoint-topic): %w", err)
 	}
-	if policy != "compact" {
+	if policy := configs[cleanupPolicy]; policy != "compact" {
 		return 0, fmt.Errorf("%w: %q has cleanup.policy=%s: kafka-configs.sh --bootstrap-server %s --alter --topic %s --add-config cleanup.policy=compact, or give another --checkpoint-topic, or --checkpoints=off",
 			ErrNotCompacted, cfg.KafkaTopic, policy, c.cfg.Brokers[0], cfg.KafkaTopic)
 	}
@@ -162,34 +159,6 @@ func (c *Cluster) createCheckpointTopic(ctx context.Context, cfg *CheckpointConf
 			c.cfg.Brokers[0], cfg.KafkaTopic, max(spread, 1), err)
 	}
 	return nil
-}
-
-// cleanupPolicy asks for a Kafka topic's.
-func (c *Cluster) cleanupPolicy(ctx context.Context, kafkaTopic string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
-	defer cancel()
-	req := kmsg.NewPtrDescribeConfigsRequest()
-	r := kmsg.NewDescribeConfigsRequestResource()
-	r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeTopic, kafkaTopic
-	r.ConfigNames = []string{"cleanup.policy"}
-	req.Resources = append(req.Resources, r)
-	resp, err := req.RequestWith(ctx, c.client)
-	if err != nil {
-		return "", c.clusterError(err)
-	}
-	for _, r := range resp.Resources {
-		if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
-			return "", fmt.Errorf("its configuration cannot be read (ACL DescribeConfigs): %w", err)
-		}
-		for _, e := range r.Configs {
-			if e.Name == "cleanup.policy" && e.Value != nil {
-				parts := strings.Split(*e.Value, ",")
-				slices.Sort(parts)
-				return strings.Join(parts, ","), nil
-			}
-		}
-	}
-	return "delete", nil // the brokers' default
 }
 
 // checkpointPartition is the partition of the Kafka topic for checkpoints that

@@ -115,7 +115,7 @@ func (c *checkpointer) judge(ctx context.Context, found *storedStates) (*restore
 	case h.Epoch != epoch || h.TopicID != p.topicID:
 		return nil, refuseCheckpoint("epoch", "it is of the epoch %x, the log's is %x: another Kafka topic or cluster, other instruments or rules", h.Epoch, epoch)
 	case h.Settings != p.settings():
-		return nil, refuseCheckpoint("settings", "it was written with other formats or bounds, another --complete or --compacted, or before partitions were added")
+		return nil, refuseCheckpoint("settings", "it was written with other formats or bounds, another --complete, --compacted or --delay, or before partitions were added")
 	}
 	for _, state := range h.Ended {
 		if err := proto.DecodeSymbolState(state, new(proto.SymbolState)); err != nil {
@@ -226,6 +226,9 @@ func (c *checkpointer) damage(symbol string, err error) {
 func (p *Partition) settings() uint64 {
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%q %t %t %d %d %d", p.topic.Format, p.topic.Complete, p.topic.Compacted, p.count, p.cfg.MaxSymbols, p.cfg.MaxFeeds)
+	if p.cfg.Delay > 0 { // what a server that is less late has seen may not be due
+		fmt.Fprintf(h, " %d", p.cfg.Delay)
+	}
 	return h.Sum64()
 }
 

@@ -36,6 +36,16 @@ type Config struct {
 	// Default slog.Default().
 	Log *slog.Logger
 
+	// Delay is how late records are applied, after they came into the log, and so
+	// how late the books are that they make: for those who may not have them sooner.
+	// 0, the default, or at least MinDelay and at most MaxDelay. Checkpoints are kept
+	// apart by it: see CheckpointConfig.KafkaTopic.
+	Delay time.Duration
+
+	// Now is the clock by which records are due and sources are silent; only tests
+	// replace it. Default time.Now.
+	Now func() time.Time
+
 	// MaxLag is how many records a partition may be behind the end of its log.
 	// A start is caught up only within it; later, books become stale (behind)
 	// above it and current again at half of it. Default 10,000.
@@ -111,6 +121,12 @@ func (c *Config) validate() error {
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Delay != 0 && (c.Delay < MinDelay || c.Delay > MaxDelay || c.Delay%time.Millisecond != 0) {
+		return fmt.Errorf("ingest: a delay of %v (--delay) is not within %v to %v, in whole milliseconds", c.Delay, MinDelay, MaxDelay)
 	}
 	if err := c.Checkpoints.validate(); err != nil {
 		return err

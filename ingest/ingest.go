@@ -49,6 +49,9 @@ func Open(ctx context.Context, cluster *Cluster, cfg Config, books func(Partitio
 	}
 	in := &Ingest{cfg: cfg, cluster: cluster, directory: newDirectory(), log: cfg.Log,
 		logLimit: rate.NewLimiter(0.1, 3)}
+	if err := in.judgeRetention(ctx); err != nil {
+		return nil, err
+	}
 	if err := in.openCheckpoints(ctx, info.Topics); err != nil {
 		return nil, err
 	}
@@ -65,14 +68,18 @@ func Open(ctx context.Context, cluster *Cluster, cfg Config, books func(Partitio
 func (in *Ingest) openTopic(ctx context.Context, order int, t TopicInfo, books func(PartitionID) Books) error {
 	for _, n := range t.Partitions {
 		id := PartitionID{t.Name, n}
-		source, err := in.cluster.Open(ctx, id, in.cfg.Start)
+		opened, err := in.cluster.Open(ctx, id, in.cfg.start())
 		if err != nil {
 			return fmt.Errorf("ingest: opening %s: %w", id, err)
 		}
+		source := Source(opened)
+		if in.cfg.Delay > 0 {
+			source = in.delay(opened)
+		}
 		p := newPartition(&in.cfg, partitionConfig{
 			topic: in.cfg.KafkaTopics[order], order: order, count: len(t.Partitions),
-			topicID: source.TopicID(), source: source, books: books(id),
-			directory: in.directory, clusterID: in.describeCluster, now: time.Now,
+			topicID: opened.TopicID(), source: source, books: books(id),
+			directory: in.directory, clusterID: in.describeCluster, now: in.cfg.Now,
 		})
 		if in.spread > 0 {
 			p.checkpoints = newCheckpointer(in.cluster, &in.cfg.Checkpoints, p, in.spread)
@@ -92,6 +99,9 @@ func (in *Ingest) openCheckpoints(ctx context.Context, topics []TopicInfo) error
 	if in.cfg.Start.From != FromBeginning {
 		in.log.Warn("no checkpoints: they are of books that were read from the beginning", "checkpoints", string(c.Mode))
 		return nil
+	}
+	if in.cfg.Delay > 0 {
+		c.KafkaTopic += fmt.Sprintf(".delay-%d", in.cfg.Delay.Milliseconds())
 	}
 	most := 0
 	for _, t := range topics {
@@ -142,7 +152,7 @@ func (in *Ingest) watch(ctx context.Context) error {
 	}
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	err := in.cluster.Watch(ctx, WatchConfig{KafkaTopics: names}, func(e WatchEvent) {
+	err := in.cluster.Watch(ctx, WatchConfig{KafkaTopics: names, Interval: in.cfg.lookEvery(), Now: in.cfg.Now}, func(e WatchEvent) {
 		if err := in.watched(e); err != nil {
 			end(err)
 		}
@@ -166,7 +176,7 @@ func (in *Ingest) tick(ctx context.Context) error {
 		case <-t.C:
 		}
 		for _, p := range in.partitions {
-			p.Tick(time.Now())
+			p.Tick(in.cfg.Now())
 		}
 	}
 }
@@ -185,7 +195,7 @@ func (in *Ingest) watched(e WatchEvent) error {
 	case WatchOffsets:
 		for _, p := range in.partitions {
 			if p.id == e.Partition {
-				p.seen(e.Offsets)
+				p.seen(&e)
 				return nil
 			}
 		}

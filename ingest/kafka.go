@@ -18,6 +18,7 @@ type KafkaSource struct {
 	cluster *Cluster
 	id      PartitionID
 	start   Start
+	bytes   int // KafkaConfig.MaxBytes, or less
 
 	recheck atomic.Bool // set by Recheck, cleared by Next
 
@@ -55,7 +56,7 @@ const maxBroken = 3
 // Open connects to the partition's leader and resolves start, so that what is
 // misconfigured is an error here, within seconds.
 func (c *Cluster) Open(ctx context.Context, id PartitionID, start Start) (*KafkaSource, error) {
-	s := &KafkaSource{cluster: c, id: id, start: start, next: -1, logStart: -1}
+	s := &KafkaSource{cluster: c, id: id, start: start, bytes: c.cfg.MaxBytes, next: -1, logStart: -1}
 	if err := s.connect(ctx); err != nil {
 		return nil, err
 	}
@@ -174,9 +175,8 @@ func (s *KafkaSource) pass(offset int64) {
 
 // fetch asks the leader for records from next on and keeps their batches.
 func (s *KafkaSource) fetch(ctx context.Context) error {
-	cfg := &s.cluster.cfg
 	s.answer.done()
-	a, ends, err := s.conn.fetch(ctx, s.next, cfg.MaxBytes)
+	a, ends, err := s.conn.fetch(ctx, s.next, s.bytes)
 	if err != nil {
 		return s.refused(ctx, err)
 	}

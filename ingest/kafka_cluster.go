@@ -160,15 +160,21 @@ func (c *Cluster) Offsets(ctx context.Context, ids ...PartitionID) (map[Partitio
 	all := make(map[PartitionID]Offsets, len(ids))
 	for id, start := range starts {
 		if end, ok := ends[id]; ok {
-			all[id] = Offsets{LogStart: start, HighWatermark: end}
+			all[id] = Offsets{LogStart: start.offset, HighWatermark: end.offset, Leader: end.leader}
 		}
 	}
 	return all, nil
 }
 
+// listedOffset is an offset that was asked for by time.
+type listedOffset struct {
+	offset int64 // -1: no record that late
+	leader int32 // its epoch; -1: not known
+}
+
 // listOffsets asks for the offset at a time (ms since 1970, or one of the two
-// special values); -1 stands for "no record that late".
-func (c *Cluster) listOffsets(ctx context.Context, at int64, ids []PartitionID) (map[PartitionID]int64, error) {
+// special values).
+func (c *Cluster) listOffsets(ctx context.Context, at int64, ids []PartitionID) (map[PartitionID]listedOffset, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
 	defer cancel()
 	req := kmsg.NewPtrListOffsetsRequest()
@@ -188,7 +194,7 @@ func (c *Cluster) listOffsets(ctx context.Context, at int64, ids []PartitionID) 
 	if err != nil {
 		return nil, c.clusterError(err)
 	}
-	offsets := make(map[PartitionID]int64, len(ids))
+	offsets := make(map[PartitionID]listedOffset, len(ids))
 	var last error
 	for _, t := range resp.Topics {
 		for _, p := range t.Partitions {
@@ -196,7 +202,7 @@ func (c *Cluster) listOffsets(ctx context.Context, at int64, ids []PartitionID) 
 				last = fmt.Errorf("%w: offsets of %s/%d: %w", ErrUnreachable, t.Topic, p.Partition, err)
 				continue
 			}
-			offsets[PartitionID{t.Topic, p.Partition}] = p.Offset
+			offsets[PartitionID{t.Topic, p.Partition}] = listedOffset{p.Offset, p.LeaderEpoch}
 		}
 	}
 	if len(offsets) == 0 && last != nil {

@@ -76,8 +76,8 @@ func (s *KafkaSource) resolve(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if offset, ok := found[s.id]; ok && offset >= 0 {
-			s.next = offset
+		if at, ok := found[s.id]; ok && at.offset >= 0 {
+			s.next = at.offset
 			return nil
 		}
 	}

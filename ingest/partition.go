@@ -77,6 +77,7 @@ type Partition struct {
 	count     int // partitions of its Kafka topic
 	cfg       *Config
 	source    Source
+	late      *delayed // source, if it is one; else nil
 	directory *Directory
 	clusterID func(context.Context) (string, error)
 	now       func() time.Time
@@ -141,6 +142,7 @@ func newPartition(cfg *Config, c partitionConfig) *Partition {
 		hasher:   kgo.StickyKeyPartitioner(nil).ForTopic(id.KafkaTopic),
 		logLimit: rate.NewLimiter(1, 10), checkpoint: &CheckpointStats{}, marks: newMarks(cfg.MaxSymbols),
 	}
+	p.late, _ = c.source.(*delayed)
 	p.checkpoint.Floor.Store(-1)
 	p.directory.begin(p, c.topicID)
 	p.setCatchingUp(true)
@@ -166,6 +168,14 @@ func (p *Partition) Do(f func()) {
 	p.mu.Lock()
 	defer p.release()
 	f()
+}
+
+// Waiting is how many records are in the log and not due yet: see Config.Delay.
+func (p *Partition) Waiting() int64 {
+	if p.late == nil {
+		return 0
+	}
+	return p.late.waiting()
 }
 
 // release ends a hold of the lock.
@@ -241,13 +251,16 @@ func (p *Partition) fetched(f *Fetched) {
 		p.failing = false
 		p.log.Info("reading again")
 	}
-	p.stats.answered(f, now)
+	p.stats.answered(f, p.lastAnswer(now))
 	records, gaps := f.Records, f.Gaps
 	for {
 		n := min(len(records), p.cfg.HoldRecords)
 		last := n == len(records)
 		p.mu.Lock()
 		p.answered = now
+		if p.late != nil { // what is due may turn out to end before what was told of it
+			p.target = min(p.target, f.HighWatermark)
+		}
 		p.judgeMoved()
 		for i := range records[:n] {
 			gaps = p.gapsBefore(records[i].Offset, gaps)
@@ -267,6 +280,14 @@ func (p *Partition) fetched(f *Fetched) {
 		}
 		records = records[n:]
 	}
+}
+
+// lastAnswer is when the broker last answered, if something was fetched now.
+func (p *Partition) lastAnswer(now time.Time) time.Time {
+	if p.late == nil {
+		return now
+	}
+	return p.late.lastAnswer()
 }
 
 // advance moves the position and sees whether that is caught up.

@@ -19,6 +19,9 @@ func (p *Partition) failed(err error) {
 	case errors.As(err, &outOfRange):
 		p.stats.Truncations.Add(1)
 		p.log.Error("truncated: every book is recovering", "err", err)
+		if p.late != nil && outOfRange.Truncated() {
+			p.log.Error("records were deleted before they were due: the Kafka topic's retention is too short for --delay", "delay", p.cfg.Delay)
+		}
 		p.Do(func() { p.outOfRange(outOfRange) })
 	case errors.As(err, &corrupt):
 		p.stats.refuse(CodeCorruptBatch)
@@ -92,7 +95,12 @@ func (p *Partition) lost(seq int64, reason proto.Reason) {
 }
 
 // seen notes the ends of the log as a watcher sees them. Any goroutine.
-func (p *Partition) seen(o Offsets) {
+func (p *Partition) seen(e *WatchEvent) {
+	o := e.Offsets
+	if p.late != nil {
+		p.late.note(e) // it is no lag until it is due
+		return
+	}
 	// The source's own word is older, or the log was cut: then the source says so.
 	for high := p.stats.HighWatermark.Load(); o.HighWatermark > high; high = p.stats.HighWatermark.Load() {
 		if p.stats.HighWatermark.CompareAndSwap(high, o.HighWatermark) {

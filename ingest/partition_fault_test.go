@@ -250,7 +250,7 @@ func TestWatcherSeesLagThatAStuckSourceHides(t *testing.T) {
 	r := newRig(t, func(_ *TopicConfig, c *Config) { c.MaxLag, c.UnreachableAfter = 10, time.Hour })
 	r.give(Fetched{Next: 5, HighWatermark: 5}, nil)
 	r.Tick(r.clock)
-	r.seen(Offsets{HighWatermark: 100})
+	r.seen(&WatchEvent{Offsets: Offsets{HighWatermark: 100}})
 	r.Tick(r.clock)
 	r.Tick(r.clock)
 	r.want("stale  behind true")

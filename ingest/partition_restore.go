@@ -30,7 +30,7 @@ func (p *Partition) openRestored(r *restored) error {
 	}
 	p.begun, p.epoch, p.complete, p.target = true, h.Epoch, h.Complete, r.log.HighWatermark
 	for _, f := range h.Shared.Feeds {
-		p.feeds.note(f.Name, time.Unix(0, f.Time)) // one too many is refused with its next record
+		p.feeds.note(f.Name, time.Unix(0, f.Time).Add(p.cfg.Delay)) // one too many is refused with its next record
 	}
 	p.marks.floor, p.marks.until = h.Floor, h.Floor
 	return nil
@@ -128,6 +128,9 @@ func (p *Partition) closeRestored(r *restored, damaged []string) int64 {
 	p.stats.HighWatermark.Store(r.log.HighWatermark)
 	p.stats.LogStart.Store(r.log.LogStart)
 	p.source.(seeker).StartAt(p.next, p.last)
+	if p.late != nil {
+		p.late.wasDue(r.header.Ceiling) // settings are those of a server as late as this one
+	}
 	p.log.Info("reading", "from", p.next, "high_watermark", r.log.HighWatermark, "complete", p.complete)
 	return p.next
 }

@@ -25,7 +25,7 @@ func (h *hysteresis) judge(value, limit int64) (changed bool) {
 // feed is a feed of a partition. What lives shows itself by records or
 // heartbeats; a quiet symbol on a living feed is no cause for alarm.
 type feed struct {
-	seen   time.Time // arrival of its last record; in what is caught up on, the record's own time
+	seen   time.Time // arrival of its last record; in what is caught up on, when it was due
 	silent hysteresis
 }
 
@@ -55,7 +55,7 @@ func (f *feeds) note(name string, at time.Time) bool {
 // lived is when a record was a sign of life: at its arrival, but for one that the
 // partition only catches up on, which may be long past.
 func (p *Partition) lived(rec *Record, now time.Time) time.Time {
-	if at := time.Unix(0, rec.Time); p.catchingUp && rec.Time > 0 && at.Before(now) {
+	if at := time.Unix(0, rec.Time).Add(p.cfg.Delay); p.catchingUp && rec.Time > 0 && at.Before(now) {
 		return at
 	}
 	return now
@@ -67,6 +67,9 @@ func (p *Partition) lived(rec *Record, now time.Time) time.Time {
 func (p *Partition) Tick(now time.Time) {
 	p.mu.Lock()
 	defer p.release()
+	if p.late != nil { // an outage that ends before it is due does not show
+		p.current(now)
+	}
 	if p.unreachable.judge(int64(now.Sub(p.answered)), int64(p.cfg.UnreachableAfter)) {
 		p.stale("", proto.ReasonKafkaUnreachable, p.unreachable.on)
 		p.stats.Unreachable.Store(p.unreachable.on)
@@ -79,6 +82,17 @@ func (p *Partition) Tick(now time.Time) {
 	p.leastLag = p.stats.Lag()
 	p.judgeSilence(now)
 	p.books.Tick(now.UnixNano())
+}
+
+// current takes it for an answer that all which is due by now was read.
+func (p *Partition) current(now time.Time) {
+	until := p.late.current()
+	if until.After(now) {
+		until = now
+	}
+	if until.After(p.answered) {
+		p.answered = until
+	}
 }
 
 // judgeSilence is called under the lock.

@@ -101,10 +101,10 @@ func (s *Stats) add(t *tally) {
 	*t = tally{}
 }
 
-// answered notes where the log stands.
-func (s *Stats) answered(f *Fetched, now time.Time) {
+// answered notes where the log stands, as the broker last said at a time.
+func (s *Stats) answered(f *Fetched, at time.Time) {
 	s.HighWatermark.Store(f.HighWatermark)
 	s.LogStart.Store(f.LogStart)
 	s.Undecided.Store(f.Undecided)
-	s.LastFetch.Store(now.UnixNano())
+	s.LastFetch.Store(at.UnixNano())
 }

@@ -39,9 +39,10 @@ type WatchEvent struct {
 	Kind      WatchKind
 	Partition PartitionID // Offsets, Shrunk; KafkaTopic alone: Recreated, Missing
 	Offsets   Offsets     // Offsets, Shrunk
+	Asked     time.Time   // Offsets: just before the question that they answer
 	WasHigh   int64       // Shrunk: the high watermark seen before
 	ClusterID string      // Recreated: now
-	TopicID   [16]byte    // Recreated: now
+	TopicID   [16]byte    // Recreated: now; Offsets: as the round began
 	Since     time.Time   // Unreachable, Missing, Reachable: when answers ended
 	Err       error       // Unreachable, Missing
 }
@@ -49,7 +50,8 @@ type WatchEvent struct {
 // WatchConfig says what to watch.
 type WatchConfig struct {
 	KafkaTopics []string
-	Interval    time.Duration // from round to round; default 1 s
+	Interval    time.Duration    // from round to round; default 1 s
+	Now         func() time.Time // default time.Now
 }
 
 // Watch asks each Interval for the cluster's id, the Kafka topics' ids and
@@ -65,7 +67,10 @@ func (c *Cluster) Watch(ctx context.Context, cfg WatchConfig, report func(WatchE
 	if cfg.Interval <= 0 {
 		cfg.Interval = time.Second
 	}
-	w := watch{cluster: c, topics: cfg.KafkaTopics, report: report,
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	w := watch{cluster: c, topics: cfg.KafkaTopics, report: report, now: cfg.Now,
 		ids: map[string][16]byte{}, high: map[PartitionID]int64{}}
 	tick := time.NewTicker(cfg.Interval)
 	defer tick.Stop()
@@ -84,11 +89,13 @@ type watch struct {
 	cluster *Cluster
 	topics  []string
 	report  func(WatchEvent)
+	now     func() time.Time
 
 	clusterID string
 	ids       map[string][16]byte   // by Kafka topic
 	high      map[PartitionID]int64 // the last high watermark; its keys are the partitions known
 	since     time.Time             // when answers ended; zero while they come
+	asked     time.Time             // before the round's question for offsets
 }
 
 func (w *watch) round(ctx context.Context) {
@@ -98,7 +105,7 @@ func (w *watch) round(ctx context.Context) {
 	}
 	if err != nil {
 		if w.since.IsZero() {
-			w.since = time.Now()
+			w.since = w.now()
 		}
 		e := WatchEvent{Kind: WatchUnreachable, Since: w.since, Err: err}
 		if errors.Is(err, ErrNoTopic) {
@@ -128,6 +135,7 @@ func (w *watch) ask(ctx context.Context) (ClusterInfo, map[PartitionID]Offsets, 
 			ids = append(ids, PartitionID{t.Name, p})
 		}
 	}
+	w.asked = w.now()
 	offsets, err := w.cluster.Offsets(ctx, ids...)
 	if err == nil && len(offsets) < len(ids) {
 		missing := ids[slices.IndexFunc(ids, func(id PartitionID) bool { _, ok := offsets[id]; return !ok })]
@@ -156,6 +164,6 @@ func (w *watch) compare(clusterID string, t TopicInfo, offsets map[PartitionID]O
 		if known && o.HighWatermark < was {
 			w.report(WatchEvent{Kind: WatchShrunk, Partition: id, Offsets: o, WasHigh: was})
 		}
-		w.report(WatchEvent{Kind: WatchOffsets, Partition: id, Offsets: o})
+		w.report(WatchEvent{Kind: WatchOffsets, Partition: id, Offsets: o, Asked: w.asked, TopicID: t.ID})
 	}
 }

@@ -320,5 +320,8 @@ depthcast %s is serving
 	if s.doors.inside != nil {
 		fmt.Fprintf(w, "  for operators    http://%s/metrics /healthz /readyz /debug/pprof\n", s.doors.inside.Addr())
 	}
+	if s.delay > 0 {
+		fmt.Fprintf(w, "  late on purpose  by %v\n", s.delay)
+	}
 	fmt.Fprintf(w, "\nCtrl-C ends it.\n\n")
 }

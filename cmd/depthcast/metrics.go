@@ -42,6 +42,7 @@ func (m metrics) Collect(out chan<- prometheus.Metric) {
 		c.count("dead_letters_sent_total", "Refused records that the dead-letter Kafka topic has.", float64(l.Sent()))
 		c.count("dead_letters_dropped_total", "Refused records that the dead-letter Kafka topic will not get: the queue was full or Kafka away.", float64(l.Dropped()))
 	}
+	c.gauge("delay_seconds", "How late the books are, on purpose (--delay).", c.server.delay.Seconds())
 	c.fanout(c.server.hub.Stats())
 	c.authority(c.server.who)
 	c.count("accept_waits_total", "How often accepting waited because too many connections were in their handshake or in plain HTTP.",
@@ -82,6 +83,10 @@ func (m scrape) partition(p *ingest.Partition) {
 	gauge("next_offset", "Offset of the record that comes next.", float64(s.NextOffset.Load()))
 	gauge("high_watermark", "One past the last record that can be read.", float64(s.HighWatermark.Load()))
 	gauge("lag_records", "Records between the next offset and the high watermark.", float64(s.Lag()))
+	gauge("waiting_records", "Records in the log that are not due yet (--delay).", float64(p.Waiting()))
+	if first := s.LogStart.Load(); first >= 0 {
+		gauge("kept_records", "Offsets that the log holds before the next one: below 0, records were deleted before they were read, or due.", float64(s.NextOffset.Load()-first))
+	}
 	gauge("undecided_records", "Records from the first open transaction on, which nobody can read yet.", float64(s.Undecided.Load()))
 	gauge("catching_up", "1 until the end of the log was reached.", bit(s.CatchingUp.Load()))
 	gauge("unreachable", "1 while Kafka does not answer.", bit(s.Unreachable.Load()))

@@ -38,9 +38,12 @@ type readFlags struct {
 	CheckpointInterval time.Duration `help:"Time after which a partition's next checkpoint is written, if records were read." default:"30s"`
 	CheckpointChunk    int           `help:"Most bytes of one Kafka record of a checkpoint; below what the broker takes (message.max.bytes)." default:"524288"`
 
+	Delay      time.Duration `help:"How late books are served, for who may not have them sooner: each record so long after it came into the log. At least 1s, at most 744h. 0: at once." default:"0s"`
 	MaxLag     int64         `help:"Records that a partition may be behind the end of its log before its books are stale (behind)." default:"10000"`
 	MaxSilence time.Duration `help:"How long a feed may bring neither records nor heartbeats before its books are stale (source_silent)." default:"10s"`
 	MaxOutage  time.Duration `help:"How long Kafka may leave a partition without an answer before its books are stale (kafka_unreachable)." default:"3s"`
+
+	now func() time.Time // nil: time.Now; a test's clock
 }
 
 func (c *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
@@ -70,6 +73,7 @@ type server struct {
 	hub     *fanout.Hub
 	doors   *doors
 	drain   time.Duration // over which the ends of connections are spread
+	delay   time.Duration // of the books, on purpose
 	who     authority
 	example string // a symbol to show in the announcement
 }
@@ -77,7 +81,7 @@ type server struct {
 // openServer opens everything that may fail: what does not answer or does not
 // exist is an error within seconds.
 func openServer(ctx context.Context, cluster *ingest.Cluster, read *readFlags, serve *serverFlags) (_ *server, err error) {
-	s := &server{example: "SYMBOL", drain: serve.Drain}
+	s := &server{example: "SYMBOL", drain: serve.Drain, delay: read.Delay}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -101,10 +105,11 @@ func openServer(ctx context.Context, cluster *ingest.Cluster, read *readFlags, s
 	}
 	reserveProcessors(serve.Shards)
 	fatal := make(chan error, 1)
-	if s.who, err = serve.authority(0, func() { s.hub.Reconsider() }); err != nil {
+	if s.who, err = serve.authority(read.Delay, func() { s.hub.Reconsider() }); err != nil {
 		return nil, err
 	}
 	hub := serve.hub(books{s.ingest}, fatal)
+	hub.Delay = read.Delay
 	s.who.guard(&hub)
 	if s.hub, err = fanout.New(hub); err != nil {
 		return nil, err
@@ -129,6 +134,8 @@ func openLetters(ctx context.Context, cluster *ingest.Cluster, kafkaTopic string
 // config is what the flags say of reading.
 func (f *readFlags) config() (ingest.Config, error) {
 	c := ingest.Config{
+		Delay:            f.Delay,
+		Now:              f.now,
 		MaxLag:           f.MaxLag,
 		SilentAfter:      f.MaxSilence,
 		UnreachableAfter: f.MaxOutage,
