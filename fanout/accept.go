@@ -44,8 +44,9 @@ type Accepted struct {
 	streams []string
 
 	// deflate is the window that the handshake agreed on for compressed frames, in
-	// bits; 0: none.
-	deflate uint8
+	// bits; 0: none. extensions is how it is told.
+	deflate    uint8
+	extensions string
 
 	// Buffered are bytes after the handshake that were read ahead (plaintext);
 	// they are parsed first. Not kept.

@@ -394,6 +394,38 @@ func TestSymbolsThatWouldHaveTheSameNameHaveNone(t *testing.T) {
 	}
 }
 
+// TestPartitionsAreAskedOnceForAllWhoList: plain lists and names of dialects come from
+// one list, and one that was made too early is not taken for all there is.
+func TestPartitionsAreAskedOnceForAllWhoList(t *testing.T) {
+	r := newRig(t, nil, btc)
+	r.books.ready = false
+	list := func(want int) {
+		t.Helper()
+		for range 10 {
+			r.hub.symbols() // as /v1/symbols and /v1/status do
+			r.rest("/dialect/kraken/0/public/AssetPairs")
+			r.rest("/dialect/binance/api/v3/exchangeInfo")
+		}
+		if r.books.listed != want {
+			t.Errorf("listed %d times, want %d", r.books.listed, want)
+		}
+	}
+	list(1)
+	r.hold(func() { // the list has not this one
+		for symbol, book := range newTestBooks("SIM:ETH-USD").books {
+			book.books, r.books.books[symbol] = r.books, book
+		}
+		r.books.ready = true
+	})
+	for _, want := range []error{proto.ErrNotReady, nil} {
+		if _, err := r.hub.pairs.named("ETH/USD"); err != want {
+			t.Errorf("%v, want %v", err, want)
+		}
+		r.clock.advance(pairsListAge)
+	}
+	list(3)
+}
+
 func TestServerThatStopsSaysSoInTheDialect(t *testing.T) {
 	r := newRig(t, nil, btc)
 	kraken, binance := r.speak(framingKraken), r.speak(framingBinance)

@@ -16,6 +16,7 @@ type testBooks struct {
 	ready   bool
 	opens   int
 	shown   int // snapshots of views that topics have taken
+	listed  int // lists of all symbols
 	openErr error
 
 	listings []*proto.Listing // that patterns begin with, whatever they match
@@ -113,6 +114,7 @@ func (b *testBooks) CaughtUp() bool { return b.ready }
 func (b *testBooks) Symbols() []proto.SymbolInfo {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.listed++
 	var all []proto.SymbolInfo
 	for _, book := range b.books {
 		s := &book.state

@@ -24,7 +24,7 @@
 //
 // In this order, and none is held while one before it is taken:
 //
-//	Topic.once, pairs.mu  >  the partition's lock  >  Board.mu  >  Hub.mu, mergedFrames.mu, mirror.mu, shard.mu, the poller's
+//	Topic.once, pairs.mu  >  symbolList.mu  >  the partition's lock  >  Board.mu  >  Hub.mu, mergedFrames.mu, mirror.mu, shard.mu, the poller's
 //
 // The last four are leaves: nothing is called under them. A shard takes the
 // partition's lock to open or close a view (Books.OpenView, View.Close); the holder
@@ -77,7 +77,7 @@
 //
 // All are fields of Config, with what happens at each. Beside them: a shard's
 // buffers (batch 256 KiB and MaxBytesPerTurn, arena 512 KiB, receive 64 KiB); two snapshots
-// with their encodings per topic, of the view's size: one for each reason and codec
-// that was needed, at most 14 of a snapshot; per connection an incomplete message of
+// with their encodings per topic, of the view's size: one for each reason and form
+// (framing, compressed or not) that was needed; per connection an incomplete message of
 // at most twice MaxMessageBytes; eight resyncs at once.
 package fanout

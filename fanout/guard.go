@@ -189,8 +189,12 @@ func originAllowed(r *http.Request, origins []string, anyone bool) bool {
 	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
 }
 
-// errNoToken says that a request came without a token.
-var errNoToken = errors.New("fanout: no token")
+var (
+	// errNoToken says that a request came without a token.
+	errNoToken = errors.New("fanout: no token")
+	// errUserFull says that the user of a token has as many connections as it grants.
+	errUserFull = errors.New("fanout: as many connections as the token grants")
+)
 
 // admitWithin bounds the checking of one token.
 const admitWithin = 5 * time.Second
@@ -219,31 +223,20 @@ func (h *Hub) identify(r *http.Request) (*Grant, error) {
 	return g, nil
 }
 
+// enter is identify for what is a connection: it counts among those of its user,
+// from which users.leave takes it, or whoever Accept gives it to. Its error may be
+// errUserFull too.
+func (h *Hub) enter(r *http.Request) (*Grant, error) {
+	g, err := h.identify(r)
+	if err == nil && !h.users.enter(g) {
+		return nil, errUserFull
+	}
+	return g, err
+}
+
 // entitled is identify for a plain question; where that fails it answers, and
 // returns false.
 func (h *Hub) entitled(w http.ResponseWriter, r *http.Request) (*Grant, bool) {
 	g, err := h.identify(r)
-	switch {
-	case err == nil:
-		return g, true
-	case errors.Is(err, ErrGate):
-		w.Header().Set("Retry-After", "5")
-		httpError(w, http.StatusServiceUnavailable, "overloaded", "tokens cannot be checked now")
-	default:
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		httpError(w, http.StatusUnauthorized, "unauthenticated", "a valid token is needed")
-	}
-	return nil, false
-}
-
-// enter is entitled for what is a connection: it counts among those of its user,
-// from which users.leave takes it, or whoever Accept gives it to.
-func (h *Hub) enter(w http.ResponseWriter, r *http.Request) (*Grant, bool) {
-	g, ok := h.entitled(w, r)
-	if ok && !h.users.enter(g) {
-		w.Header().Set("Retry-After", "5")
-		httpError(w, http.StatusTooManyRequests, "too_many_connections", "as many connections as the token grants")
-		return nil, false
-	}
-	return g, ok
+	return g, letIn(w, err)
 }

@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -90,35 +88,26 @@ func (s *StreamHandler) check(r *http.Request) *handshakeRefusal {
 	case !originAllowed(r, s.Origins, true):
 		return &handshakeRefusal{http.StatusForbidden, "this origin may not connect", nil}
 	}
-	if s.speech != nil {
-		// An exchange's clients know no subprotocol of ours, and need none.
-	} else if _, err := codecOf(r.Header["Sec-Websocket-Protocol"]); err != nil {
-		return &handshakeRefusal{http.StatusBadRequest, err.Error(), nil}
-	}
-	if _, _, err := agree(r.Header); err != nil {
-		return &handshakeRefusal{http.StatusBadRequest, err.Error(), nil}
-	}
 	return nil
 }
 
-// fullness is how it is told that there is no room for a connection.
-type fullness struct {
-	status     int
-	code, text string // the code is that of answers in JSON
-	retryAfter string // s
-}
-
-// fullnessOf says err of occupy, or errRelays, in HTTP: come back to the server that takes
-// over soon, to a full one not all at once, as you may be very many.
-func fullnessOf(err error) fullness {
-	later := strconv.Itoa(5 + rand.IntN(6))
-	switch {
-	case errors.Is(err, ErrClosed):
-		return fullness{http.StatusServiceUnavailable, "draining", "the server is stopping", "1"}
-	case errors.Is(err, ErrAddress):
-		return fullness{http.StatusTooManyRequests, "too_many_connections", "as many connections as one address may have", later}
+// negotiate settles what the client may choose.
+func (s *StreamHandler) negotiate(r *http.Request) (a Accepted, no *handshakeRefusal) {
+	a = Accepted{Remote: r.RemoteAddr, Codec: proto.CodecJSON}
+	var err error
+	if s.speech == nil { // an exchange's clients know no subprotocol of ours, and need none
+		if a.Codec, err = codecOf(r.Header["Sec-Websocket-Protocol"]); err != nil {
+			return a, &handshakeRefusal{http.StatusBadRequest, err.Error(), nil}
+		}
 	}
-	return fullness{http.StatusServiceUnavailable, "overloaded", "as many connections as configured", later}
+	extensions, window, err := agree(r.Header)
+	if err != nil {
+		return a, &handshakeRefusal{http.StatusBadRequest, err.Error(), nil}
+	}
+	if s.Hub.config.deflates(a.Codec) {
+		a.extensions, a.deflate = extensions, window
+	}
+	return a, nil
 }
 
 // admit holds the request against check, the hub's room and then the gate. What it
@@ -126,35 +115,31 @@ func fullnessOf(err error) fullness {
 // grant has been counted among the connections of its user. It has none where there is
 // no gate, or where the token is still to come, as the first message.
 func (s *StreamHandler) admit(r *http.Request) (a Accepted, no *handshakeRefusal) {
-	if no := s.check(r); no != nil {
+	if no = s.check(r); no != nil {
 		return a, no
 	}
-	address, err := s.Hub.occupy(clientOf(r))
-	if err != nil {
-		full := fullnessOf(err)
-		return a, &handshakeRefusal{full.status, full.text, http.Header{"Retry-After": {full.retryAfter}}}
+	if a, no = s.negotiate(r); no != nil {
+		return a, no
 	}
-	a = Accepted{Remote: r.RemoteAddr, counted: true, address: address}
-	if a.grant, no = s.identify(r); no != nil {
-		s.Hub.left(address)
+	var err error
+	if a.address, err = s.Hub.occupy(clientOf(r)); err != nil {
+		return a, refusalOf(err).handshake()
 	}
-	return a, no
+	a.counted = true
+	if a.grant, err = s.identify(r); err != nil {
+		s.Hub.left(a.address)
+		return a, refusalOf(err).handshake()
+	}
+	return a, nil
 }
 
-// identify holds the request against the gate.
-func (s *StreamHandler) identify(r *http.Request) (*Grant, *handshakeRefusal) {
-	grant, err := s.Hub.identify(r)
-	switch {
-	case err == nil && s.Hub.users.enter(grant):
-		return grant, nil
-	case err == nil:
-		return nil, &handshakeRefusal{http.StatusTooManyRequests, "as many connections as the token grants", http.Header{"Retry-After": {"5"}}}
-	case errors.Is(err, errNoToken) && s.Hub.config.AuthTimeout > 0 && s.speech == nil: // a dialect has no message for it
+// identify is Hub.enter, but for clients that may show their token later.
+func (s *StreamHandler) identify(r *http.Request) (*Grant, error) {
+	grant, err := s.Hub.enter(r)
+	if errors.Is(err, errNoToken) && s.Hub.config.AuthTimeout > 0 && s.speech == nil { // a dialect has no message for it
 		return nil, nil
-	case errors.Is(err, ErrGate):
-		return nil, &handshakeRefusal{http.StatusServiceUnavailable, "tokens cannot be checked now", http.Header{"Retry-After": {"5"}}}
 	}
-	return nil, &handshakeRefusal{http.StatusUnauthorized, "a valid token is needed", http.Header{"WWW-Authenticate": {"Bearer"}}}
+	return grant, err
 }
 
 // hasToken says whether one of the header's comma-separated values is token.
@@ -206,20 +191,15 @@ func (s *StreamHandler) upgrade(w http.ResponseWriter, r *http.Request, a Accept
 	return s.Hub.Accept(a)
 }
 
-// takeOver answers the handshake and moves the connection's descriptor into a. On
-// error it is closed.
+// takeOver answers the handshake, as agreed in a, and moves the connection's
+// descriptor there. On error it is closed.
 func (s *StreamHandler) takeOver(w http.ResponseWriter, r *http.Request, a *Accepted) error {
-	var extensions http.Header
-	// check has found both to be right.
-	a.Codec, _ = codecOf(r.Header["Sec-Websocket-Protocol"])
-	if s.Hub.config.deflates(a.Codec) {
-		var answer string
-		if answer, a.deflate, _ = agree(r.Header); a.deflate != 0 {
-			extensions = http.Header{"Sec-WebSocket-Extensions": {answer}}
-		}
+	header := http.Header{}
+	if a.deflate != 0 {
+		header.Set("Sec-WebSocket-Extensions", a.extensions)
 	}
 	upgrader := ws.HTTPUpgrader{
-		Header:   extensions,
+		Header:   header,
 		Timeout:  handshakeWrite,
 		Protocol: func(p string) bool { _, ok := codecNamed(p); return ok && s.speech == nil },
 	}

@@ -37,13 +37,12 @@ func (h *Hub) servePoll(w http.ResponseWriter, r *http.Request) {
 		httpError(w, http.StatusBadRequest, "bad_request", err.Error())
 		return
 	}
-	grant, ok := h.enter(w, r)
-	if !ok {
+	grant, err := h.enter(r)
+	if !letIn(w, err) {
 		return
 	}
 	l, err := h.openRelay(r, &eventStream{ask: ask, eager: true}, grant)
-	if err != nil {
-		refuseStream(w, err)
+	if !letIn(w, err) {
 		return
 	}
 	defer l.close()

@@ -111,9 +111,10 @@ func (p *pairs) fresh(age time.Duration) *pairTable {
 }
 
 func (p *pairs) make(now time.Time) *pairTable {
-	t := &pairTable{made: now, early: !p.hub.config.Books.CaughtUp(), byID: make(map[string]*listedPair), shared: make(map[string]bool)}
+	infos, whole := p.hub.symbols()
+	t := &pairTable{made: now, early: !whole, byID: make(map[string]*listedPair), shared: make(map[string]bool)}
 	taken := map[string][]string{}
-	for _, info := range p.hub.Symbols() {
+	for _, info := range infos {
 		if p.venue != "" && proto.VenueOf(info.Symbol) != p.venue {
 			continue
 		}

@@ -73,23 +73,26 @@ func (h *Hub) serveBook(w http.ResponseWriter, r *http.Request) {
 // symbolList is what is known, kept for a moment so that who lists often does not
 // hold up the partitions.
 type symbolList struct {
-	mu    sync.Mutex
+	mu    sync.Mutex // held while the partitions are asked
 	at    time.Time
+	whole bool               // what is not in it did not exist then
 	infos []proto.SymbolInfo // never changed once it is here
 }
 
 // symbolsFor is how long a list of symbols is kept.
 const symbolsFor = 250 * time.Millisecond
 
-// symbols returns what is known, at most symbolsFor ago.
-func (h *Hub) symbols() []proto.SymbolInfo {
+// symbols returns what is known, at most symbolsFor ago, and whether that was all
+// there is.
+func (h *Hub) symbols() (infos []proto.SymbolInfo, whole bool) {
 	l := &h.symbolList
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now := time.Now(); now.Sub(l.at) >= symbolsFor {
+	if now := h.config.Now(); l.at.IsZero() || now.Sub(l.at) >= symbolsFor {
+		l.whole = h.config.Books.CaughtUp() // before: what is found meanwhile does no harm
 		l.infos, l.at = h.Symbols(), now
 	}
-	return l.infos
+	return l.infos, l.whole
 }
 
 func (h *Hub) serveSymbols(w http.ResponseWriter, r *http.Request) {
@@ -97,7 +100,8 @@ func (h *Hub) serveSymbols(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	infos := may.listed(h.symbols(), h.config.Delay)
+	infos, _ := h.symbols()
+	infos = may.listed(infos, h.config.Delay)
 	if len(infos) > smallList && !h.affordable(w) {
 		return
 	}
@@ -139,7 +143,8 @@ func (h *Hub) serveStatus(w http.ResponseWriter, r *http.Request) {
 	draining := h.closed
 	h.mu.Unlock()
 	status := &pb.ServerStatus{Version: 1, Server: h.config.Server, Time: h.now(), CaughtUp: h.config.Books.CaughtUp(), Draining: draining}
-	for _, s := range h.symbols() {
+	infos, _ := h.symbols()
+	for _, s := range infos {
 		switch s.State {
 		case proto.Live:
 			status.Live++

@@ -34,8 +34,8 @@ func (h *Hub) serveEvents(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		return
 	}
-	grant, ok := h.enter(w, r)
-	if !ok {
+	grant, err := h.enter(r)
+	if !letIn(w, err) {
 		return
 	}
 	e := &eventStream{ask: ask}
@@ -43,7 +43,7 @@ func (h *Hub) serveEvents(w http.ResponseWriter, r *http.Request) {
 		address, err := h.occupy(clientOf(r))
 		if err != nil {
 			h.users.leave(grant)
-			refuseStream(w, err)
+			letIn(w, err)
 			return
 		}
 		a := Accepted{Codec: proto.CodecJSON, Remote: r.RemoteAddr, events: e, grant: grant, counted: true, address: address}
@@ -94,8 +94,7 @@ func (h *Hub) handOver(w http.ResponseWriter, a Accepted) bool {
 
 func (h *Hub) relayEvents(w http.ResponseWriter, r *http.Request, e *eventStream, grant *Grant) {
 	l, err := h.openRelay(r, e, grant)
-	if err != nil {
-		refuseStream(w, err)
+	if !letIn(w, err) {
 		return
 	}
 	defer l.close()
@@ -105,11 +104,4 @@ func (h *Hub) relayEvents(w http.ResponseWriter, r *http.Request, e *eventStream
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
 	l.copyTo(w)
-}
-
-// refuseStream answers that there is no room for one more.
-func refuseStream(w http.ResponseWriter, err error) {
-	full := fullnessOf(err)
-	w.Header().Set("Retry-After", full.retryAfter)
-	httpError(w, full.status, full.code, full.text)
 }

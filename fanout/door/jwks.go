@@ -106,12 +106,12 @@ func (s *jwks) fetch(ctx context.Context) error {
 		s.stats.FetchErrors.Add(1)
 	} else {
 		s.current.Store(set)
-		s.stats.Fetched.Store(time.Now().UnixNano())
+		s.stats.Fetched.Store(s.config.Now().UnixNano())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	close(s.fetched)
-	s.fetching, s.ended = false, time.Now()
+	s.fetching, s.ended = false, s.config.Now()
 	s.fetched = make(chan struct{})
 	return err
 }
@@ -214,7 +214,7 @@ func (k *keySet) find(t *jwt.Token, kid string) ([]jwt.VerificationKey, error) {
 // refresh has the set fetched and waits for that, unless it was fetched just now.
 func (s *jwks) refresh(ctx context.Context) {
 	s.mu.Lock()
-	fetched, fetching, since := s.fetched, s.fetching, time.Since(s.ended)
+	fetched, fetching, since := s.fetched, s.fetching, s.config.Now().Sub(s.ended)
 	s.mu.Unlock()
 	gap := s.config.RefreshGap
 	if s.current.Load() == nil {

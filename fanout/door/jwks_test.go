@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -94,6 +95,12 @@ func named(algorithm, kid string) *signer {
 	return &s
 }
 
+// ticking returns a clock that goes on whenever it is read.
+func ticking() func() time.Time {
+	var reads atomic.Int64
+	return func() time.Time { return now.Add(time.Duration(reads.Add(1))) }
+}
+
 func TestTokensAreCheckedWithAKeySet(t *testing.T) {
 	all := []*signer{named("RS256", "r"), named("ES256", "e"), named("EdDSA", "d")}
 	server := newKeyServer(t, append(all, named("HS256", "h"))...)
@@ -115,7 +122,7 @@ func TestTokensAreCheckedWithAKeySet(t *testing.T) {
 func TestKeysAreRotatedWhileTheServerRuns(t *testing.T) {
 	first, second := newSigner(t, "1"), newSigner(t, "2")
 	server := newKeyServer(t, first)
-	d := newDoor(t, Config{JWKS: server.URL, RefreshGap: time.Nanosecond})
+	d := newDoor(t, Config{JWKS: server.URL, RefreshGap: time.Nanosecond, Now: ticking()})
 	run(t, d)
 	admitted(t, d, first.sign(nil), ByJWT)
 	admitted(t, d, second.sign(nil), UnknownKey)
@@ -144,22 +151,32 @@ func TestKeySetIsFetchedAgainAtIntervals(t *testing.T) {
 func TestUnknownKeysCauseNoStormOfFetches(t *testing.T) {
 	s := newSigner(t, "1")
 	server := newKeyServer(t, s)
-	d := newDoor(t, Config{JWKS: server.URL}) // at most every 10 s
+	var later atomic.Int64
+	d := newDoor(t, Config{JWKS: server.URL, Now: func() time.Time { return now.Add(time.Duration(later.Load())) }}) // at most every 10 s
 	run(t, d)
 	admitted(t, d, s.sign(nil), ByJWT)
-	for i := range 200 {
-		s.kid = fmt.Sprint("random", i)
-		admitted(t, d, s.sign(nil), UnknownKey)
+	storm := func(kids string) {
+		for i := range 200 {
+			s.kid = fmt.Sprint(kids, i)
+			admitted(t, d, s.sign(nil), UnknownKey)
+		}
 	}
-	if n := server.count(); n > 2 {
-		t.Errorf("fetched %d times", n)
+	storm("a")
+	before := server.count()
+	if before > 2 {
+		t.Errorf("fetched %d times", before)
+	}
+	later.Add(int64(10 * time.Second))
+	storm("b")
+	if n := server.count() - before; n != 1 {
+		t.Errorf("fetched %d times 10 s later, want once", n)
 	}
 }
 
 func TestKeySetThatCannotBeFetchedLeavesTheLastOne(t *testing.T) {
 	s, other := newSigner(t, "1"), newSigner(t, "2")
 	server := newKeyServer(t, s)
-	d := newDoor(t, Config{JWKS: server.URL, RefreshGap: time.Nanosecond})
+	d := newDoor(t, Config{JWKS: server.URL, RefreshGap: time.Nanosecond, Now: ticking()})
 	run(t, d)
 	admitted(t, d, s.sign(nil), ByJWT)
 	endless := func(w http.ResponseWriter, _ *http.Request) {
