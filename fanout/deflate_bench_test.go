@@ -35,9 +35,19 @@ func BenchmarkDeflate(b *testing.B) {
 	}
 }
 
-// deltaFrames returns frames as a busy book makes them: prices near one another,
-// quantities of any size, a quarter of the levels deleted.
+// deltaFrames returns the frames of busyDeltas.
 func deltaFrames(codec proto.Codec, levels int) (frames [][]byte) {
+	form := proto.TopicForm{Topic: 7, Exponents: proto.Exponents{Price: -2, Qty: -8}}
+	var x encoder
+	for _, d := range busyDeltas(levels) {
+		frames = append(frames, append([]byte(nil), x.finish(opCodeOf(codec), codec.AppendDelta(x.begin(), form, d))...))
+	}
+	return frames
+}
+
+// busyDeltas returns deltas as a busy book makes them: prices near one another,
+// quantities of any size, a quarter of the levels deleted.
+func busyDeltas(levels int) (deltas []*proto.Delta) {
 	r := rand.New(rand.NewPCG(1, uint64(levels)))
 	side := func(n int, step int64) (list []proto.Level) {
 		price := int64(6_160_201)
@@ -47,17 +57,14 @@ func deltaFrames(codec proto.Codec, levels int) (frames [][]byte) {
 		}
 		return list
 	}
-	form := proto.TopicForm{Topic: 7, Exponents: proto.Exponents{Price: -2, Qty: -8}}
-	var x encoder
 	for i := range int64(64) {
 		at := 1_760_000_000_000_000_000 + r.Int64N(1e15)
-		d := proto.Delta{
+		deltas = append(deltas, &proto.Delta{
 			PrevSeq: 123_456 + i, Seq: 123_457 + i, Hash: r.Uint32(), Bids: side((levels+1)/2, -1), Asks: side(levels/2, 1),
 			Times: proto.Times{Venue: at, Kafka: at + r.Int64N(1e7), Published: at + r.Int64N(2e7)},
-		}
-		frames = append(frames, append([]byte(nil), x.finish(opCodeOf(codec), codec.AppendDelta(x.begin(), form, &d))...))
+		})
 	}
-	return frames
+	return deltas
 }
 
 func opCodeOf(codec proto.Codec) ws.OpCode { return framingOf(codec).opCode() }

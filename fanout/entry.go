@@ -1,7 +1,9 @@
 package fanout
 
 import (
+	"math/bits"
 	"sync"
+	"sync/atomic"
 
 	"github.com/depthcast/depthcast/fanout/ring"
 	"github.com/depthcast/depthcast/proto"
@@ -74,13 +76,53 @@ type (
 )
 
 // Bytes that an entry counts for in its ring beside its own: its body, and its
-// frames in both codecs as they may be made later.
+// frames in both codecs as they may be made later. What is written in other forms too
+// counts for more: see forms.
 const (
-	bodyBytes  = 512
+	bodyBytes  = 560
 	levelBytes = 24 + 10 + 36
 	orderBytes = 40 + 20 + 60
 	tradeBytes = 56 + 30 + 160
 )
+
+// forms are the forms in which a topic's entries are written for readers that it has
+// had, beside the two that are always counted: a bit for each framing, and one above
+// for what is compressed of each. Writer and shards share it.
+type forms struct{ atomic.Uint32 }
+
+// note adds the form in which a connection is sent frames of w. Protobuf hardly ever
+// becomes smaller, and then there is no further frame.
+func (f *forms) note(w framing, compressed bool) {
+	var form uint32
+	if w >= usualFramings {
+		form = 1 << w
+	}
+	if compressed && w != framingProto {
+		form |= 1 << (framings + w)
+	}
+	if f.Load()&form != form {
+		f.Or(form)
+	}
+}
+
+// weigh returns what an entry with n items of so many bytes counts for. A further
+// form is JSON, which is half of what the two codecs and the items take; compressed it
+// is a third of that, and takes a frame of its own.
+func (f *forms) weigh(each, n uint32) uint32 {
+	noted, items := f.Load(), each*n
+	further := uint32(bits.OnesCount32(noted & (1<<framings - 1)))
+	compressed := uint32(bits.OnesCount32(noted >> framings))
+	return bodyBytes + items + further*(bodyBytes+items)/2 + compressed*(bodyBytes/3+items/6)
+}
+
+// keeps returns the bytes of a frame of w with its compressed form, which is shorter,
+// where readers have come that are sent that.
+func (f *forms) keeps(one *frame, w framing) int {
+	if f.Load()&(1<<(framings+w)) != 0 {
+		return 2 * len(one.bytes)
+	}
+	return len(one.bytes)
+}
 
 // snapshot is a topic's state at one ring position: who takes it follows the ring
 // from position+1. It never changes, save for frames.

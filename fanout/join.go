@@ -132,7 +132,7 @@ func (s *shard) historyFrame(t *Topic, snap *snapshot, n int, w framing) *frame 
 		history := proto.Trades{Seq: snap.state.Seq, PrevSeq: snap.state.Seq, History: true, Times: snap.state.Times}
 		history.Trades = snap.state.Trades[len(snap.state.Trades)-n:]
 		m.frame = s.tradesFrame(t, snap.state.Exponents, &history, w)
-		s.hub.merged.made(m, len(m.frame.bytes))
+		s.hub.merged.made(m, t.forms.keeps(m.frame, w))
 	})
 	return m.frame
 }

@@ -91,7 +91,7 @@ func (s *shard) mergedFrame(t *Topic, from, to uint64, w framing) *frame {
 			m.frame = s.mergeDeltas(t, from, to, w)
 		}
 		if m.frame != nil {
-			size = len(m.frame.bytes)
+			size = t.forms.keeps(m.frame, w)
 			s.stats.encoded.Add(1)
 			s.stats.merged.Add(1)
 		}

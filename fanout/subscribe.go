@@ -165,6 +165,7 @@ func (s *shard) begin(sub *subscription, key proto.TopicKey, step uint8, most in
 	}
 	s.owe(c, f.topic)
 	f.join(sub, step)
+	f.topic.forms.note(sub.framing, c.deflate != 0)
 	c.subs = append(c.subs, sub)
 	s.stats.subscriptions.Add(1)
 	s.stats.subscribed.Add(1)

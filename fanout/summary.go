@@ -51,7 +51,7 @@ func (t *Topic) Ticker(ticker *proto.Ticker) {
 	e.summary.ticker = &e.ticker
 	t.seq = ticker.Seq
 	e.Value.kind, e.Value.summary = kindTicker, &e.summary
-	t.publish(&e.entry, 0, bodyBytes, now)
+	t.publish(&e.entry, 0, t.forms.weigh(0, 0), now)
 }
 
 // Instruments publishes listings that have changed.
@@ -65,7 +65,7 @@ func (t *Topic) Instruments(in *proto.Instruments) {
 	t.seq = in.Seq
 	e.Value.kind, e.Value.summary = kindInstruments, &e.summary
 	n := uint32(len(in.Listings))
-	t.publish(&e.entry, n, bodyBytes+listingBytes*n, now)
+	t.publish(&e.entry, n, t.forms.weigh(listingBytes, n), now)
 }
 
 // summaryFrame returns what a ticker or instruments topic begins with: all that

@@ -68,6 +68,9 @@ type Topic struct {
 	// by the writer.
 	feeds []atomic.Pointer[feed]
 
+	// Written by shards, read by the writer.
+	forms forms
+
 	// What dialects need; nil: none reads it. Set once, by whichever shard comes first.
 	dialects atomic.Pointer[dialectTopic]
 
@@ -139,7 +142,7 @@ func (t *Topic) change(e *entry, d *proto.Delta, bytes uint32) {
 	t.seq, t.hash = d.Seq, d.Hash
 	e.Value.kind, e.Value.delta = kindDelta, d
 	levels := uint32(d.Levels())
-	t.publish(e, levels, bodyBytes+bytes*levels, now)
+	t.publish(e, levels, t.forms.weigh(bytes, levels), now)
 }
 
 // Trades publishes the trades of a record.
@@ -154,7 +157,8 @@ func (t *Topic) Trades(trades *proto.Trades) {
 		t.ordinal = max(t.ordinal, trades.Trades[n-1].Ordinal)
 	}
 	e.Value.kind, e.Value.trades = kindTrades, &e.trades
-	t.publish(&e.entry, uint32(len(trades.Trades)), bodyBytes+tradeBytes*uint32(len(trades.Trades)), now)
+	n := uint32(len(trades.Trades))
+	t.publish(&e.entry, n, t.forms.weigh(tradeBytes, n), now)
 }
 
 // Status publishes a change of state or phase. The snapshot is never behind it.
@@ -169,7 +173,7 @@ func (t *Topic) Status(s *proto.Status) {
 		t.final = t.next
 	}
 	t.refresh()
-	t.publish(&e.entry, 0, bodyBytes, now)
+	t.publish(&e.entry, 0, t.forms.weigh(0, 0), now)
 	if s.Final {
 		t.ended.Store(true)
 	}
