@@ -358,7 +358,8 @@ func fetchText(t *testing.T, url string, status int) string {
 	return string(body)
 }
 
-// sweep adds n orders at prices of their own in one record: one large delta.
+// sweep gives n orders at prices of their own another quantity in one record: one
+// large delta, however often. The first time it adds them.
 func (g *ledger) sweep(symbol string, round, n int) int64 {
 	g.lab.t.Helper()
 	g.mu.Lock()
@@ -366,10 +367,13 @@ func (g *ledger) sweep(symbol string, round, n int) int64 {
 	seq := g.ends[g.home(symbol)]
 	events := make([]proto.Event, n)
 	for i := range events {
-		price := int64(1000 + i*1_000_003)
-		qty := int64(round + 1)
-		events[i] = proto.Event{Kind: proto.EventAdd, OrderID: uint64(1_000_000 + round*n + i), Side: proto.Ask, Price: price, Qty: qty}
-		p.levels[level{proto.Ask, price}] += qty
+		price, qty := int64(1000+i*1_000_003), int64(round+1)
+		at := level{proto.Ask, price}
+		events[i] = proto.Event{Kind: proto.EventModify, OrderID: uint64(1_000_000 + i), Side: proto.Ask, Price: price, Qty: qty}
+		if p.levels[at] == 0 {
+			events[i].Kind = proto.EventAdd
+		}
+		p.levels[at] = qty
 	}
 	g.note(p, seq, p.lost())
 	g.mu.Unlock()
