@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/depthcast/depthcast/bench/observe"
@@ -41,13 +42,15 @@ func newContender(ctx context.Context, name string, m observe.Meter, plan swarm.
 	}, nil
 }
 
-// runWindows runs the windows in turns, the first of each to warm up. Who begins
-// rotates.
+// runWindows runs the windows in turns, the first of each to warm up. Each round has
+// an order of its own, the same in every run: who always comes after the same
+// contender always finds the caches and the client as that one leaves them.
 func runWindows(contenders []*contender, ks []int, windows int, length time.Duration) error {
+	order := rand.New(rand.NewPCG(1, 1))
 	for round := range windows + 1 {
 		for _, k := range ks {
-			for i := range contenders {
-				if err := contenders[(round+i)%len(contenders)].window(k, length, round > 0); err != nil {
+			for _, i := range order.Perm(len(contenders)) {
+				if err := contenders[i].window(k, length, round > 0); err != nil {
 					return err
 				}
 			}

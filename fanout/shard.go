@@ -59,7 +59,8 @@ type shard struct {
 	sweepAt   time.Duration
 	sweepDue  time.Time // of the next sweep, on the real clock
 	wakeAt    time.Time // the poller's deadline, on the real clock
-	yielded   time.Time // to the runtime's scheduler, on the real clock
+	ended     time.Time // the last turn, on the real clock
+	scheduled time.Time // the goroutine, by the runtime, as far as yield knows
 	sweeps    uint64
 	obeyed    order
 	conns     []*conn
@@ -207,20 +208,27 @@ func earlier(a, b time.Time) time.Time {
 // timerSlack is by how much a turn may be late rather than set the timer anew.
 const timerSlack = 100 * time.Microsecond
 
-// yield lets the scheduler see the shard's goroutine. Of one that it has not seen
-// for 10 ms the runtime's monitor takes the P as soon as it waits in epoll_wait, and
-// then, whenever the shard is woken, looks around every 20 µs for a while, on the
-// processor that the shard is to have (docs/performance.md, "Delivery"). One that it
-// has seen keeps its P while it waits for up to 10 ms.
+// yield lets the scheduler see the shard's goroutine, after the turn that ends now.
+// Of one that it has not seen for monitorAfter the runtime's monitor takes the P as
+// soon as it waits in epoll_wait, and then, whenever the shard is woken, looks around
+// every 20 µs for a while, on the processor that the shard is to have
+// (docs/performance.md, "Delivery"). One that it has seen keeps its P while it waits
+// for up to monitorAfter; who waited longer is scheduled when it is woken.
 func (s *shard) yield(now time.Time) {
-	if now.Sub(s.yielded) >= yieldEvery {
-		s.yielded = now
+	if s.now.Sub(s.ended) >= monitorAfter {
+		s.scheduled = s.now
+	}
+	s.ended = now
+	if now.Sub(s.scheduled) >= yieldEvery {
+		s.scheduled = now
 		runtime.Gosched()
 	}
 }
 
-// yieldEvery is well below the 10 ms of runtime.forcePreemptNS.
-const yieldEvery = 4 * time.Millisecond
+const (
+	monitorAfter = 10 * time.Millisecond // runtime.forcePreemptNS
+	yieldEvery   = 4 * time.Millisecond
+)
 
 func (s *shard) takeArrivals() {
 	s.mu.Lock()
