@@ -23,7 +23,7 @@ func TestRingsCountWhatTheirEntriesTake(t *testing.T) {
 	} {
 		for _, levels := range []int{1, 5, 20, 200} {
 			t.Run(fmt.Sprintf("%s/levels=%d", name, levels), func(t *testing.T) {
-				l := newLiveTopics(t, 1)
+				l := newLiveTopics(t, 1, nil)
 				topic, deltas := l.topics[0], busyDeltas(levels)
 				on(l.hub, func(s *shard) {
 					for _, r := range readers {
@@ -62,7 +62,7 @@ func TestRingsCountWhatTheirEntriesTake(t *testing.T) {
 // TestCompressedFramesCountWhereTheyAreKept: among the net deltas that are cached, and,
 // once for all who are sent them, among what slow readers pin.
 func TestCompressedFramesCountWhereTheyAreKept(t *testing.T) {
-	l := newLiveTopics(t, 1)
+	l := newLiveTopics(t, 1, nil)
 	topic := l.topics[0]
 	on(l.hub, func(s *shard) {
 		for _, d := range busyDeltas(20)[:4] {
