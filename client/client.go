@@ -47,6 +47,7 @@ type Client struct {
 	due       time.Time       // the earliest of the subscriptions' due times, or before it; zero: none
 	subs      []*Subscription // not ended, in the order of Subscribe
 	topics    map[uint32]*Subscription
+	patterns  map[uint32]*Subscription   // by their numbers, which no frame carries
 	requests  map[uint32][]*Subscription // subscribes by id; an item is nil once answered
 	lastID    uint32
 	events    []Event // yielded before anything else is done
@@ -68,12 +69,16 @@ func New(config Config) (*Client, error) {
 		config:   config,
 		backoff:  backoff{min: config.BackoffMin, max: config.BackoffMax, random: config.random},
 		topics:   map[uint32]*Subscription{},
+		patterns: map[uint32]*Subscription{},
 		requests: map[uint32][]*Subscription{},
 	}, nil
 }
 
 // Subscribe adds an item, at any time and from any goroutine. The answer is an
-// event of the loop: Granted or Refused. An error is ErrBadItem.
+// event of the loop: Granted or Refused. A pattern (but in the channel of instruments,
+// where it is one topic) has nothing of its own: after its Granted comes one for
+// each symbol that matches, with a subscription of its own, also for those that are
+// listed later. An error is ErrBadItem.
 func (c *Client) Subscribe(item Item) (*Subscription, error) {
 	if item.Channel == 0 {
 		item.Channel = proto.ChannelBook
@@ -81,25 +86,14 @@ func (c *Client) Subscribe(item Item) (*Subscription, error) {
 	if err := item.validate(); err != nil {
 		return nil, err
 	}
-	s := &Subscription{item: item}
-	switch item.Channel {
-	case proto.ChannelBook:
-		s.book = NewBook()
-	case proto.ChannelOrders:
-		s.book = NewBookByOrder()
-	case proto.ChannelTicker:
-		s.quote = &quote{}
-	case proto.ChannelInstruments:
-		s.listings = &listings{}
-	default:
-		s.tape = &tape{}
-	}
+	s := newSubscription(item)
 	c.interrupt(func() { c.added = append(c.added, s) })
 	return s, nil
 }
 
-// Unsubscribe ends s, at any time and from any goroutine. The loop yields nothing
-// of it after it has heard of it.
+// Unsubscribe ends s, at any time and from any goroutine; a pattern with all that it
+// has brought. The loop yields nothing of it after it has heard of it. A symbol that a
+// pattern has brought is not brought again.
 func (c *Client) Unsubscribe(s *Subscription) {
 	c.interrupt(func() { c.removed = append(c.removed, s) })
 }

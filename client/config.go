@@ -24,6 +24,10 @@ type Config struct {
 	// Codec of the frames. The default, protobuf, is smaller and faster than JSON.
 	Codec proto.Codec
 
+	// Deflate offers permessage-deflate: fewer bytes for more CPU. Servers agree for
+	// JSON, and for protobuf where they are told to; one that declines sends as usual.
+	Deflate bool
+
 	// TLS is used for wss://. Default: the system's roots and the URL's host name.
 	TLS *tls.Config
 

@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/gobwas/httphead"
 	"github.com/gobwas/ws"
 )
 
@@ -60,6 +61,8 @@ type conn struct {
 	r, w       int
 	fragments  []byte    // of the message under way
 	op         ws.OpCode // of the message under way; 0: none
+	compressed bool      // the message under way is
+	inflater   *inflater // nil: permessage-deflate was not agreed on
 	out        []byte    // reused
 	closeFrame bool      // a close frame was sent; nothing may follow
 }
@@ -76,6 +79,9 @@ func dial(ctx context.Context, config *Config) (*conn, error) {
 			refused = refusedHandshake(status, resp)
 		},
 	}
+	if config.Deflate {
+		dialer.Extensions = []httphead.Option{deflateOffer.Option()}
+	}
 	nc, early, hs, err := dialer.Dial(ctx, config.URL)
 	if refused != nil {
 		return nil, refused
@@ -89,6 +95,9 @@ func dial(ctx context.Context, config *Config) (*conn, error) {
 	}
 	if err == nil && hs.Protocol != subprotocol {
 		err = fmt.Errorf("%w: it does not speak %s", ErrIncompatible, subprotocol)
+	}
+	if err == nil {
+		c.inflater, err = agreedDeflate(hs.Extensions)
 	}
 	if err != nil {
 		_ = nc.Close() // the handshake's fault is what counts
@@ -175,17 +184,23 @@ func (c *conn) next() (op ws.OpCode, payload []byte, ok bool, err error) {
 		}
 		c.r += size
 		payload = b[n:size]
-		if h.OpCode.IsControl() || (c.op == 0 && h.Fin) {
+		if h.OpCode.IsControl() {
 			return h.OpCode, payload, true, nil
 		}
 		if c.op == 0 {
-			c.op = h.OpCode
+			c.op, c.compressed = h.OpCode, h.Rsv1()
 		}
-		c.fragments = append(c.fragments, payload...)
+		if !h.Fin || len(c.fragments) > 0 {
+			c.fragments = append(c.fragments, payload...)
+			payload = c.fragments
+		}
 		if h.Fin {
-			op, payload = c.op, c.fragments
+			op, compressed := c.op, c.compressed
 			c.op, c.fragments = 0, nil
-			return op, payload, true, nil
+			if compressed {
+				payload, err = c.inflater.inflate(payload, c.max)
+			}
+			return op, payload, err == nil, err
 		}
 	}
 }
@@ -205,7 +220,11 @@ func (c *conn) header(b []byte) (h ws.Header, n int, err error) {
 	if c.op != 0 {
 		state = state.Set(ws.StateFragmented)
 	}
-	if err := ws.CheckHeader(h, state); err != nil {
+	err = checkReserved(h, c.inflater != nil)
+	if err == nil {
+		err = ws.CheckHeader(h, state.Set(ws.StateExtended)) // which leaves the reserved bits to checkReserved
+	}
+	if err != nil {
 		return h, 0, fmt.Errorf("%w: %w", ErrProtocol, err)
 	}
 	if !h.OpCode.IsControl() && h.Length > int64(c.max-len(c.fragments)) {

@@ -19,6 +19,9 @@
 // a reader that takes nothing for too long, and the client resumes). The books are
 // right at every turn of the loop; only turns become fewer.
 //
+// A subscription to a pattern ("SIM:*") brings one for each symbol that matches, told by
+// Granted and, over a lost connection, resumed by name; see Subscription.Pattern.
+//
 // A book of the channel orders is a Book too: beside its levels it has the orders
 // of each, and tells how much stands before one in its queue (Book.Ahead).
 //

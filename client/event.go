@@ -38,6 +38,13 @@ type Refused struct {
 	RetryIn time.Duration
 }
 
+// Incomplete: a topic that a pattern matches could not be had, as there are too many,
+// or since its prices cannot be grouped as asked. The pattern goes on.
+type Incomplete struct {
+	Sub   *Subscription
+	Error *pb.Error
+}
+
 // BookSet: a snapshot replaced the book.
 type BookSet struct {
 	Sub    *Subscription
@@ -113,6 +120,7 @@ func (*Connected) event()     {}
 func (*Disconnected) event()  {}
 func (*Granted) event()       {}
 func (*Refused) event()       {}
+func (*Incomplete) event()    {}
 func (*BookSet) event()       {}
 func (*BookChanged) event()   {}
 func (*BookLost) event()      {}

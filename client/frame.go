@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/depthcast/depthcast/proto"
@@ -52,9 +53,12 @@ func (c *Client) subscribed(topic uint32) *Subscription {
 }
 
 func (c *Client) takeAck(a *pb.Ack, now time.Time) (Event, error) {
-	if a.Ended {
+	switch {
+	case a.Ended:
 		delete(c.topics, a.Topic)
 		return nil, nil
+	case a.PatternTopic != 0:
+		return c.takeBrought(a, now)
 	}
 	s := c.answered(a.Id, a.Item)
 	if s == nil {
@@ -66,7 +70,12 @@ func (c *Client) takeAck(a *pb.Ack, now time.Time) (Event, error) {
 	if err := s.grant(a); err != nil {
 		return nil, err
 	}
-	c.topics[a.Topic] = s
+	if s.pattern != nil {
+		c.patterns[a.Topic] = s
+		s.pattern.id, s.pattern.item = a.Id, a.Item
+	} else {
+		c.topics[a.Topic] = s
+	}
 	if s.leaving {
 		c.schedule(s, now)
 		return nil, nil
@@ -97,8 +106,10 @@ func (c *Client) answered(id, item uint32) *Subscription {
 // takeError finds whom an error concerns: items of a subscribe, or a topic whose
 // snapshot was asked for. Others concern requests that need no answer.
 func (c *Client) takeError(e *pb.Error, now time.Time) (Event, error) {
-	if s := c.subscribed(e.Topic); s != nil && e.Code == pb.ErrorCode_ERROR_CODE_REVOKED {
-		return c.refuse(s, e, now), nil
+	if e.Code == pb.ErrorCode_ERROR_CODE_REVOKED {
+		if s := cmp.Or(c.subscribed(e.Topic), c.patterns[e.Topic]); s != nil {
+			return c.refuse(s, e, now), nil
+		}
 	}
 	if subs := c.requests[e.Id]; e.Item == nil && len(subs) > 0 {
 		delete(c.requests, e.Id)
@@ -120,7 +131,7 @@ func (c *Client) takeError(e *pb.Error, now time.Time) (Event, error) {
 			return c.refuse(s, e, now), nil
 		}
 	}
-	return nil, nil
+	return c.takeIncomplete(e), nil
 }
 
 // refuse ends s or schedules what was refused anew, as the server's retry rule
@@ -137,6 +148,7 @@ func (c *Client) refuse(s *Subscription, e *pb.Error, now time.Time) Event {
 	case wait < 0:
 		if s.topic != 0 {
 			delete(c.topics, s.topic)
+			delete(c.patterns, s.topic)
 		}
 		s.end(&RefusedError{Symbol: s.item.Symbol, Code: e.Code, Text: e.Message})
 	default:

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/depthcast/depthcast/proto"
@@ -19,6 +20,9 @@ func (c *Client) Modify(s *Subscription, item Item) error {
 	}
 	if err := item.validate(); err != nil {
 		return err
+	}
+	if s.pattern != nil {
+		return fmt.Errorf("%w: a pattern cannot be modified, what it has brought can", ErrBadItem)
 	}
 	c.interrupt(func() { c.modified = append(c.modified, modification{s, item}) })
 	return nil

@@ -139,6 +139,7 @@ func (c *Client) lose(code ws.StatusCode, reason string) {
 	c.conn, c.hello = nil, nil
 	c.token.renewAt = time.Time{}
 	clear(c.topics)
+	clear(c.patterns)
 	clear(c.requests)
 	now := c.now()
 	for _, s := range c.subs {

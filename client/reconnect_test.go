@@ -350,7 +350,7 @@ func TestBadConfigurationAndItemsAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, item := range []Item{
-		{}, {Symbol: "a b"}, {Symbol: "SIM:*"}, {Symbol: "A", Channel: proto.ChannelCandles},
+		{}, {Symbol: "a b"}, {Symbol: "SIM:* "}, {Symbol: "*", Channel: proto.ChannelCandles}, {Symbol: "A", Channel: proto.ChannelCandles},
 		{Symbol: "A", Interval: time.Microsecond}, {Symbol: "A", Group: strings.Repeat("1", 100)},
 	} {
 		if _, err := c.Subscribe(item); !errors.Is(err, ErrBadItem) {

@@ -83,6 +83,8 @@ func (c *Client) doDueSubscriptions(now time.Time) (Event, error) {
 			return c.resync(s, now)
 		}
 	}
+	// A pattern passes over what the connection has: that comes first, with its resume.
+	slices.SortStableFunc(ask, func(a, b *Subscription) int { return patternsLast(a) - patternsLast(b) })
 	if err := c.subscribe(ask, now); err != nil {
 		return nil, err
 	}
@@ -92,6 +94,13 @@ func (c *Client) doDueSubscriptions(now time.Time) (Event, error) {
 		c.schedule(s, s.due)
 	}
 	return nil, nil
+}
+
+func patternsLast(s *Subscription) int {
+	if s.pattern != nil {
+		return 1
+	}
+	return 0
 }
 
 // schedule sets when s is to be looked at; zero: never.
@@ -140,22 +149,33 @@ func (c *Client) subscribe(subs []*Subscription, now time.Time) error {
 // leave ends s as the user wants it. Its topic stays known until the server's
 // answer: frames that are on their way need its exponents.
 func (c *Client) leave(s *Subscription) error {
-	topic := s.topic
-	s.end(nil)
-	c.left(s, c.now())
-	if topic == 0 {
-		return nil
+	topics := []uint32{s.topic}
+	if s.topic == 0 {
+		topics = nil
 	}
-	return c.send(&pb.Request{Id: c.nextID(), Body: &pb.Request_Unsubscribe{
-		Unsubscribe: &pb.Unsubscribe{Topics: []uint32{topic}},
-	}})
+	if s.broughtBy != nil {
+		s.broughtBy.pattern.declined[s.item.Symbol] = true
+	}
+	s.end(nil)
+	if s.pattern != nil {
+		delete(c.patterns, s.topic)
+		topics = append(topics, c.leavePattern(s)...)
+	}
+	c.left(s, c.now())
+	most := max(1, int(c.hello.GetLimits().GetMaxItems()))
+	for some := range slices.Chunk(topics, most) {
+		if err := c.send(unsubscribe(c.nextID(), some)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // leavingFirst returns the subscription that s must not overtake: one of the same
 // channel that the server may already have, but cannot be told to end yet.
 func (c *Client) leavingFirst(s *Subscription) *Subscription {
 	for _, other := range c.subs {
-		if other.leaving && other.standing == asked && other.item.Symbol == s.item.Symbol && other.item.Channel == s.item.Channel {
+		if other.leaving && other.standing == asked && other.covers(&s.item) {
 			return other
 		}
 	}
@@ -165,7 +185,7 @@ func (c *Client) leavingFirst(s *Subscription) *Subscription {
 // left has those asked for that had to wait for the end of s.
 func (c *Client) left(s *Subscription, now time.Time) {
 	for _, other := range c.subs {
-		if other.standing == waiting && other.item.Symbol == s.item.Symbol && other.item.Channel == s.item.Channel {
+		if other.standing == waiting && s.covers(&other.item) {
 			c.schedule(other, now)
 		}
 	}

@@ -23,6 +23,7 @@ type fakeServer struct {
 	t        *testing.T
 	listener net.Listener
 	codec    proto.Codec
+	deflate  string // the extension that it answers with; empty: none
 	accepted atomic.Int64
 }
 
@@ -58,6 +59,9 @@ func (s *fakeServer) accept() *peer {
 	s.accepted.Add(1)
 	s.t.Cleanup(func() { nc.Close() })
 	u := ws.Upgrader{Protocol: func(b []byte) bool { return string(b) == s.codec.Subprotocol() }}
+	if s.deflate != "" {
+		u.Header = ws.HandshakeHeaderHTTP{"Sec-WebSocket-Extensions": {s.deflate}}
+	}
 	if _, err := u.Upgrade(nc); err != nil {
 		s.t.Errorf("upgrade: %v", err)
 		panic(stopped{})

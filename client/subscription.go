@@ -16,11 +16,11 @@ var ErrBadItem = errors.New("client: bad item")
 // Item says what to subscribe to. The server may grant more levels or a longer
 // interval than asked: see Granted.
 type Item struct {
+	// Symbol is a symbol, or a pattern: *, or the beginning of symbols and a *.
 	Symbol string
 
 	// Channel is the book, the orders, the trades, the ticker or the instruments; 0:
-	// the book. In the channel of instruments the symbol may be a pattern ending
-	// in *.
+	// the book.
 	Channel proto.Channel
 
 	// Depth is the number of levels a side; 0: all.
@@ -47,8 +47,6 @@ func (i *Item) validate() error {
 	switch {
 	case !proto.ValidSymbol(i.Symbol):
 		return fmt.Errorf("%w: %q is no symbol", ErrBadItem, i.Symbol)
-	case proto.IsPattern(i.Symbol) && i.Channel != proto.ChannelInstruments:
-		return fmt.Errorf("%w: %q: patterns are for the channel of instruments only", ErrBadItem, i.Symbol)
 	case i.Channel < proto.ChannelBook || i.Channel > proto.ChannelInstruments:
 		return fmt.Errorf("%w: channel %s is not supported", ErrBadItem, proto.ChannelWord(i.Channel))
 	case i.Interval < 0 || i.Interval%time.Millisecond != 0 || i.Interval.Milliseconds() > math.MaxUint32:
@@ -81,6 +79,10 @@ type Subscription struct {
 	quote    *quote    // of the ticker channel
 	listings *listings // of the instruments channel
 
+	pattern   *pattern      // where it is to one, in the other channels: then it has none of the above
+	broughtBy *Subscription // the pattern that has brought it; nil: none
+	byPattern bool          // on this connection
+
 	wish      *Item  // what it is to become, and was not asked for yet; nil: nothing else
 	before    Item   // while modifying: what it was
 	modifying uint32 // id of the request that changes it; 0: none
@@ -96,7 +98,27 @@ type Subscription struct {
 // Item returns what was asked for.
 func (s *Subscription) Item() Item { return s.item }
 
-// Book returns the book, by order in the orders channel; nil in that of trades.
+func newSubscription(item Item) *Subscription {
+	s := &Subscription{item: item}
+	switch {
+	case isWildcard(&item):
+		s.pattern = &pattern{brought: map[string]*Subscription{}, declined: map[string]bool{}}
+	case item.Channel == proto.ChannelBook:
+		s.book = NewBook()
+	case item.Channel == proto.ChannelOrders:
+		s.book = NewBookByOrder()
+	case item.Channel == proto.ChannelTicker:
+		s.quote = &quote{}
+	case item.Channel == proto.ChannelInstruments:
+		s.listings = &listings{}
+	default:
+		s.tape = &tape{}
+	}
+	return s
+}
+
+// Book returns the book, by order in the orders channel; nil in channels without one,
+// and of a pattern.
 func (s *Subscription) Book() *Book { return s.book }
 
 // Exponents of the prices and quantities of the trades and levels.
@@ -152,6 +174,8 @@ func (s *Subscription) grant(a *pb.Ack) error {
 	same := exponents == s.exponents
 	s.standing, s.due, s.topic, s.exponents, s.lost = granted, time.Time{}, a.Topic, exponents, BookLost{}
 	switch {
+	case s.pattern != nil:
+		return nil
 	case s.tape != nil:
 		s.tape.begin(a.Epoch)
 		return nil
@@ -175,7 +199,7 @@ func (s *Subscription) grant(a *pb.Ack) error {
 
 // disconnect puts s back to the beginning, with what a resume needs.
 func (s *Subscription) disconnect(now time.Time) {
-	s.topic, s.lost = 0, BookLost{}
+	s.topic, s.lost, s.byPattern = 0, BookLost{}, false
 	s.modifying = 0 // what was asked for is asked for again, as a subscription
 	if s.wish != nil {
 		s.item, s.wish = *s.wish, nil
@@ -193,6 +217,9 @@ func (s *Subscription) disconnect(now time.Time) {
 
 // end is final.
 func (s *Subscription) end(err error) {
+	if p := s.broughtBy; p != nil && p.pattern.brought[s.item.Symbol] == s {
+		delete(p.pattern.brought, s.item.Symbol)
+	}
 	s.standing, s.due, s.err, s.leaving = ended, time.Time{}, err, false
 	if s.book != nil {
 		s.book.Stale()

@@ -145,14 +145,11 @@ func TestListingsComeAsAListInPartsThenAsChanges(t *testing.T) {
 	})
 }
 
-func TestPatternsAreForInstrumentsOnly(t *testing.T) {
+func TestChannelsThatAreNotServedAreRefusedHere(t *testing.T) {
 	c := newClient(t, newFakeServer(t, proto.CodecProto), nil)
-	for _, channel := range []proto.Channel{0, proto.ChannelTrades, proto.ChannelTicker} {
-		if _, err := c.Subscribe(Item{Symbol: "SIM:*", Channel: channel}); err == nil {
-			t.Errorf("channel %d takes a pattern", channel)
+	for _, symbol := range []string{"SIM:A", "SIM:*"} {
+		if _, err := c.Subscribe(Item{Symbol: symbol, Channel: proto.ChannelCandles}); err == nil {
+			t.Errorf("candles of %s are not served", symbol)
 		}
-	}
-	if _, err := c.Subscribe(Item{Symbol: "SIM:A", Channel: proto.ChannelCandles}); err == nil {
-		t.Error("candles are not served")
 	}
 }
