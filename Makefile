@@ -81,7 +81,7 @@ fuzz: ## run each fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME) $(PACKAGES)
 
 .PHONY: conformance test-proxies
-conformance: ## hold the WebSocket layer against Autobahn's Testsuite, as it is, with TLS, compressed (CASES=6.*; needs Python 2.7)
+conformance: ## hold the WebSocket layer against Autobahn's Testsuite, as it is, with TLS, compressed; some 25 minutes (CASES=6.*; needs Python 2.7)
 	.ci/conformance $(CASES)
 
 test-proxies: ## run the tests behind real NGINX and HAProxy, with the configurations of deploy/

@@ -216,6 +216,35 @@ func TestKeepalivesTellIdleTopicsOnly(t *testing.T) {
 	}
 }
 
+func TestIdleTopicOfABusyConnectionIsKeptAlive(t *testing.T) {
+	r := newRig(t, nil, btc, eth)
+	random := seeded(1)
+	c := r.dial(proto.CodecProto)
+	idle := c.subscribe(&pb.SubscribeItem{Symbol: eth}).Topic
+	c.next() // its snapshot
+	busy := newModel(t, c.subscribe(book))
+	busy.apply(c.next())
+	kept := 0
+	for range 4 * 3 {
+		r.book(btc).publish(random, 3)
+		r.book(btc).mark()
+		r.book(eth).mark()
+		r.sync()
+		r.advance(r.hub.config.KeepaliveInterval / 4)
+		r.sync()
+		for seq, _ := r.book(btc).where(); busy.mine < seq; {
+			if f := c.next(); f.GetKeepalive().GetTopic() == idle {
+				kept++
+			} else {
+				busy.apply(f)
+			}
+		}
+	}
+	if kept < 2 || kept > 3 || busy.keepalives != 0 {
+		t.Errorf("%d keepalives of the idle topic in three intervals, %d of the busy one", kept, busy.keepalives)
+	}
+}
+
 func TestJoinerOfRecoveringBookWaitsForItsSnapshot(t *testing.T) {
 	r := newRig(t, nil, btc)
 	b := r.book(btc)

@@ -420,10 +420,34 @@ func TestResyncAndMismatchGetSnapshotsButNotTooMany(t *testing.T) {
 	if m.snapshots != resyncBurst+1 || m.reasons[1] != pb.SnapshotReason_SNAPSHOT_REASON_RESYNC {
 		t.Errorf("%d snapshots, reasons %v", m.snapshots, m.reasons)
 	}
-	c.ask(&pb.Request{Id: 4, Body: &pb.Request_Resync{Resync: &pb.Resync{Topics: []uint32{ack.Topic}}}})
-	c.refused(pb.ErrorCode_ERROR_CODE_RATE_LIMITED)
-	if s := r.hub.Stats(); s.Mismatches != 1 || s.Resyncs != resyncBurst {
+	resync := &pb.Request{Id: 4, Body: &pb.Request_Resync{Resync: &pb.Resync{Topics: []uint32{ack.Topic, ack.Topic}}}}
+	mismatch := &pb.Request{Id: 5, Body: &pb.Request_Mismatch{Mismatch: &pb.Mismatch{Topic: ack.Topic, Seq: 1, Hash: 2}}}
+	c.ask(resync)
+	c.ask(mismatch)
+	for _, id := range []uint32{4, 4, 5} {
+		if e := c.refused(pb.ErrorCode_ERROR_CODE_RATE_LIMITED); e.Id != id || e.RetryAfterMs == 0 {
+			t.Errorf("request %d is refused with %v", id, e)
+		}
+	}
+	if s := r.hub.Stats(); s.Mismatches != 2 || s.Resyncs != resyncBurst {
 		t.Errorf("%d mismatches and %d resyncs counted", s.Mismatches, s.Resyncs)
+	}
+	r.advance(r.hub.config.ResyncInterval)
+	r.sync()
+	c.ask(resync) // twice, and there is one
+	for snapshots := 0; ; {
+		f := c.next()
+		if f.GetSnapshot() != nil {
+			snapshots++
+		}
+		if e := f.GetError(); e != nil && e.Code == pb.ErrorCode_ERROR_CODE_RATE_LIMITED {
+			c.ask(&pb.Request{Body: &pb.Request_Ping{Ping: &pb.Ping{}}})
+		} else if f.GetPong() != nil {
+			if snapshots != 1 {
+				t.Errorf("%d snapshots a while later, want 1", snapshots)
+			}
+			return
+		}
 	}
 }
 
