@@ -110,6 +110,9 @@ func (s *shard) conclude(p *plan) {
 	if c.state != closed { // else another of the batch took its place (shedExcess)
 		frames := p.commit()
 		s.sentNow.frames += uint64(frames)
+		if frames > 0 {
+			c.quiet = 0
+		}
 		c.spend(s.since, frames, p.took)
 		s.endOver(p)
 		s.sent(c, p.class, p.took > 0, p.more)

@@ -40,6 +40,7 @@ type conn struct {
 	scan       bool          // any subscription may have something pending, not only listed ones
 	pinged     bool          // and has said nothing since
 	peerClosed bool          // its close frame came
+	quiet      uint8         // of who speaks Kraken's protocol: looks (sweepBeats) since data was sent
 	deflate    uint8         // bits of the window that its compressed frames may need; 0: none are sent or taken
 	laps       uint32        // of all subscriptions, since lapsFrom
 	scanned    uint32        // index in subs where the next scan begins, modulo their number

@@ -85,6 +85,7 @@ func (s *shard) ask(c *conn, msg []byte) {
 func (s *shard) greet(c *conn, streams []string) {
 	if c.framing == framingKraken {
 		s.stats.kraken.Add(1)
+		s.krakens = append(s.krakens, c)
 		s.sayKrakenStatus(c, "online")
 		return
 	}

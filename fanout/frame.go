@@ -6,7 +6,6 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/depthcast/depthcast/proto"
-	"github.com/depthcast/depthcast/proto/kraken"
 )
 
 // frame is one frame as it is sent: with its WebSocket header, or what else its
@@ -204,9 +203,6 @@ func (s *shard) keepaliveFrame(t *Topic, m *mark, w framing) *frame {
 	slot := m.frames.slot(w)
 	if f := slot.Load(); f != nil {
 		return f
-	}
-	if w == framingKraken {
-		return s.storeMessage(&m.frames, w, append(s.encoder.begin(), kraken.Heartbeat...))
 	}
 	keepalive := m.value.KeepaliveAt(s.now.UnixNano())
 	b := w.codec().AppendKeepalive(s.encoder.begin(), t.form(m.exponents), &keepalive)

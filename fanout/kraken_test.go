@@ -414,3 +414,48 @@ func TestKrakenTradesHaveNumbersThatTellOfGaps(t *testing.T) {
 		take("update")
 	}
 }
+
+// Kraken documents a heartbeat about every second in which nothing else comes, for who
+// is subscribed to anything.
+func TestKrakenClientsHearAHeartbeatAboutEverySecondInWhichNothingComes(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Shards = 1 }, btc)
+	b := r.book(btc)
+	random := seeded(1)
+	b.publish(random, 30)
+	follower, idle := r.speak(framingKraken), r.speak(framingKraken)
+	book := follower.krakenSubscribe()
+	book.follow(follower, b)
+	// beats counts heartbeats until a pong.
+	beats := func(c *client) (n int) {
+		c.say(`{"method":"ping"}`)
+		for {
+			switch m := c.kraken(); {
+			case m.Method == "pong":
+				return n
+			case m.Channel == "heartbeat":
+				n++
+			default:
+				book.apply(t, m)
+			}
+		}
+	}
+	quiet, busy, unsubscribed := 0, 0, 0
+	for range 20 {
+		r.advance(sweepEvery)
+		quiet += beats(follower)
+		unsubscribed += beats(idle)
+	}
+	if quiet < 3 || quiet > 5 || unsubscribed != 0 {
+		t.Errorf("in 5 s without data: %d heartbeats, want about 4; without a subscription %d, want none", quiet, unsubscribed)
+	}
+	beats(follower)
+	for range 20 {
+		b.publish(random, 6)
+		r.advance(sweepEvery)
+		busy += beats(follower)
+	}
+	if busy > 1 { // what was due when the first came
+		t.Errorf("%d heartbeats between data", busy)
+	}
+	book.follow(follower, b)
+}

@@ -308,8 +308,8 @@ func (p *plan) keepalive(sub *subscription, next uint64) {
 	}
 	sub.keepalive = false
 	m := sub.feed.said
-	if m == nil || m.position+1 != next || sub.framing > framingKraken {
-		return // nor has Binance a word for it
+	if m == nil || m.position+1 != next || sub.framing.dialect() {
+		return // of topics dialects say nothing; Kraken's has heartbeats of connections (sweepBeats)
 	}
 	p.single(sub, p.shard.keepaliveFrame(sub.feed.topic, m, sub.framing), next)
 }

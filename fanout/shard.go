@@ -64,7 +64,8 @@ type shard struct {
 	sweeps    uint64
 	obeyed    order
 	conns     []*conn
-	swept     int // conns below it have been looked at in this round
+	krakens   []*conn // those that speak Kraken's protocol; some may have ended
+	swept     int     // conns below it have been looked at in this round
 	feeds     map[proto.TopicKey]*feed
 	queue     []*conn // to be served in the next turn
 	serving   []*conn // the queue's other half

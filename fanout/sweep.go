@@ -2,6 +2,8 @@ package fanout
 
 import (
 	"github.com/gobwas/ws"
+
+	"github.com/depthcast/depthcast/proto/kraken"
 )
 
 // sweep looks at everything that waits for a time to come.
@@ -14,6 +16,7 @@ func (s *shard) sweep() {
 	s.sweepFarewell()
 	s.sweepSilent()
 	s.sweepPasses()
+	s.sweepBeats()
 	for _, f := range s.feeds {
 		s.sweepFeed(f)
 	}
@@ -61,6 +64,36 @@ func (s *shard) sweepSilent() {
 		case silent >= s.config.SilenceTimeout/2 && !c.pinged:
 			c.pinged = true
 			s.reply(c, ws.OpPing, nil)
+			s.enqueue(c)
+		}
+	}
+}
+
+// Kraken's clients hear a heartbeat about every second in which nothing else came to
+// them (docs.kraken.com, WebSocket v2, Heartbeat). Each is looked at every beatRounds
+// sweeps, half a second, so that they are not all told at once.
+const (
+	beatRounds = 2
+	beatLooks  = 3 // a heartbeat comes with the third look since data was sent
+)
+
+// sweepBeats sends the heartbeats that are due.
+func (s *shard) sweepBeats() {
+	for i := int(s.sweeps % beatRounds); i < len(s.krakens); i += beatRounds {
+		c := s.krakens[i]
+		switch {
+		case c.state == closed: // the last one takes its place, and is looked at half a second later
+			last := len(s.krakens) - 1
+			s.krakens[i] = s.krakens[last]
+			s.krakens[last] = nil
+			s.krakens = s.krakens[:last]
+		case c.blocked || len(c.subs) == 0:
+			c.quiet = 0
+		case c.quiet < beatLooks-1:
+			c.quiet++
+		default:
+			c.quiet = 1 // the next is due in a second
+			s.tellDialect(c, append(s.encoder.begin(), kraken.Heartbeat...))
 			s.enqueue(c)
 		}
 	}

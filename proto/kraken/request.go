@@ -110,7 +110,7 @@ func AppendStatus(dst []byte, system, version string, connection uint64) []byte 
 	return append(strconv.AppendUint(dst, connection, 10), `}]}`...)
 }
 
-// Heartbeat says that a topic lives in which nothing has changed.
+// Heartbeat says that a connection lives to which nothing else had to be said.
 const Heartbeat = `{"channel":"heartbeat"}`
 
 // Depths are those of the channel book.
