@@ -3,6 +3,7 @@ package fanout
 import (
 	"bytes"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -83,12 +84,18 @@ func (s *StreamHandler) check(r *http.Request) *handshakeRefusal {
 	case r.Header.Get("Sec-Websocket-Version") != "13":
 		return &handshakeRefusal{http.StatusUpgradeRequired, "only WebSocket version 13 is spoken here",
 			http.Header{"Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}}}
-	case len(r.Header.Get("Sec-Websocket-Key")) != 24:
+	case !isNonce(r.Header.Get("Sec-Websocket-Key")):
 		return &handshakeRefusal{http.StatusBadRequest, "Sec-WebSocket-Key must be 16 bytes in base64", nil}
 	case !originAllowed(r, s.Origins, true):
 		return &handshakeRefusal{http.StatusForbidden, "this origin may not connect", nil}
 	}
 	return nil
+}
+
+// isNonce reports whether a key is 16 bytes in base64 (RFC 6455 section 4.2.1).
+func isNonce(key string) bool {
+	nonce, err := base64.StdEncoding.DecodeString(key)
+	return err == nil && len(nonce) == 16 && len(key) == 24
 }
 
 // negotiate settles what the client may choose.

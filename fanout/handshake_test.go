@@ -237,6 +237,7 @@ func TestHandshakeThatCannotBeIsRefusedWithASentence(t *testing.T) {
 		"no connection header":         {upgradeRequest("HTTP/1.1", "Connection: keep-alive"), http.StatusUpgradeRequired, "proxy"},
 		"old version":                  {upgradeRequest("HTTP/1.1", "Sec-WebSocket-Version: 8"), http.StatusUpgradeRequired, "version 13"},
 		"no key":                       {upgradeRequest("HTTP/1.1", "Sec-WebSocket-Key:"), http.StatusBadRequest, "Sec-WebSocket-Key"},
+		"key that is no base64":        {upgradeRequest("HTTP/1.1", "Sec-WebSocket-Key: ??????????????????????=="), http.StatusBadRequest, "Sec-WebSocket-Key"},
 		"unknown subprotocol":          {upgradeRequest("HTTP/1.1", "Sec-WebSocket-Protocol: mqtt"), http.StatusBadRequest, "depthcast.v1.json"},
 		"foreign origin":               {upgradeRequest("HTTP/1.1", "Origin: https://evil.example"), http.StatusForbidden, "origin"},
 		"POST":                         {strings.Replace(upgradeRequest("HTTP/1.1"), "GET", "POST", 1), http.StatusMethodNotAllowed, "GET"},
@@ -248,8 +249,8 @@ func TestHandshakeThatCannotBeIsRefusedWithASentence(t *testing.T) {
 			}
 		})
 	}
-	if n := r.hub.Stats().HandshakesRefused; n != 8 {
-		t.Errorf("%d handshakes counted as refused, want 8", n)
+	if n := r.hub.Stats().HandshakesRefused; n != 9 {
+		t.Errorf("%d handshakes counted as refused, want 9", n)
 	}
 	if r.hub.Stats().Conns != 0 {
 		t.Error("a refused handshake became a connection")

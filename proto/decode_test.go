@@ -279,3 +279,36 @@ func BenchmarkDecodeEvents(b *testing.B) {
 		}
 	})
 }
+
+// Whatever comes as a binary request, it is refused by an error of the protocol in a
+// few words, or means the same when it is written and read again; and it has no more
+// items than there may be.
+func FuzzDecodeRequest(f *testing.F) {
+	for seed := range 30 {
+		f.Add(generated(f, rapid.Custom(drawRequest).Example(seed)))
+	}
+	f.Add(protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), 7))
+	f.Add(protowire.AppendBytes(protowire.AppendTag(nil, 99, protowire.BytesType), []byte("of a newer client")))
+	f.Add(protowire.AppendBytes(protowire.AppendTag(nil, 3, protowire.BytesType), protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), make([]byte, 2*MaxRequestItems))))
+	f.Fuzz(func(t *testing.T, msg []byte) {
+		req, err := DecodeRequest(msg)
+		var bad *RequestError
+		switch {
+		case err != nil && (!errors.As(err, &bad) || bad.Code == 0 || len(err.Error()) > 512):
+			t.Fatalf("refused by %T %v", err, err)
+		case err != nil:
+			return
+		}
+		items := len(req.GetSubscribe().GetItems()) + len(req.GetModify().GetItems()) + len(req.GetUnsubscribe().GetTopics()) + len(req.GetResync().GetTopics())
+		if items > MaxRequestItems {
+			t.Fatalf("%d items", items)
+		}
+		text, err := googleproto.Marshal(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := DecodeRequest(text); err != nil || !googleproto.Equal(again, req) {
+			t.Fatalf("%v, %v\n%v", again, err, req)
+		}
+	})
+}
