@@ -11,7 +11,7 @@ GOVULNCHECK := go run golang.org/x/vuln/cmd/govulncheck@v1.8.0
 ARGS        ?=
 BENCH       ?= .
 BENCHTIME   ?= 1s
-FUZZTIME    ?= 10s
+FUZZTIME    ?= 60s
 KAFKA_TESTS ?= EndToEnd|Kafka
 SURVIVE_ROUNDS ?= 200
 PACKAGES    ?= ./...
@@ -33,7 +33,7 @@ build: ## build bin/depthcast
 run: build ## start the demo: embedded broker, simulated market, http://localhost:8080 (ARGS=flags)
 	@exec bin/depthcast demo $(ARGS)
 
-.PHONY: test test-long test-kafka test-dialects survive truth bench bench-book bench-ingest bench-delivery bench-memory bench-compare bench-100k fuzz
+.PHONY: test test-long test-kafka test-dialects survive truth bench bench-book bench-ingest bench-delivery bench-memory bench-compare bench-attack bench-100k fuzz
 test: ## run every test that needs only Go
 	go test -timeout 20m $(PACKAGES)
 
@@ -74,10 +74,13 @@ bench-memory: build ## resident memory per idle connection, plain and TLS, and p
 bench-compare: build ## depthcast beside other servers and a loop over send(2), the table of docs/performance.md; fails above 1.10 times that loop (ARGS=flags)
 	go run ./bench compare --max-ratio 1.10 $(ARGS)
 
+bench-attack: build ## attack a server in twelve ways beside 1,000 honest subscribers, the table of docs/security.md; fails when they notice (ARGS=flags)
+	go run ./bench attack $(ARGS)
+
 bench-100k: build ## 100,000 connections on this machine: a broker, a feed, servers that share a port, client processes (ARGS=flags)
 	go run ./bench fleet --conns 100000 $(ARGS)
 
-fuzz: ## run each fuzz target for FUZZTIME
+fuzz: ## run every fuzz target for FUZZTIME=60s (PACKAGES=./...)
 	.ci/fuzz $(FUZZTIME) $(PACKAGES)
 
 .PHONY: conformance test-proxies

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -143,6 +144,36 @@ func TestClientsOfAKilledServerComeBack(t *testing.T) {
 	p := &r.Phases[len(r.Phases)-2]
 	if p.Name != "restart" || p.Gauges.Joined != 200 || p.Figures.Resume.Count() != 200 || r.Proof == nil || r.Proof.Equal != 400 {
 		t.Errorf("%s: %d of 200 are back, %d came again; %+v", p.Name, p.Gauges.Joined, p.Figures.Resume.Count(), r.Proof)
+	}
+}
+
+// Attackers are told what the documents say, and the subscribers beside them see right
+// books. What they notice of it in time, `make bench-attack` measures.
+func TestAttackersAreAnsweredAndHonestSubscribersStayRight(t *testing.T) {
+	depthcast, bench := programs(t)
+	file := filepath.Join(t.TempDir(), "figures.json")
+	out, err := carryOut(t, bench, "attack", "--depthcast", depthcast, "--attack", "churn,snapshots,bigframe,bomb,log,connections,garbage", "-n", "40",
+		"--attackers", "60", "--length", "500ms", "--calm", "200ms", "--verify", "4", "--newcomers", "0", "--max-ratio", "0", "--max-memory", "0",
+		"--server-cpu=-1", "--client-cpu=-1", "--serve-flag=--max-conns=80", "--quiet", "--evidence", t.TempDir(), "--json", file)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r attackReport
+	if err := json.Unmarshal(b, &r); err != nil || len(r.Attacks) != 7 {
+		t.Fatalf("%v: %s", err, b)
+	}
+	for _, row := range r.Attacks {
+		if row.Attack.Attempts == 0 || len(row.Attack.Answers) == 0 || row.During.Count == 0 || row.Peak == 0 {
+			t.Errorf("%+v", row)
+		}
+	}
+	right := "rebuilt books equal to the feed's 10, limit 10"
+	if !slices.ContainsFunc(r.Findings, func(f finding) bool { return f.OK && strings.Contains(f.What, right) }) {
+		t.Errorf("no finding says %q: %+v", right, r.Findings)
 	}
 }
 

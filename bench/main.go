@@ -30,6 +30,8 @@ type cli struct {
 	Resume resumeCmd `cmd:"" help:"Load: connections break, come back and resume." group:"Load"`
 	Worker workerCmd `cmd:"" hidden:"" help:"A client process of a load."`
 
+	Attack   attackCmd   `cmd:"" help:"Attack a server, your own, in many ways while honest subscribers follow it."`
+	Attacker attackerCmd `cmd:"" hidden:"" help:"The process that makes an attack."`
 	Compare  compareCmd  `cmd:"" help:"Depthcast beside other servers and a loop over send(2): CPU, memory, latency, overload."`
 	Fleet    fleetCmd    `cmd:"" help:"Load on several servers that share a port, with a broker and a feed: all started here."`
 	Delivery deliveryCmd `cmd:"" help:"CPU time of the server for each delivered message, beside that of a loop over send(2)."`

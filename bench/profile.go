@@ -100,11 +100,11 @@ func (f *limitFlags) limits() load.Limits {
 // report.
 const tokenVariable = "BENCH_TOKEN"
 
-// run carries out a profile.
-func (f *loadFlags) run(ctx context.Context, profile load.Profile, burst int, change func(*load.Config)) (err error) {
+// config is what the flags say of a load, but for its symbols and feed.
+func (f *loadFlags) config(profile load.Profile) (load.Config, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return err
+		return load.Config{}, err
 	}
 	c := load.Config{
 		Profile: profile, Duration: f.Duration, JoinWithin: f.JoinWithin, ProveWithin: f.ProveWithin, Processes: f.Processes, PerProcess: f.PerProcess,
@@ -116,6 +116,15 @@ func (f *loadFlags) run(ctx context.Context, profile load.Profile, burst int, ch
 	}
 	if !f.Quiet {
 		c.Progress = func(line string) { fmt.Fprintln(os.Stderr, line) }
+	}
+	return c, nil
+}
+
+// run carries out a profile.
+func (f *loadFlags) run(ctx context.Context, profile load.Profile, burst int, change func(*load.Config)) (err error) {
+	c, err := f.config(profile)
+	if err != nil {
+		return err
 	}
 	if change != nil {
 		change(&c)

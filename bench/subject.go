@@ -27,6 +27,7 @@ type deployment struct {
 	program string
 	broker  string // address; empty until startBroker
 
+	stderr  io.Writer   // of the servers; nil: this process's own
 	started []*exec.Cmd // to be ended
 }
 
@@ -131,6 +132,9 @@ func (d *deployment) launch(ctx context.Context, cpu int, env []string, args ...
 	cmd := exec.CommandContext(ctx, d.program, args...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stderr = os.Stderr
+	if d.stderr != nil {
+		cmd.Stderr = d.stderr
+	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -205,6 +206,48 @@ func TestSilentWorkerEndsTheRunAndIsNamed(t *testing.T) {
 	_, err := Run(t.Context(), c)
 	if !errors.Is(err, ErrSilent) || !strings.Contains(err.Error(), "worker 1 of 3") || !strings.Contains(err.Error(), "its figures") {
 		t.Error(err)
+	}
+}
+
+// noted is an attack of which nothing comes but a note.
+type noted struct {
+	name string
+	told *[]string
+	fail error
+}
+
+func (a noted) Name() string { return a.name }
+
+func (a noted) Begin(context.Context) error {
+	*a.told = append(*a.told, "begin "+a.name)
+	return nil
+}
+
+func (a noted) End(context.Context) error {
+	*a.told = append(*a.told, "end "+a.name)
+	return a.fail
+}
+
+func TestSiegeMeasuresBeforeDuringAndAfterEachAttack(t *testing.T) {
+	s := swarmtest.New(t, nil)
+	c := config(t, s, Siege)
+	var told []string
+	c.Attacks, c.Calm = []Attack{noted{"a", &told, nil}, noted{"b", &told, nil}}, 100*time.Millisecond
+	c.Feed = market(t, s)
+	r := run(t, c)
+	var names []string
+	for _, p := range r.Phases {
+		names = append(names, p.Name)
+	}
+	if !slices.Equal(names, []string{"ramp-up", BeforeAttacks, "a", AfterAttack("a"), "b", AfterAttack("b")}) || !slices.Equal(told, []string{"begin a", "end a", "begin b", "end b"}) {
+		t.Errorf("phases %q, told %q", names, told)
+	}
+	if r.Proof == nil || r.Proof.Wanted == 0 || r.Proof.Equal != r.Proof.Wanted {
+		t.Errorf("%+v", r.Proof)
+	}
+	c.Attacks, c.Feed = []Attack{noted{"c", &told, io.ErrUnexpectedEOF}}, nil
+	if _, err := Run(t.Context(), c); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("an attack that failed: %v", err)
 	}
 }
 

@@ -24,6 +24,7 @@ const (
 	Slow   Profile = "slow"   // some read slowly or not at all; first without, then with them
 	Idle   Profile = "idle"   // connections that only stay
 	Resume Profile = "resume" // connections break, come back and resume
+	Siege  Profile = "siege"  // somebody attacks the server, in one way after the other, while all read
 )
 
 // Config is one run.
@@ -49,6 +50,11 @@ type Config struct {
 	// else is over: the run then lasts until all are back. It returns the new PIDs.
 	Restart func(ctx context.Context) ([]int, error)
 
+	// Attacks are made one after the other, each for Duration, with Calm before and
+	// after. Connections churn meanwhile as Plan says.
+	Attacks []Attack
+	Calm    time.Duration // default Duration
+
 	EvidenceDir string            // where faults are written; empty: nowhere
 	Progress    func(line string) // is told every second; nil: nobody
 }
@@ -66,7 +72,19 @@ type Feed interface {
 	Failed() <-chan error
 }
 
+// Attack is what somebody does to the server during a phase.
+type Attack interface {
+	Name() string // of the phase
+	// Begin begins it.
+	Begin(ctx context.Context) error
+	// End ends it, and waits until it is over.
+	End(ctx context.Context) error
+}
+
 func (c *Config) validate() error {
+	if c.Calm == 0 {
+		c.Calm = c.Duration
+	}
 	if c.JoinWithin == 0 {
 		c.JoinWithin = 2 * time.Minute
 	}
@@ -83,7 +101,7 @@ func (c *Config) validate() error {
 		c.Repeat = 1
 	}
 	switch {
-	case c.Duration <= 0 || min(c.JoinWithin, c.AnswerWithin, c.ProveWithin) < 0 || c.PerProcess < 1 || c.Repeat < 1:
+	case c.Duration <= 0 || min(c.JoinWithin, c.AnswerWithin, c.ProveWithin, c.Calm) < 0 || c.PerProcess < 1 || c.Repeat < 1:
 		return fmt.Errorf("%w: a duration or number that is not positive", ErrConfig)
 	case len(c.Command) == 0:
 		return fmt.Errorf("%w: no command for workers", ErrConfig)
@@ -95,6 +113,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("%w: churn of nothing", ErrConfig)
 	case c.Profile == Resume && c.Plan.ResumeRate == 0:
 		return fmt.Errorf("%w: no connection is to break", ErrConfig)
+	case (c.Profile == Siege) != (len(c.Attacks) > 0):
+		return fmt.Errorf("%w: a siege is made of attacks", ErrConfig)
 	case c.Profile == Idle && !c.Server.Known():
 		return fmt.Errorf("%w: what is idle can only be seen at the server: --pid or --metrics", ErrConfig)
 	}
@@ -112,6 +132,7 @@ type phase struct {
 	length   time.Duration // 0 with join: at once
 	measured bool          // its figures are held against the limits
 	restart  bool          // it begins with Config.Restart
+	attack   Attack        // under way during it; nil: none
 }
 
 // phases of a profile.
@@ -130,6 +151,8 @@ func (c *Config) phases() []phase {
 				phase{name: fmt.Sprintf("storm %d", i+2), step: swarm.StepStorm, join: true, measured: true})
 		}
 		return append(all, phase{name: "afterwards", step: swarm.StepSteady, length: c.Duration, measured: true})
+	case Siege:
+		return append([]phase{ramp}, c.siege()...)
 	case Slow:
 		return []phase{ramp,
 			{name: "without slow readers", step: swarm.StepSteady, length: c.Duration},
@@ -143,3 +166,23 @@ func (c *Config) phases() []phase {
 	}
 	return all
 }
+
+// siege are the phases of one.
+func (c *Config) siege() []phase {
+	step := swarm.StepSteady
+	if c.Plan.ChurnSubs+c.Plan.ChurnConns > 0 {
+		step = swarm.StepChurn
+	}
+	all := []phase{{name: BeforeAttacks, step: step, length: c.Calm}}
+	for _, a := range c.Attacks {
+		all = append(all, phase{name: a.Name(), step: step, length: c.Duration, attack: a, measured: true},
+			phase{name: AfterAttack(a.Name()), step: step, length: c.Calm, measured: true})
+	}
+	return all
+}
+
+// BeforeAttacks is the phase of a siege before the first attack.
+const BeforeAttacks = "before"
+
+// AfterAttack names the phase after an attack.
+func AfterAttack(name string) string { return "after " + name }

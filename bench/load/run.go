@@ -117,7 +117,7 @@ func (l *leader) through(ctx context.Context, p phase) error {
 		}
 		before.CPU = 0 // of processes that are no more
 	}
-	if err := l.wait(ctx, p); err != nil {
+	if err := l.during(ctx, p); err != nil {
 		return err
 	}
 	if err := l.mark(ctx); err != nil {
@@ -135,6 +135,18 @@ func (l *leader) through(ctx context.Context, p phase) error {
 		l.phase.Gauges.Add(w.gauges)
 	}
 	return nil
+}
+
+// during waits until the phase is over, and with it the attack that it has.
+func (l *leader) during(ctx context.Context, p phase) error {
+	if p.attack == nil {
+		return l.wait(ctx, p)
+	}
+	if err := p.attack.Begin(ctx); err != nil {
+		return err
+	}
+	err := l.wait(ctx, p)
+	return errors.Join(err, p.attack.End(ctx))
 }
 
 // wait listens until the phase is over.

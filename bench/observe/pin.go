@@ -21,14 +21,35 @@ func PinSelf(cpu int) error {
 	// Fixed, or the runtime would follow the affinity down to one P, which an
 	// event loop that waits keeps for itself.
 	runtime.GOMAXPROCS(2)
+	err := eachThread(func(tid int) error { return unix.SchedSetaffinity(tid, processor(cpu)) })
+	if err != nil {
+		return fmt.Errorf("bench: pin to processor %d: %w", cpu, err)
+	}
+	return nil
+}
+
+// leastPriority is that of who takes what others leave of a processor.
+const leastPriority = 19
+
+// Yield lets all other processes come first. Threads to come inherit that.
+func Yield() error {
+	err := eachThread(func(tid int) error { return unix.Setpriority(unix.PRIO_PROCESS, tid, leastPriority) })
+	if err != nil {
+		return fmt.Errorf("bench: priority: %w", err)
+	}
+	return nil
+}
+
+// eachThread calls do for the threads of this process; one may have ended.
+func eachThread(do func(tid int) error) error {
 	tasks, err := os.ReadDir("/proc/self/task")
 	if err != nil {
-		return fmt.Errorf("bench: threads: %w", err)
+		return err
 	}
 	for _, task := range tasks {
 		tid, _ := strconv.Atoi(task.Name()) // all names there are numbers
-		if err := unix.SchedSetaffinity(tid, processor(cpu)); err != nil && err != unix.ESRCH {
-			return fmt.Errorf("bench: pin to processor %d: %w", cpu, err)
+		if err := do(tid); err != nil && err != unix.ESRCH {
+			return err
 		}
 	}
 	return nil

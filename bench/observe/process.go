@@ -78,6 +78,29 @@ func Resident(pid int) (int64, error) {
 	return pages * int64(os.Getpagesize()), nil
 }
 
+// ResetPeak has the kernel forget how much memory a process of this user ever had.
+func ResetPeak(pid int) error {
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0); err != nil { // proc(5): the peak of the resident set
+		return fmt.Errorf("bench: peak of resident memory: %w", err)
+	}
+	return nil
+}
+
+// Peak returns the most that the process's resident set was since ResetPeak, in bytes.
+func Peak(pid int) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, fmt.Errorf("bench: peak of resident memory: %w", err)
+	}
+	for line := range strings.Lines(string(status)) {
+		var kib int64
+		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kib); n == 1 {
+			return kib << 10, nil
+		}
+	}
+	return 0, fmt.Errorf("bench: process %d does not say its peak of resident memory", pid)
+}
+
 // Sockets is the kernel's memory for TCP on this machine, both ends of loopback
 // connections: what queues hold, and how many sockets there are. The sockets' own
 // structures (some 2 to 3 KB each) come on top.

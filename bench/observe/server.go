@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"math"
 	"net/http"
 	"strconv"
@@ -80,36 +79,49 @@ const metricsWithin = 5 * time.Second
 // metrics returns the numbers at an address in Prometheus' text form, those with
 // labels summed over them.
 func metrics(ctx context.Context, from string) (map[string]float64, error) {
+	all := map[string]float64{}
+	err := eachMetric(ctx, from, func(name, labels string, value float64) { all[name] += value })
+	return all, err
+}
+
+// Counters returns the numbers at an address by name and labels, as they are written
+// there: name{label="value"}.
+func Counters(ctx context.Context, from string) (map[string]float64, error) {
+	all := map[string]float64{}
+	err := eachMetric(ctx, from, func(name, labels string, value float64) { all[name+labels] = value })
+	return all, err
+}
+
+// eachMetric tells of the numbers at an address.
+func eachMetric(ctx context.Context, from string, tell func(name, labels string, value float64)) error {
 	ctx, cancel := context.WithTimeout(ctx, metricsWithin)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {
-		return nil, fmt.Errorf("bench: metrics: %w", err)
+		return fmt.Errorf("bench: metrics: %w", err)
 	}
 	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return nil, fmt.Errorf("bench: metrics: %w", err)
+		return fmt.Errorf("bench: metrics: %w", err)
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("bench: metrics: %s: %s", from, answer.Status)
+		return fmt.Errorf("bench: metrics: %s: %s", from, answer.Status)
 	}
-	return parseMetrics(answer.Body)
-}
-
-func parseMetrics(from io.Reader) (map[string]float64, error) {
-	all := map[string]float64{}
-	lines := bufio.NewScanner(from)
+	lines := bufio.NewScanner(answer.Body)
 	for lines.Scan() {
 		line := lines.Text()
 		space := strings.LastIndexByte(line, ' ')
 		if space < 0 || line[0] == '#' {
 			continue
 		}
-		name, _, _ := strings.Cut(line[:space], "{")
+		name, labels, labelled := strings.Cut(line[:space], "{")
+		if labelled {
+			labels = "{" + labels
+		}
 		if value, err := strconv.ParseFloat(line[space+1:], 64); err == nil && !math.IsNaN(value) {
-			all[name] += value
+			tell(name, labels, value)
 		}
 	}
-	return all, lines.Err()
+	return lines.Err()
 }
