@@ -103,7 +103,7 @@ func (c *conn) Ready(events poll.Events) {
 	}
 	s := c.shard
 	s.look()
-	if events.Readable() {
+	if events.Readable() && !c.unread { // else its turn comes
 		s.receive(c)
 	}
 	if events.Writable() && c.armed && c.state != closed {
@@ -116,15 +116,25 @@ func (c *conn) Ready(events poll.Events) {
 	}
 }
 
-// maxReads bounds how often a connection is read before the others have their turn.
-const maxReads = 4
+const (
+	// maxReads bounds how often a connection is read before the others have their turn.
+	maxReads = 4
+	// turnBytes is about how much is read of all connections in a turn, so that however
+	// many flood, it is a millisecond or two until those who only read are served.
+	turnBytes = 512 << 10
+)
 
-// receive reads what has come.
+// receive reads what has come, or notes that c is to be read when others that came
+// before have been.
 func (s *shard) receive(c *conn) {
 	for range maxReads {
+		if s.received >= turnBytes {
+			break
+		}
 		n, class := c.transport.Recv(s.inbox)
 		switch class {
 		case poll.OK, poll.Partial:
+			s.received += n
 			s.parse(c, s.inbox[:n])
 			if c.state == closed {
 				return

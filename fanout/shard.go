@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,7 +70,8 @@ type shard struct {
 	feeds     map[proto.TopicKey]*feed
 	queue     []*conn // to be served in the next turn
 	serving   []*conn // the queue's other half
-	unread    []*conn // may have more to read that no event will tell of
+	unread    []*conn // may have more to read, which no event tells of; the first have waited longest
+	received  int     // bytes, since the last turn began
 	rereads   []*conn // its other half
 	stalls    stalls  // blocked connections, longest first
 	farewell  []*conn // closing connections, by deadline
@@ -144,14 +146,7 @@ func (s *shard) turn() {
 	s.takeArrivals()
 	s.obey()
 	s.takeVerdicts()
-	s.rereads, s.unread = s.unread, s.rereads[:0]
-	for i, c := range s.rereads {
-		s.rereads[i] = nil
-		c.unread = false
-		if c.state != closed {
-			s.receive(c)
-		}
-	}
+	s.reread()
 	if s.config.BatchDelay == 0 || s.since >= s.deliverAt {
 		s.takeDirty()
 	}
@@ -172,6 +167,23 @@ func (s *shard) turn() {
 	now := time.Now()
 	s.setTimer(now)
 	s.yield(now)
+}
+
+// reread reads those that were not read to the end, as far as one turn goes.
+func (s *shard) reread() {
+	s.received = 0
+	s.rereads, s.unread = s.unread, s.rereads[:0]
+	for i, c := range s.rereads {
+		if s.received >= turnBytes {
+			s.unread = slices.Insert(s.unread, 0, s.rereads[i:]...) // before those that were read: all have their turn
+			break
+		}
+		c.unread = false
+		if c.state != closed {
+			s.receive(c)
+		}
+	}
+	clear(s.rereads)
 }
 
 // setTimer asks for the turn of the next sweep, tick or end of a pause. The timer
