@@ -160,7 +160,7 @@ func openDoors(s *server, f *serverFlags, fatal <-chan error) (_ *doors, err err
 	if err != nil {
 		return nil, err
 	}
-	d.lobby = newLobby(secured, httpPlaces, httpTurns, func() int { return min(s.hub.Room()+httpLine, longestLine) }, f.shares())
+	d.lobby = newLobby(secured, httpPlaces, httpTurns, func() int { return min(s.hub.Room()+httpLine, longestLine) })
 	d.lobby.open()
 	d.listen = d.lobby
 	d.stream = &fanout.StreamHandler{Hub: s.hub, Origins: f.AllowOrigin, Log: slog.Default()}

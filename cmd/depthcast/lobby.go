@@ -14,8 +14,6 @@ import (
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
-
-	"github.com/depthcast/depthcast/fanout/peer"
 )
 
 // lobby is a listener that keeps those who are in plain HTTP or in their handshake to
@@ -27,9 +25,7 @@ import (
 // clients' packets when it overflows, so that these hear nothing for seconds. For
 // whoever is in line, a connection that is idle between two plain requests is ended,
 // the longest idle first. The first in line is told when to come back when it has
-// waited for mostWait, or the line is at its limit. An address has no more than its
-// share of line and places, so that who comes and says nothing keeps out nobody else:
-// what comes beyond it is ended.
+// waited for mostWait, or the line is at its limit.
 type lobby struct {
 	// Static.
 	net.Listener
@@ -39,7 +35,6 @@ type lobby struct {
 	mostWait time.Duration
 	log      *rate.Limiter
 	shut     chan struct{} // closed with the lobby
-	shares   *peer.Counts  // what each address has of line, places and turns
 
 	once    sync.Once
 	waits   atomic.Uint64 // how often all places were taken
@@ -54,7 +49,6 @@ type lobby struct {
 	later  map[net.Conn]struct{} // have a turn, not a place
 	idle   list.List             // of net.Conn, the first longest
 	idling map[net.Conn]*list.Element
-	of     map[net.Conn]*peer.Count // shares, of those in the line or with a place or turn
 	rota   rota
 }
 
@@ -64,14 +58,13 @@ type inLine struct {
 	since time.Time
 }
 
-// newLobby lets in through l, with as long a line as room says at any moment, and of
-// each address as many as shares says.
-func newLobby(l net.Listener, places, turns int, room func() int, shares *peer.Counts) *lobby {
+// newLobby lets in through l, with as long a line as room says at any moment.
+func newLobby(l net.Listener, places, turns int, room func() int) *lobby {
 	return &lobby{
 		Listener: l, places: make(chan struct{}, places), turns: make(chan struct{}, turns), room: room, mostWait: mostWait,
 		log: rate.NewLimiter(rate.Every(10*time.Second), 1), shut: make(chan struct{}),
 		arrived: make(chan struct{}, 1), left: make(chan struct{}, 1), failed: make(chan error, 1),
-		shares: shares, later: map[net.Conn]struct{}{}, idling: map[net.Conn]*list.Element{}, of: map[net.Conn]*peer.Count{}, rota: rota{least: places},
+		later: map[net.Conn]struct{}{}, idling: map[net.Conn]*list.Element{}, rota: rota{least: places},
 	}
 }
 
@@ -124,14 +117,9 @@ func passing(err error) bool {
 	return false
 }
 
-// join puts c at the end of the line, or ends it where its address has its share.
+// join puts c at the end of the line.
 func (b *lobby) join(c net.Conn) {
 	b.mu.Lock()
-	if !b.takeShare(c) {
-		b.mu.Unlock()
-		_ = c.Close() // nothing was said on it
-		return
-	}
 	b.line.PushBack(inLine{c, time.Now()})
 	b.mu.Unlock()
 	select {
@@ -240,51 +228,24 @@ func (b *lobby) state(c net.Conn, s http.ConnState) {
 		b.idle.Remove(e)
 		delete(b.idling, c)
 	}
-	over := false
-	switch s {
-	case http.StateIdle: // which ends when anybody needs the place
+	if s == http.StateIdle {
 		b.idling[c] = b.idle.PushBack(c)
-		b.giveBack(c)
-	case http.StateActive:
-		over = !b.takeShare(c)
 	}
 	_, later := b.later[c]
 	if ended {
 		delete(b.later, c)
-		b.giveBack(c)
 	}
 	if ended && !later {
 		b.rota.passed(time.Now())
 	}
 	b.mu.Unlock()
 	switch {
-	case over:
-		_ = c.Close() // its end comes to state
 	case !ended:
 	case later:
 		<-b.turns
 	default:
 		<-b.places
 	}
-}
-
-// takeShare takes for c of what its address may have, if it has nothing of it yet;
-// false: there is nothing left. b.mu is held.
-func (b *lobby) takeShare(c net.Conn) bool {
-	if b.of[c] != nil {
-		return true
-	}
-	share, ok := b.shares.Enter(peer.AddrOf(c.RemoteAddr().String()))
-	if share != nil {
-		b.of[c] = share
-	}
-	return ok
-}
-
-// giveBack is its counterpart. b.mu is held.
-func (b *lobby) giveBack(c net.Conn) {
-	b.shares.Leave(b.of[c])
-	delete(b.of, c)
 }
 
 // laterKey marks the context of a connection that is to come back.
@@ -330,9 +291,6 @@ func (b *lobby) disband() {
 	b.mu.Lock()
 	line := b.line
 	b.line = list.List{}
-	for e := line.Front(); e != nil; e = e.Next() {
-		b.giveBack(e.Value.(inLine).conn)
-	}
 	b.mu.Unlock()
 	for e := line.Front(); e != nil; e = e.Next() {
 		_ = e.Value.(inLine).conn.Close() // nothing was said on it

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/depthcast/depthcast/fanout"
-	"github.com/depthcast/depthcast/fanout/peer"
 )
 
 // entrance is a server behind a lobby, whose handler answers when it is let.
@@ -33,12 +32,6 @@ type entrance struct {
 // in which nobody waits longer than most.
 func enter(t *testing.T, places, room int, most time.Duration, secured bool) *entrance {
 	t.Helper()
-	return enterBy(t, places, room, most, secured, 0)
-}
-
-// enterBy is enter where each address may have so many; 0: any number.
-func enterBy(t *testing.T, places, room int, most time.Duration, secured bool, each int) *entrance {
-	t.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +45,7 @@ func enterBy(t *testing.T, places, room int, most time.Duration, secured bool, e
 		}
 		l = fanout.TLSListener(inner, &tls.Config{Certificates: []tls.Certificate{pair}})
 	}
-	e := &entrance{t: t, lobby: newLobby(l, places, 1, func() int { return room }, peer.NewCounts(each, nil)), address: inner.Addr().String(), secured: secured,
+	e := &entrance{t: t, lobby: newLobby(l, places, 1, func() int { return room }), address: inner.Addr().String(), secured: secured,
 		entered: make(chan struct{}, 1000), leave: make(chan struct{}, 1000)}
 	e.lobby.mostWait = most
 	e.lobby.open()
@@ -153,42 +146,6 @@ func TestWhoeverFindsTheDoorCrowdedIsToldWhenToComeBack(t *testing.T) {
 		if n := e.lobby.turned.Load(); n != 1 {
 			t.Errorf("tls=%v: %d are counted as turned away", secured, n)
 		}
-	}
-}
-
-// Who opens connections and says nothing keeps out nobody from another address; and
-// connections that are idle are nobody's share.
-func TestOneAddressCannotTakeAllPlaces(t *testing.T) {
-	e := enterBy(t, 6, 100, patience, false, 2)
-	from := func(ip string) *visitor {
-		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}).Dial("tcp", e.address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = conn.Close() })
-		_ = conn.SetDeadline(time.Now().Add(patience)) // what it means for one that has ended is told when it is used
-		return &visitor{e, conn, bufio.NewReader(conn)}
-	}
-	ended := func(v *visitor) bool { _, err := v.conn.Read(make([]byte, 1)); return err != nil }
-	from("127.0.0.5")
-	from("127.0.0.5")
-	if !ended(from("127.0.0.5")) || !ended(from("127.0.0.5")) {
-		t.Error("an address has more than its share")
-	}
-	close(e.leave)
-	for i := range 3 { // at last more than two, but none at once
-		v := from("127.0.0.6")
-		if answer, err := v.ask(); err != nil || answer.StatusCode != http.StatusOK {
-			t.Fatalf("%v, %v", answer, err)
-		}
-		e.holds("it is idle", func() bool {
-			e.lobby.mu.Lock()
-			defer e.lobby.mu.Unlock()
-			return e.lobby.idle.Len() == i+1
-		})
-	}
-	if n := e.lobby.shares.Refused(); n != 2 {
-		t.Errorf("%d counted as refused, want 2", n)
 	}
 }
 

@@ -52,8 +52,6 @@ func (m metrics) Collect(out chan<- prometheus.Metric) {
 	if l := c.server.doors.proxied; l != nil {
 		c.count("proxy_headers_refused_total", "Connections of trusted proxies that were ended because none of the PROXY protocol's headers began them.", float64(l.Refused()))
 	}
-	c.count("address_handshakes_refused_total", "Connections ended because their address had as many in their handshake or in plain HTTP as it may.",
-		float64(c.server.doors.lobby.shares.Refused()))
 	line, _ := c.server.doors.lobby.first()
 	c.gauge("waiting_connections", "Connections that wait for a place in HTTP.", float64(line))
 }

@@ -14,11 +14,10 @@ import (
 
 // strangerFlags bound what may be had by who is known by an address alone.
 type strangerFlags struct {
-	MaxConnsPerAddress      int            `help:"Most connections of one address (IPv6: of one /64), WebSocket, event streams and polls together. 0: no bound." default:"1000"`
-	MaxHandshakesPerAddress int            `help:"Most connections of one address that are in plain HTTP or in their handshake; more are ended. Not with --proxy-protocol. 0: no bound." default:"128"`
-	MaxRelaysPerAddress     int            `help:"Most event streams over HTTP/2 and polls under way of one address. 0: no bound." default:"64"`
-	HTTPRequestsPerAddress  int            `help:"Most requests a second over HTTP of one address, handshakes and polls included; four seconds' at once. 0: no bound." name:"http-requests-per-address" default:"100"`
-	ExemptAddress           []addressRange `help:"Addresses that are not bound so." default:"127.0.0.0/8,::1/128" placeholder:"CIDR"`
+	MaxConnsPerAddress     int            `help:"Most connections of one address (IPv6: of one /64), WebSocket, event streams and polls together. 0: no bound." default:"1000"`
+	MaxRelaysPerAddress    int            `help:"Most event streams over HTTP/2 and polls under way of one address. 0: no bound." default:"64"`
+	HTTPRequestsPerAddress int            `help:"Most requests a second over HTTP of one address, handshakes and polls included; four seconds' at once. 0: no bound." name:"http-requests-per-address" default:"100"`
+	ExemptAddress          []addressRange `help:"Addresses that are not bound so." default:"127.0.0.0/8,::1/128" placeholder:"CIDR"`
 
 	MaxRequests   int `help:"Most requests a second of a connection; two seconds' at once. One more is refused (rate_limited)." default:"50"`
 	MessagesIn    int `help:"Most messages a second of a connection, pings and refused requests included; eight seconds' at once. Who sends more is dropped (flooding). 0: no bound." default:"500"`
@@ -56,15 +55,6 @@ func nets(ranges []addressRange) peer.Nets {
 		n = append(n, netip.Prefix(r))
 	}
 	return n
-}
-
-// shares is what an address may have of the lobby. Proxies have any number, for whom
-// they ask is only known afterwards.
-func (f *strangerFlags) shares() *peer.Counts {
-	if f.ProxyProtocol {
-		return peer.NewCounts(0, nil)
-	}
-	return peer.NewCounts(f.MaxHandshakesPerAddress, append(nets(f.ExemptAddress), nets(f.TrustedProxy)...))
 }
 
 // proxies are those who say for whom they ask.
