@@ -257,6 +257,35 @@ func TestHandshakeThatCannotBeIsRefusedWithASentence(t *testing.T) {
 	}
 }
 
+func TestSubprotocolIsTheFirstOfTheClientsThatIsKnown(t *testing.T) {
+	r := newRig(t, nil, btc)
+	d := r.open(false)
+	for _, c := range []struct {
+		offer, chosen string
+		op            ws.OpCode // of hello
+	}{
+		{"", "", ws.OpText},
+		{"Sec-WebSocket-Protocol: depthcast.v1.proto", "depthcast.v1.proto", ws.OpBinary},
+		{"Sec-WebSocket-Protocol: mqtt, depthcast.v1.json,depthcast.v1.proto", "depthcast.v1.json", ws.OpText},
+		{"Sec-WebSocket-Protocol: mqtt\nSec-WebSocket-Protocol: depthcast.v1.proto, depthcast.v1.json", "depthcast.v1.proto", ws.OpBinary},
+	} {
+		conn := d.connect()
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		_, _ = io.WriteString(conn, strings.ReplaceAll(upgradeRequest("HTTP/1.1", c.offer), "\n", "\r\n"))
+		from := bufio.NewReader(conn)
+		resp, err := http.ReadResponse(from, nil)
+		if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+			t.Fatalf("%q: %v %v", c.offer, resp, err)
+		}
+		if chosen := resp.Header.Values("Sec-WebSocket-Protocol"); strings.Join(chosen, "+") != c.chosen {
+			t.Errorf("of %q %q was chosen", c.offer, chosen)
+		}
+		if h, err := ws.ReadHeader(from); err != nil || h.OpCode != c.op {
+			t.Errorf("%q: hello came as %v %v", c.offer, h, err)
+		}
+	}
+}
+
 func TestOriginsOfOurOwnAndAllowedOnesMayConnect(t *testing.T) {
 	r := newRig(t, nil, btc)
 	d := r.open(false)

@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -48,6 +49,29 @@ func TestBookIsReadOverHTTPByAnyName(t *testing.T) {
 		status, _, body := d.request("GET /v1/books/" + path + " HTTP/1.1\nHost: a\nConnection: close\n\n")
 		if status != want.status || !strings.Contains(body, want.says) {
 			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+}
+
+func TestPlainAnswersComeOverHTTP2Too(t *testing.T) {
+	r := newRig(t, nil, btc)
+	r.book(btc).publish(seeded(1), 5)
+	d := r.open(true)
+	web := d.client2()
+	for path, says := range map[string]string{
+		"/v1/symbols":      `"symbol":"` + btc + `"`,
+		"/v1/status":       `"caught_up":true`,
+		"/v1/books/" + btc: `"type":"snapshot"`,
+		"/v1/poll?symbol=" + btc + "&wait_ms=30000": `"type":"snapshot"`,
+	} {
+		answer, err := web.Get(d.secureURL() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
+		if err != nil || answer.ProtoMajor != 2 || answer.StatusCode != http.StatusOK || !strings.Contains(string(body), says) {
+			t.Errorf("%s: %s %s %v: %s", path, answer.Proto, answer.Status, err, body)
 		}
 	}
 }
