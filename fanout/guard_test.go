@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"bufio"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
@@ -181,6 +182,35 @@ func TestStreamsAndPollsOverHTTPNeedATokenToo(t *testing.T) {
 	}
 	r.advance(time.Second)
 	r.until("its end", func() bool { return r.hub.users.count() == 0 })
+}
+
+// TestResumeTokenOfAnotherUserOpensNothing: neither as the cursor of a poll nor as the
+// id of an event stream.
+func TestResumeTokenOfAnotherUserOpensNothing(t *testing.T) {
+	r, _ := gated(t, map[string]*Grant{"wide": {User: "a", Symbols: []string{"*"}}, "narrow": {User: "b", Symbols: []string{eth}}}, nil)
+	r.book(btc).publish(seeded(1), 3)
+	d := r.open(false)
+	ask := func(path, token string) (int, string) {
+		status, _, body := d.request("GET " + path + " HTTP/1.1\nHost: a\nConnection: close\nAuthorization: Bearer " + token + "\n\n")
+		return status, body
+	}
+	var first struct{ Cursor string }
+	if status, body := ask("/v1/poll?symbol="+btc, "wide"); status != http.StatusOK || json.Unmarshal([]byte(body), &first) != nil || first.Cursor == "" {
+		t.Fatalf("%d %s", status, body)
+	}
+	r.book(btc).publish(seeded(2), 3)
+	for path, token := range map[string]string{"/v1/poll?wait_ms=0&cursor=": "narrow", "/v1/sse?resume=": "narrow", "/v1/poll?cursor=": "", "/v1/sse?symbol=A&resume=": ""} {
+		status, body := ask(path+first.Cursor, token)
+		switch {
+		case strings.Contains(body, `"delta"`) || strings.Contains(body, `"snapshot"`):
+			t.Errorf("%s of %q is shown the book: %s", path, token, body)
+		case token == "" && status != http.StatusUnauthorized, token != "" && !strings.Contains(body, `"code":"forbidden"`):
+			t.Errorf("%s of %q: %d %s", path, token, status, body)
+		}
+	}
+	if _, body := ask("/v1/poll?cursor="+first.Cursor, "wide"); !strings.Contains(body, `"delta"`) {
+		t.Errorf("its own user is answered %s", body)
+	}
 }
 
 // fromQuery must agree with what net/url makes of a query, or a token would be
