@@ -264,7 +264,7 @@ func TestTokenThatEndsEndsTheConnection(t *testing.T) {
 		t.Errorf("told %d and %d", short.hello.AuthUntil, ever.hello.AuthUntil)
 	}
 	topic := renewed.subscribe(book).Topic
-	ack, _ := renewed.renew(9, "long")
+	ack, _, _ := renewed.renew(9, "long")
 	if ack.AuthUntil != begin.Add(40*time.Second).UnixNano() {
 		t.Errorf("renewed until %d", ack.AuthUntil)
 	}
@@ -284,21 +284,22 @@ func TestTokenThatEndsEndsTheConnection(t *testing.T) {
 	}
 }
 
-// renew shows another token, and returns its ack with what it ended.
-func (c *client) renew(id uint32, token string) (*pb.Ack, []*pb.Error) {
+// renew shows another token, and returns its ack with what it ended and what it made
+// rarer.
+func (c *client) renew(id uint32, token string) (ack *pb.Ack, revoked []*pb.Error, rarer []*pb.Ack) {
 	c.t.Helper()
 	c.auth(id, token)
-	var ack *pb.Ack
-	var revoked []*pb.Error
 	for {
 		f := c.next()
 		switch {
 		case f.GetAck() != nil && f.GetAck().Topic == 0:
 			ack = f.GetAck()
+		case f.GetAck() != nil:
+			rarer = append(rarer, f.GetAck())
 		case f.GetError() != nil:
 			revoked = append(revoked, f.GetError())
 		case f.GetHello() != nil:
-			return ack, revoked
+			return ack, revoked, rarer
 		}
 	}
 }
@@ -315,7 +316,7 @@ func TestClaimsThatNarrowEndWhatTheyNoLongerCover(t *testing.T) {
 	for _, item := range []*pb.SubscribeItem{{Symbol: btc}, {Symbol: eth, Depth: 10}, {Symbol: btc, Channel: pb.Channel_CHANNEL_TRADES}} {
 		ends[c.subscribe(item).Topic] = true
 	}
-	_, revoked := c.renew(9, "narrow")
+	_, revoked, rarer := c.renew(9, "narrow")
 	for _, e := range revoked {
 		if e.Code != pb.ErrorCode_ERROR_CODE_REVOKED || e.Id != 9 || e.Item != nil || !ends[e.Topic] {
 			t.Errorf("ended with %v", e)
@@ -328,13 +329,19 @@ func TestClaimsThatNarrowEndWhatTheyNoLongerCover(t *testing.T) {
 	if n := r.hub.Stats().Subscriptions; n != 1 {
 		t.Errorf("%d subscriptions", n)
 	}
-	r.book(eth).publish(seeded(1), 3)
-	r.book(btc).publish(seeded(1), 3)
-	r.advance(100 * time.Millisecond) // what is left comes no more often than that
+	if len(rarer) != 1 || rarer[0].Topic != kept || rarer[0].IntervalMs != 100 || rarer[0].Id != 9 {
+		t.Errorf("told of topics that come more rarely: %v", rarer)
+	}
+	for range 3 {
+		r.book(eth).publish(seeded(1), 3)
+		r.book(btc).publish(seeded(1), 3)
+		r.sync() // what is left comes no more often than its interval
+	}
+	r.advance(100 * time.Millisecond)
 	for {
 		if d := c.next().GetDelta(); d != nil {
-			if d.Topic != kept {
-				t.Errorf("a delta of topic %d", d.Topic)
+			if d.Topic != kept || d.Merged != 3 {
+				t.Errorf("a delta of topic %d, of %d", d.Topic, d.Merged)
 			}
 			return
 		}
