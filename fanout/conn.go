@@ -169,9 +169,19 @@ func (s *shard) answered(c *conn) {
 	}
 }
 
+// A connection that was dropped for what it said may go on for toHear, as it has yet to
+// hear of it. If a read then brings floodRead bytes, it is not waited for.
+const (
+	toHear    = 250 * time.Millisecond
+	floodRead = 16 << 10
+)
+
 // parse takes the next bytes of a client's stream.
 func (s *shard) parse(c *conn, b []byte) {
 	if c.state == failing {
+		if told := c.deadline - s.config.CloseTimeout; len(b) >= floodRead && s.since-told >= toHear {
+			s.close(c) // it has no ears, and reading it costs
+		}
 		return
 	}
 	if c.events != nil {

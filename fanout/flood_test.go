@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/gobwas/ws"
 
@@ -73,4 +74,37 @@ func TestFloodOfManyIsReadALittleAtATime(t *testing.T) {
 	if most := meter.most.Load(); most > turnBytes+receiveBytes {
 		t.Errorf("%d bytes in one turn, want at most %d", most, turnBytes+receiveBytes)
 	}
+}
+
+// Who was dropped for what it sent, and goes on sending, is not read for as long as it
+// may take to answer.
+func TestFloodAfterTheCloseFrameIsCutOff(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.CloseTimeout = time.Hour }, btc)
+	c := r.dial(proto.CodecProto)
+	unmasked := masked(ws.OpBinary, true, "x")
+	unmasked[1] &^= 0x80
+	if _, err := c.conn.Write(unmasked); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		f, err := c.raw()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Header.OpCode == ws.OpClose {
+			break
+		}
+	}
+	if _, err := c.conn.Write(bytes.Repeat([]byte{'x'}, 1000)); err != nil { // was on its way
+		t.Fatal(err)
+	}
+	r.advance(toHear)
+	if n := r.hub.Stats().Conns; n != 1 {
+		t.Fatalf("%d connections before the flood", n)
+	}
+	flood := bytes.Repeat([]byte{'x'}, 4*floodRead)
+	r.until("it is cut off", func() bool {
+		_, _ = c.conn.Write(flood) // fails when it is
+		return r.hub.Stats().Conns == 0
+	})
 }
