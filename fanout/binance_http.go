@@ -48,7 +48,7 @@ func (h *Hub) serveBinanceDepth(w http.ResponseWriter, r *http.Request) {
 		binanceError(w, http.StatusBadRequest, -1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
 		return
 	}
-	if limit > 1000 && !h.wholeReads.Allow() {
+	if limit > 1000 && !h.wholeRead() {
 		binanceError(w, http.StatusTooManyRequests, -1003, "Too many requests.")
 		return
 	}
@@ -85,7 +85,7 @@ func (h *Hub) serveExchangeInfo(w http.ResponseWriter, r *http.Request) {
 			list = append(list, p)
 		}
 	}
-	if len(list) > smallList && !h.wholeReads.Allow() {
+	if len(list) > smallList && !h.wholeRead() {
 		binanceError(w, http.StatusTooManyRequests, -1003, "Too many requests.")
 		return
 	}

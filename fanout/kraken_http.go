@@ -72,7 +72,7 @@ func (h *Hub) serveKrakenAssets(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	list, _ := h.krakenInstruments(may, "")
-	if len(list) > smallList && !h.wholeReads.Allow() {
+	if len(list) > smallList && !h.wholeRead() {
 		krakenError(w, http.StatusTooManyRequests, "EGeneral:Too many requests")
 		return
 	}
@@ -105,7 +105,7 @@ func (h *Hub) serveKrakenPairs(w http.ResponseWriter, r *http.Request) {
 		krakenError(w, http.StatusOK, "EQuery:Unknown asset pair")
 		return
 	}
-	if len(list) > smallList && !h.wholeReads.Allow() {
+	if len(list) > smallList && !h.wholeRead() {
 		krakenError(w, http.StatusTooManyRequests, "EGeneral:Too many requests")
 		return
 	}

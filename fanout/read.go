@@ -17,10 +17,20 @@ import (
 // defaultHTTPDepth is the depth of /v1/books/{symbol} where none is asked for.
 const defaultHTTPDepth = 10
 
+// wholeRead spends one of the whole reads that the server does in a second; false:
+// there is none left.
+func (h *Hub) wholeRead() bool {
+	if h.wholeReads.Allow() {
+		return true
+	}
+	h.stats.WholeReadsRefused.Add(1)
+	return false
+}
+
 // affordable spends one of the whole reads that the server does in a second; false:
 // it has been refused. What is asked of all at once costs a partition's lock for long.
 func (h *Hub) affordable(w http.ResponseWriter) bool {
-	if h.wholeReads.Allow() {
+	if h.wholeRead() {
 		return true
 	}
 	w.Header().Set("Retry-After", "1")

@@ -30,6 +30,25 @@ var errRelays = errors.New("fanout: as many relays as configured")
 // doubles it); the rest waits in the ring.
 const relayBufferBytes = 32 << 10
 
+// relaysKey is by what a context knows who is to be told of relays.
+type relaysKey struct{}
+
+// WithRelays has begin be called when a stream of the connection of ctx begins to be
+// relayed over HTTP/2, and what it returns when that ends, which may wait. So who
+// bounds the connections in plain HTTP can leave it to MaxRelays to bound these.
+func WithRelays(ctx context.Context, begin func() (end func())) context.Context {
+	return context.WithValue(ctx, relaysKey{}, begin)
+}
+
+// relayBegins tells of a relay of r, and returns what tells of its end.
+func relayBegins(r *http.Request) (end func()) {
+	begin, ok := r.Context().Value(relaysKey{}).(func() func())
+	if !ok || r.ProtoMajor == 1 {
+		return func() {}
+	}
+	return begin()
+}
+
 // relay is the end of the pair that the goroutine of a request reads.
 type relay struct {
 	*bufio.Reader

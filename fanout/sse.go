@@ -98,6 +98,7 @@ func (h *Hub) relayEvents(w http.ResponseWriter, r *http.Request, e *eventStream
 		return
 	}
 	defer l.close()
+	defer relayBegins(r)()
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // the request is over, its answer is not
 	header := w.Header()
 	header.Set("Content-Type", "text/event-stream")

@@ -33,7 +33,7 @@ type conformanceEchoCmd struct {
 func (c *conformanceEchoCmd) Run(ctx context.Context, stdout io.Writer) error {
 	hub, err := fanout.New(fanout.Config{
 		Echo: true, Shards: c.Shards, Deflate: deflates[c.Deflate], DeflateMin: 1,
-		MaxMessageBytes: c.MaxMessage, ControlBytes: 4 * c.MaxMessage, MaxConns: spareDescriptors(),
+		MaxMessageBytes: c.MaxMessage, ControlBytes: 4 * c.MaxMessage, MaxConns: spareDescriptors(httpPlaces, 0),
 	})
 	if err != nil {
 		return err

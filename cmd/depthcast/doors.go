@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +25,7 @@ type serverFlags struct {
 	AdminListen   string `help:"Address for /metrics, /healthz, /readyz and pprof; not for strangers. Empty: none." default:"127.0.0.1:9080" placeholder:"HOST:PORT"`
 	TLSCert       string `help:"PEM file with the certificate to serve clients with; with --tls-key." name:"tls-cert" type:"existingfile" placeholder:"FILE"`
 	TLSKey        string `help:"PEM file with its key." name:"tls-key" type:"existingfile" placeholder:"FILE"`
+	TLSClientCA   string `help:"PEM file with the authorities of whom clients must have a certificate. All three files are read anew when they change." name:"tls-client-ca" type:"existingfile" placeholder:"FILE"`
 	ReusePort     bool   `help:"Share the port of --listen with other processes that are started with it (SO_REUSEPORT); the kernel spreads clients over them."`
 	authFlags     `embed:""`
 	strangerFlags `embed:""`
@@ -69,7 +69,7 @@ func (f *serverFlags) hub(b fanout.Books, fatal chan<- error) fanout.Config {
 		RingBytes:         f.RingBytes,
 		AllRingsBytes:     f.AllRingsBytes,
 		ResumeWindow:      f.ResumeWindow,
-		MaxConns:          min(f.MaxConns, spareDescriptors()),
+		MaxConns:          min(f.MaxConns, spareDescriptors(f.places(), f.MaxRelays)),
 		MaxRelays:         f.MaxRelays,
 		WholeReads:        f.WholeReads,
 		MaxTopics:         f.MaxTopics,
@@ -89,7 +89,6 @@ func (f *serverFlags) hub(b fanout.Books, fatal chan<- error) fanout.Config {
 		PinnedBytes:       f.PinnedBytes,
 		AuthTimeout:       f.AuthTimeout,
 		Server:            "depthcast " + version,
-		Log:               slog.Default(),
 		OnFatal: func(err error) {
 			select {
 			case fatal <- fmt.Errorf("a shard has ended: %w", err):
@@ -103,7 +102,7 @@ func (f *serverFlags) hub(b fanout.Books, fatal chan<- error) fanout.Config {
 
 const (
 	// httpPlaces bounds the client connections that are in plain HTTP or in their
-	// handshake.
+	// handshake, where the flags do not say it.
 	httpPlaces = 1024
 	// httpTurns bounds those that are being told to come back.
 	httpTurns = 128
@@ -113,35 +112,35 @@ const (
 	longestLine = 16 << 10
 )
 
-// reservedDescriptors are kept for those, each of which has two for a moment, or as
-// long as it is relayed, and for Kafka, listeners and files.
-const reservedDescriptors = 2*httpPlaces + httpTurns + httpLine + 256
-
-// spareDescriptors is how many connections the limit on open files allows.
-// Go has raised the soft limit to the hard one at its start.
-func spareDescriptors() int {
+// spareDescriptors is how many connections the limit on open files allows, beside those
+// that are in one of places, of which each has two for a moment, relays, of which each
+// has two more than as a connection, Kafka, listeners and files. Go has raised the soft
+// limit to the hard one at its start.
+func spareDescriptors(places, relays int) int {
+	reserved := 2*places + 2*relays + httpTurns + httpLine + 256
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return 1 << 10
 	}
-	return max(1, int(min(limit.Cur, 1<<30))-reservedDescriptors)
+	return max(1, int(min(limit.Cur, 1<<30))-reserved)
 }
 
 // doors are the listeners of a server.
 type doors struct {
 	clients, admin *http.Server
 	listen, inside net.Listener // inside: the admin listener, nil without one
-	secured        bool         // clients come over TLS
 	fatal          <-chan error
 
-	proxied *peer.Listener        // under the client listener; nil unless proxies begin with a header
-	lobby   *lobby                // of the client listener
-	stream  *fanout.StreamHandler // counts handshakes
+	porch  *peer.Listener        // under the client listener
+	certs  *certificates         // nil: in the clear
+	log    *sparing              // of what clients do
+	lobby  *lobby                // of the client listener
+	stream *fanout.StreamHandler // counts handshakes
 }
 
 // openDoors binds the addresses, so that one that is taken is told at once.
-func openDoors(s *server, f *serverFlags, fatal <-chan error) (_ *doors, err error) {
-	d := &doors{fatal: fatal, secured: f.TLSCert != ""}
+func openDoors(s *server, f *serverFlags, log *sparing, fatal <-chan error) (_ *doors, err error) {
+	d := &doors{fatal: fatal, log: log}
 	defer func() {
 		if err != nil {
 			d.close()
@@ -150,28 +149,29 @@ func openDoors(s *server, f *serverFlags, fatal <-chan error) (_ *doors, err err
 	if d.listen, err = listen(f.Listen, "--listen", f.ReusePort); err != nil {
 		return nil, err
 	}
-	l := d.listen
-	if f.ProxyProtocol {
-		trusted := f.proxies()
-		d.proxied = trusted.Listen(l, headerWithin)
-		l = d.proxied
-	}
-	secured, err := f.secured(l)
-	if err != nil {
+	if d.certs, err = f.openCertificates(); err != nil {
 		return nil, err
 	}
-	d.lobby = newLobby(secured, httpPlaces, httpTurns, func() int { return min(s.hub.Room()+httpLine, longestLine) })
+	d.porch = f.porch(d.listen)
+	l := net.Listener(d.porch)
+	if d.certs != nil {
+		l = fanout.TLSListener(l, d.certs.config())
+	}
+	logger := slog.New(log)
+	d.lobby = newLobby(l, f.places(), httpTurns, func() int { return min(s.hub.Room()+httpLine, longestLine) })
 	d.lobby.open()
 	d.listen = d.lobby
-	d.stream = &fanout.StreamHandler{Hub: s.hub, Origins: f.AllowOrigin, Log: slog.Default()}
+	d.stream = &fanout.StreamHandler{Hub: s.hub, Origins: f.AllowOrigin, Log: logger}
 	clients := clientHandler(s.hub, d.stream)
 	if f.Dialects {
 		clients.Handle("/dialect/", d.stream.Dialects())
 	}
 	d.clients = httpServer(d.lobby.handler(&fanout.Guard{
-		Hub: s.hub, Cookie: f.AuthCookie, Origins: f.AllowOrigin, Next: clients, Log: slog.Default(),
+		Hub: s.hub, Cookie: f.AuthCookie, Origins: f.AllowOrigin, Next: clients, Log: logger,
 	}))
 	d.clients.WriteTimeout = answerWithin
+	d.clients.ErrorLog = slog.NewLogLogger(log, slog.LevelDebug)
+	f.strict(d.clients)
 	d.clients.ConnState, d.clients.ConnContext = d.lobby.state, d.lobby.context
 	if f.AdminListen == "" {
 		return d, nil
@@ -200,30 +200,12 @@ func listen(address, flag string, shared bool) (net.Listener, error) {
 	return l, nil
 }
 
-// secured wraps l in TLS if the flags ask for it.
-func (f *serverFlags) secured(l net.Listener) (net.Listener, error) {
-	if (f.TLSCert == "") != (f.TLSKey == "") {
-		return l, errors.New("--tls-cert and --tls-key go together")
-	}
-	if f.TLSCert == "" {
-		return l, nil
-	}
-	cert, err := tls.LoadX509KeyPair(f.TLSCert, f.TLSKey)
-	if err != nil {
-		return l, err
-	}
-	return fanout.TLSListener(l, &tls.Config{
-		MinVersion:   tls.VersionTLS12,
-		Certificates: []tls.Certificate{cert},
-		NextProtos:   []string{"h2", "http/1.1"}, // browsers upgrade on a connection of HTTP/1.1
-	}), nil
-}
-
 // answerWithin bounds the time from a request's header to the end of its answer, so
 // that who does not read gives its place in the lobby back. It ends with an upgrade.
 // profileWithin is that of the admin listener, where profiles take their time.
 const (
-	headerWithin  = 5 * time.Second // and the TLS handshake, and the header of a proxy
+	headerBytes   = 16 << 10
+	headerWithin  = 5 * time.Second
 	answerWithin  = 20 * time.Second
 	profileWithin = 10 * time.Minute
 )
@@ -235,7 +217,7 @@ func httpServer(h http.Handler) *http.Server {
 		ReadHeaderTimeout: headerWithin,
 		ReadTimeout:       10 * time.Second,
 		IdleTimeout:       60 * time.Second,
-		MaxHeaderBytes:    16 << 10,
+		MaxHeaderBytes:    headerBytes,
 		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
 	}
 }
@@ -292,7 +274,7 @@ func (d *doors) close() {
 // url is where a browser on this machine finds the server.
 func (s *server) url() string {
 	scheme := "https"
-	if !s.doors.secured {
+	if s.doors.certs == nil {
 		scheme = "http"
 	}
 	host, port, _ := net.SplitHostPort(s.doors.listen.Addr().String()) // an address that a listener made

@@ -34,7 +34,7 @@ func (c *fanoutBenchCmd) Run(stdout io.Writer) error {
 		return err
 	}
 	reserveProcessors(c.Shards)
-	hub, err := fanout.New(fanout.Config{Books: book, Shards: c.Shards, MaxConns: spareDescriptors()})
+	hub, err := fanout.New(fanout.Config{Books: book, Shards: c.Shards, MaxConns: spareDescriptors(httpPlaces, 0)})
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
+
+	"github.com/depthcast/depthcast/fanout"
 )
 
 // lobby is a listener that keeps those who are in plain HTTP or in their handshake to
@@ -36,18 +38,19 @@ type lobby struct {
 	log      *rate.Limiter
 	shut     chan struct{} // closed with the lobby
 
-	once    sync.Once
-	waits   atomic.Uint64 // how often all places were taken
-	turned  atomic.Uint64 // connections that were told to come back
-	arrived chan struct{} // a value after somebody has joined the line
-	left    chan struct{} // a value after somebody has left it
-	failed  chan error    // the end of the listener, if that was not shut
+	once       sync.Once
+	waits      atomic.Uint64 // how often all places were taken
+	turned     atomic.Uint64 // connections that were told to come back
+	unfinished atomic.Uint64 // that ended before a request had come
+	arrived    chan struct{} // a value after somebody has joined the line
+	left       chan struct{} // a value after somebody has left it
+	failed     chan error    // the end of the listener, if that was not shut
 
 	// mu guards the fields below. Nothing that waits is called while it is held.
 	mu     sync.Mutex
-	line   list.List             // of inLine, the first longest
-	later  map[net.Conn]struct{} // have a turn, not a place
-	idle   list.List             // of net.Conn, the first longest
+	line   list.List           // of inLine, the first longest
+	guests map[net.Conn]*guest // who have passed the line
+	idle   list.List           // of net.Conn, the first longest
 	idling map[net.Conn]*list.Element
 	rota   rota
 }
@@ -58,13 +61,25 @@ type inLine struct {
 	since time.Time
 }
 
+// guest is a connection that has passed the line. It has a place, unless it has a turn,
+// or streams of it are relayed: these have bounds of their own.
+type guest struct {
+	later bool          // has a turn; static
+	asked atomic.Bool   // a request has come
+	ended chan struct{} // closed with it
+
+	// Guarded by lobby.mu.
+	relays int // streams of it that are relayed
+	placed bool
+}
+
 // newLobby lets in through l, with as long a line as room says at any moment.
 func newLobby(l net.Listener, places, turns int, room func() int) *lobby {
 	return &lobby{
 		Listener: l, places: make(chan struct{}, places), turns: make(chan struct{}, turns), room: room, mostWait: mostWait,
 		log: rate.NewLimiter(rate.Every(10*time.Second), 1), shut: make(chan struct{}),
 		arrived: make(chan struct{}, 1), left: make(chan struct{}, 1), failed: make(chan error, 1),
-		later: map[net.Conn]struct{}{}, idling: map[net.Conn]*list.Element{}, rota: rota{least: places},
+		guests: map[net.Conn]*guest{}, idling: map[net.Conn]*list.Element{}, rota: rota{least: places},
 	}
 }
 
@@ -90,7 +105,9 @@ func (b *lobby) acceptAll() {
 			b.failed <- err
 			return
 		default:
-			slog.Warn("cannot accept a connection", "err", err)
+			if b.log.Allow() {
+				slog.Warn("cannot accept a connection", "err", err)
+			}
 			select {
 			case <-time.After(glance):
 			case <-b.shut:
@@ -158,9 +175,8 @@ func (b *lobby) next(taken chan struct{}) (net.Conn, error) {
 		return nil, net.ErrClosed
 	}
 	c := b.line.Remove(b.line.Front()).(inLine).conn
-	if taken == b.turns {
-		b.later[c] = struct{}{}
-	}
+	later := taken == b.turns
+	b.guests[c] = &guest{later: later, placed: !later, ended: make(chan struct{})}
 	notify(b.left)
 	return c, nil
 }
@@ -231,40 +247,103 @@ func (b *lobby) state(c net.Conn, s http.ConnState) {
 	if s == http.StateIdle {
 		b.idling[c] = b.idle.PushBack(c)
 	}
-	_, later := b.later[c]
+	var who *guest
+	placed := false
 	if ended {
-		delete(b.later, c)
-	}
-	if ended && !later {
-		b.rota.passed(time.Now())
+		if who = b.guests[c]; who != nil {
+			delete(b.guests, c)
+			close(who.ended)
+			placed, who.placed = who.placed, false
+			if !who.later {
+				b.rota.passed(time.Now())
+			}
+		}
 	}
 	b.mu.Unlock()
-	switch {
-	case !ended:
-	case later:
+	if who == nil {
+		return
+	}
+	if !who.asked.Load() {
+		b.unfinished.Add(1)
+	}
+	if who.later {
 		<-b.turns
-	default:
+	} else if placed {
 		<-b.places
 	}
 }
 
-// laterKey marks the context of a connection that is to come back.
-type laterKey struct{}
+// relayed has the place of who be another's while a stream of it is relayed. The end
+// waits for a place, as long as the connection lasts: it is in plain HTTP again.
+func (b *lobby) relayed(who *guest) (end func()) {
+	b.mu.Lock()
+	who.relays++
+	placed := who.placed
+	who.placed = false
+	b.mu.Unlock()
+	if placed {
+		<-b.places
+	}
+	return func() {
+		b.mu.Lock()
+		who.relays--
+		last := who.relays == 0
+		b.mu.Unlock()
+		if !last {
+			return
+		}
+		select {
+		case b.places <- struct{}{}:
+		case <-who.ended:
+			return
+		case <-b.shut:
+			return
+		}
+		if !b.resettle(who) {
+			<-b.places
+		}
+	}
+}
+
+// resettle gives who a place that was taken, if it still needs one.
+func (b *lobby) resettle(who *guest) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	select {
+	case <-who.ended:
+		return false
+	default:
+	}
+	if who.placed || who.relays > 0 {
+		return false
+	}
+	who.placed = true
+	return true
+}
+
+// guestKey is by what the context of a connection knows its guest.
+type guestKey struct{}
 
 // context is for http.Server.ConnContext.
 func (b *lobby) context(ctx context.Context, c net.Conn) context.Context {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if _, later := b.later[c]; later {
-		return context.WithValue(ctx, laterKey{}, true)
+	who := b.guests[c]
+	b.mu.Unlock()
+	if who == nil {
+		return ctx
 	}
-	return ctx
+	ctx = context.WithValue(ctx, guestKey{}, who)
+	return fanout.WithRelays(ctx, func() func() { return b.relayed(who) })
 }
 
 // handler answers those who are to come back; the rest is for h.
 func (b *lobby) handler(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Context().Value(laterKey{}) == nil {
+		who, _ := r.Context().Value(guestKey{}).(*guest)
+		if who != nil {
+			who.asked.Store(true)
+		}
+		if who == nil || !who.later {
 			h.ServeHTTP(w, r)
 			return
 		}

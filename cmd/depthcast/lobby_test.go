@@ -253,8 +253,8 @@ func (e *entrance) empty() {
 	}
 	e.lobby.mu.Lock()
 	defer e.lobby.mu.Unlock()
-	if len(e.lobby.later)+len(e.lobby.idling)+e.lobby.idle.Len() > 0 {
-		e.t.Errorf("%d connections are still known as turned away, %d as idle", len(e.lobby.later), e.lobby.idle.Len())
+	if len(e.lobby.guests)+len(e.lobby.idling)+e.lobby.idle.Len() > 0 {
+		e.t.Errorf("%d connections are still known as turned away, %d as idle", len(e.lobby.guests), e.lobby.idle.Len())
 	}
 }
 

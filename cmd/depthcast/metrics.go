@@ -45,15 +45,26 @@ func (m metrics) Collect(out chan<- prometheus.Metric) {
 	c.gauge("delay_seconds", "How late the books are, on purpose (--delay).", c.server.delay.Seconds())
 	c.fanout(c.server.hub.Stats())
 	c.authority(c.server.who)
-	c.count("accept_waits_total", "How often accepting waited because too many connections were in their handshake or in plain HTTP.",
-		float64(c.server.doors.lobby.waits.Load()))
-	c.count("turned_away_total", "Connections that were told to come back later because too many were in their handshake or in plain HTTP.",
-		float64(c.server.doors.lobby.turned.Load()))
-	if l := c.server.doors.proxied; l != nil {
-		c.count("proxy_headers_refused_total", "Connections of trusted proxies that were ended because none of the PROXY protocol's headers began them.", float64(l.Refused()))
+	c.doors(c.server.doors)
+}
+
+// doors tells of those who are not connected yet.
+func (m scrape) doors(d *doors) {
+	m.count("accept_waits_total", "How often accepting waited because too many connections were in their handshake or in plain HTTP.",
+		float64(d.lobby.waits.Load()))
+	m.count("turned_away_total", "Connections that were told to come back later because too many were in their handshake or in plain HTTP.",
+		float64(d.lobby.turned.Load()))
+	line, _ := d.lobby.first()
+	m.gauge("waiting_connections", "Connections that wait for a place in HTTP.", float64(line))
+	m.count("handshakes_unfinished_total", "Connections that ended, or took too long, before a request had come.", float64(d.lobby.unfinished.Load()))
+	m.count("address_handshakes_refused_total", "Connections ended at once because as many of their address were in their handshake or in plain HTTP as may be.", float64(d.porch.Counts.Refused()))
+	m.count("proxy_headers_refused_total", "Connections of trusted proxies that were ended because none of the PROXY protocol's headers began them.", float64(d.porch.Refused()))
+	m.count("log_lines_left_out_total", "Lines about clients that were not logged because there were too many.", float64(d.log.shared.left.Load()))
+	if c := d.certs; c != nil {
+		m.count("tls_reloads_total", "Times that the files of TLS were read anew.", float64(c.reloads.Load()))
+		m.count("tls_reload_errors_total", "Times that they changed and could not be read: what they held before goes on to hold.", float64(c.errors.Load()))
+		m.gauge("tls_certificate_expires_seconds", "When the certificate ends, in seconds since 1970.", float64(c.until().Unix()))
 	}
-	line, _ := c.server.doors.lobby.first()
-	c.gauge("waiting_connections", "Connections that wait for a place in HTTP.", float64(line))
 }
 
 // partition tells of reading one partition.

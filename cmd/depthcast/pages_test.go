@@ -359,7 +359,7 @@ var (
 )
 
 func TestLinksOfPagesLeadSomewhere(t *testing.T) {
-	for _, page := range []string{protocolPage, operationsPage, codecsPage, "../../docs/bench.md", "../../README.md", "../../CHANGELOG.md"} {
+	for _, page := range []string{protocolPage, operationsPage, codecsPage, securityPage, "../../docs/bench.md", "../../README.md", "../../CHANGELOG.md"} {
 		for _, m := range link.FindAllStringSubmatch(readPage(t, page), -1) {
 			target, anchor, _ := strings.Cut(m[1], "#")
 			if strings.Contains(target, "://") {
@@ -418,12 +418,59 @@ func TestCodecsPageNamesEveryFormat(t *testing.T) {
 	sameRows(t, "formats", page, code)
 }
 
+// securityPage says what bounds which abuse.
+const securityPage = "../../docs/security.md"
+
+func TestSecurityPageNamesWhatThereIs(t *testing.T) {
+	rows := tablesIn(t, securityPage)["attacks"]
+	if len(rows) < 25 {
+		t.Fatalf("%d attacks", len(rows))
+	}
+	flags, metrics, tests := flagsOf(t, "serve"), map[string]bool{}, testsOf(t)
+	for _, row := range tablesIn(t, operationsPage)["metrics"] {
+		metrics[row[0]] = true
+	}
+	for _, row := range rows {
+		if _, known := flags[strings.TrimPrefix(row[1], "--")]; !known {
+			t.Errorf("%s: there is no flag %s", row[0], row[1])
+		}
+		for metric := range strings.SplitSeq(row[2], ", ") {
+			if metric = "depthcast_" + strings.Trim(metric, "`"); !metrics[metric] {
+				t.Errorf("%s: there is no metric %s", row[0], metric)
+			}
+		}
+		if !tests[row[4]] {
+			t.Errorf("%s: there is no test %s", row[0], row[4])
+		}
+	}
+}
+
+// testsOf returns the names of all tests in this repository.
+func testsOf(t *testing.T) map[string]bool {
+	t.Helper()
+	tests := map[string]bool{}
+	declared := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	for _, pattern := range []string{"*_test.go", "../../*/*_test.go", "../../*/*/*_test.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			for _, m := range declared.FindAllStringSubmatch(readPage(t, file), -1) {
+				tests[m[1]] = true
+			}
+		}
+	}
+	return tests
+}
+
 func TestOperationsPageNamesEveryMetric(t *testing.T) {
 	l := newLab(t, 1)
 	p := l.producer()
 	l.writeRaw(p, ingest.Record{Key: []byte("SIM:BAD"), ContentType: ingest.ContentType("proto"), Value: []byte("not a record")})
 	r := l.serve(func(_ *readFlags, f *serverFlags) { // with all that has metrics of its own
 		f.AuthKeys, f.UsageLog = keyFile(t, ""), filepath.Join(t.TempDir(), "usage")
+		f.TLSCert, f.TLSKey, _ = selfSigned(t)
 		f.ProxyProtocol, f.TrustedProxy = true, []addressRange{addressRange(netip.MustParsePrefix("192.0.2.0/24"))}
 	})
 	r.caughtUpTo(l)

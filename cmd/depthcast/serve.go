@@ -111,10 +111,12 @@ func openServer(ctx context.Context, cluster *ingest.Cluster, read *readFlags, s
 	hub := serve.hub(books{s.ingest}, fatal)
 	hub.Delay = read.Delay
 	s.who.guard(&hub)
+	log := newSparing(slog.Default().Handler(), serve.LogRate)
+	hub.Log = slog.New(log)
 	if s.hub, err = fanout.New(hub); err != nil {
 		return nil, err
 	}
-	s.doors, err = openDoors(s, serve, fatal)
+	s.doors, err = openDoors(s, serve, log, fatal)
 	return s, err
 }
 
@@ -231,6 +233,7 @@ func (s *server) run(ctx context.Context) error {
 	reading, read, settled := make(chan error, 1), make(chan struct{}), make(chan struct{})
 	go func() { reading <- s.ingest.Run(inner); close(read) }()
 	go func() { s.who.run(inner); close(settled) }()
+	go s.doors.certs.run(inner)
 	go releaseMemory(inner, func() uint64 { return arrivals(s.hub.Stats()) })
 	err := s.doors.serve(ctx, reading)
 	window := s.drain

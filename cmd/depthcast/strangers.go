@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/depthcast/depthcast/fanout"
 	"github.com/depthcast/depthcast/fanout/peer"
@@ -18,6 +21,12 @@ type strangerFlags struct {
 	MaxRelaysPerAddress    int            `help:"Most event streams over HTTP/2 and polls under way of one address. 0: no bound." default:"64"`
 	HTTPRequestsPerAddress int            `help:"Most requests a second over HTTP of one address, handshakes and polls included; four seconds' at once. 0: no bound." name:"http-requests-per-address" default:"100"`
 	ExemptAddress          []addressRange `help:"Addresses that are not bound so." default:"127.0.0.0/8,::1/128" placeholder:"CIDR"`
+
+	HandshakeTimeout        time.Duration `help:"How long a client may take for its TLS handshake, and then for the header of a request; a proxy for its own." default:"5s"`
+	MaxHeaderBytes          int           `help:"Most bytes of a request's header, its URL included." default:"16384"`
+	MaxHandshakes           int           `help:"Most connections in plain HTTP or in their handshake; the next wait." default:"1024"`
+	MaxHandshakesPerAddress int           `help:"Of these, and of those that wait, most of one address; one more is ended without an answer. 0: no bound." default:"256"`
+	LogRate                 int           `help:"Most lines a second that are logged about clients, and as many warnings; ten seconds' at once. 0: all." default:"50"`
 
 	MaxRequests   int `help:"Most requests a second of a connection; two seconds' at once. One more is refused (rate_limited)." default:"50"`
 	MessagesIn    int `help:"Most messages a second of a connection, pings and refused requests included; eight seconds' at once. Who sends more is dropped (flooding). 0: no bound." default:"500"`
@@ -76,6 +85,27 @@ func (f *strangerFlags) validate() error {
 	}
 	return nil
 }
+
+// places is how many connections may be in plain HTTP or in their handshake.
+func (f *strangerFlags) places() int { return cmp.Or(f.MaxHandshakes, httpPlaces) }
+
+// porch bounds, by address, who is let into l.
+func (f *strangerFlags) porch(l net.Listener) *peer.Listener {
+	return &peer.Listener{
+		Listener: l, Proxies: f.proxies(), Header: f.ProxyProtocol, Within: cmp.Or(f.HandshakeTimeout, headerWithin),
+		Counts: peer.NewCounts(f.MaxHandshakesPerAddress, nets(f.ExemptAddress)),
+	}
+}
+
+// strict sets what a server takes of strangers.
+func (f *strangerFlags) strict(s *http.Server) {
+	s.ReadHeaderTimeout = cmp.Or(f.HandshakeTimeout, headerWithin)
+	s.MaxHeaderBytes = cmp.Or(f.MaxHeaderBytes, headerBytes)
+	s.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: streamsPerConnection}
+}
+
+// streamsPerConnection bounds the requests under way on one connection of HTTP/2.
+const streamsPerConnection = 100
 
 // bound sets what a hub needs to know of it.
 func (f *strangerFlags) bound(c *fanout.Config) {

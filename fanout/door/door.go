@@ -114,6 +114,7 @@ const (
 type Door struct {
 	config Config
 	keys   atomic.Pointer[keyTable] // nil: no key file
+	files  *Watched                 // the key file
 	jwts   *jwts                    // nil: none are taken
 	stats  Stats
 }
@@ -128,6 +129,7 @@ func New(c Config) (*Door, error) {
 	}
 	d := &Door{config: c}
 	if c.KeyFile != "" {
+		d.files = Watch(c.KeyFile)
 		t, err := readKeys(c.KeyFile, nil)
 		if err != nil {
 			return nil, err
@@ -164,7 +166,7 @@ func (d *Door) Run(ctx context.Context) {
 		}
 	}()
 	if d.config.KeyFile != "" {
-		d.watch(ctx)
+		d.files.Run(ctx, d.config.WatchEvery, d.retake)
 	}
 	<-fetched
 }

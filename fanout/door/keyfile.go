@@ -2,7 +2,6 @@ package door
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -10,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"reflect"
 	"time"
@@ -71,39 +69,15 @@ func hashOf(key string) string {
 // keyTable is what a key file holds. It never changes.
 type keyTable struct {
 	grants map[string]*fanout.Grant // by hash
-	stamp  stamp
 }
 
 // find returns what a key grants, nil where it is none. That a map tells by its
 // time of what it holds is no help: it holds hashes.
 func (t *keyTable) find(key string) *fanout.Grant { return t.grants[hashOf(key)] }
 
-// stamp tells one state of a file from another.
-type stamp struct {
-	at   time.Time
-	size int64
-	sys  fs.FileInfo
-}
-
-func (s stamp) same(o stamp) bool {
-	return s.at.Equal(o.at) && s.size == o.size && s.sys != nil && o.sys != nil && os.SameFile(s.sys, o.sys)
-}
-
-func stampOf(path string) (stamp, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return stamp{}, err
-	}
-	return stamp{info.ModTime(), info.Size(), info}, nil
-}
-
 // readKeys reads a key file. Grants that are as they were in old stay the same
 // values.
 func readKeys(path string, old *keyTable) (*keyTable, error) {
-	before, err := stampOf(path)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFile, err)
-	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFile, err)
@@ -120,7 +94,6 @@ func readKeys(path string, old *keyTable) (*keyTable, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrFile, path, err)
 	}
-	t.stamp = before
 	if old != nil {
 		for hash, g := range t.grants {
 			if was := old.grants[hash]; reflect.DeepEqual(was, g) {
@@ -161,30 +134,11 @@ func parseKeys(text []byte) (*keyTable, error) {
 	return t, nil
 }
 
-// watch reads the key file anew whenever it changes. It is not taken before it has
-// stayed the same for a look, so that one that is being written is not read half.
-func (d *Door) watch(ctx context.Context) {
-	tick := time.NewTicker(d.config.WatchEvery)
-	defer tick.Stop()
-	failed := stamp{} // what could not be read is tried again when it has changed
-	var seen stamp
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		is, err := stampOf(d.config.KeyFile)
-		steady := err == nil && is.same(seen)
-		seen = is
-		if !steady || is.same(failed) || is.same(d.keys.Load().stamp) {
-			continue
-		}
-		if err := d.reload(); err != nil {
-			failed = is
-			d.stats.ReloadErrors.Add(1)
-			d.config.Log.Error("the key file cannot be read: what it held before goes on to hold", "err", err)
-		}
+// retake takes the key file, which has changed.
+func (d *Door) retake() {
+	if err := d.reload(); err != nil {
+		d.stats.ReloadErrors.Add(1)
+		d.config.Log.Error("the key file cannot be read: what it held before goes on to hold", "err", err)
 	}
 }
 

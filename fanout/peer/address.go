@@ -1,7 +1,6 @@
 package peer
 
 import (
-	"net"
 	"net/netip"
 	"slices"
 )
@@ -40,6 +39,3 @@ func (n Nets) Has(a netip.Addr) bool {
 	a = plain(a)
 	return slices.ContainsFunc(n, func(p netip.Prefix) bool { return p.Contains(a) })
 }
-
-// tcpAddr is a as net has it.
-func tcpAddr(a netip.AddrPort) net.Addr { return net.TCPAddrFromAddrPort(a) }

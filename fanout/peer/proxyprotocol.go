@@ -5,12 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
-	"sync"
-	"sync/atomic"
-	"syscall"
-	"time"
 )
 
 // ErrHeader marks what is no header of the PROXY protocol, version 2.
@@ -83,78 +78,4 @@ func source(family byte, rest []byte) (netip.AddrPort, error) {
 	}
 	a, _ := netip.AddrFromSlice(rest[:bytes]) // of 4 or 16 bytes
 	return netip.AddrPortFrom(plain(a), binary.BigEndian.Uint16(rest[2*bytes:])), nil
-}
-
-// Listener is one whose trusted peers begin each connection with a header of the
-// PROXY protocol, version 2. The connections of others are as they are.
-type Listener struct {
-	net.Listener
-	trusted Nets
-	within  time.Duration
-	refused atomic.Uint64
-}
-
-// Listen wraps l. A header has to come within a time.
-func (p *Proxies) Listen(l net.Listener, within time.Duration) *Listener {
-	return &Listener{Listener: l, trusted: p.Trusted, within: within}
-}
-
-// Refused returns how many connections of trusted peers had no header.
-func (l *Listener) Refused() uint64 { return l.refused.Load() }
-
-// Accept does not wait for the header: who first reads, or asks for the address, does.
-func (l *Listener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil || !l.trusted.Has(AddrOf(c.RemoteAddr().String())) {
-		return c, err
-	}
-	return &conn{Conn: c, of: l}, nil
-}
-
-// conn is a connection that begins with a header.
-type conn struct {
-	net.Conn
-	of   *Listener
-	once sync.Once
-	from net.Addr // for whom it speaks
-	err  error    // why there is no header
-}
-
-// header reads the header, once.
-func (c *conn) header() {
-	c.once.Do(func() {
-		c.from = c.Conn.RemoteAddr()
-		_ = c.Conn.SetReadDeadline(time.Now().Add(c.of.within)) // a connection that has ended fails below
-		var client netip.AddrPort
-		if client, c.err = ReadHeader(c.Conn); c.err != nil {
-			c.of.refused.Add(1)
-			return
-		}
-		_ = c.Conn.SetReadDeadline(time.Time{}) // whoever reads on sets his own
-		if client.IsValid() {
-			c.from = tcpAddr(client)
-		}
-	})
-}
-
-// RemoteAddr is the client's address. It waits for the header.
-func (c *conn) RemoteAddr() net.Addr {
-	c.header()
-	return c.from
-}
-
-func (c *conn) Read(b []byte) (int, error) {
-	if c.header(); c.err != nil {
-		return 0, c.err
-	}
-	return c.Conn.Read(b)
-}
-
-// SyscallConn gives the descriptor, for who takes it over: nothing is read ahead.
-func (c *conn) SyscallConn() (syscall.RawConn, error) {
-	inner, ok := c.Conn.(syscall.Conn)
-	if !ok {
-		return nil, fmt.Errorf("peer: %T has no descriptor", c.Conn)
-	}
-	return inner.SyscallConn()
 }

@@ -5,10 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"net"
 	"net/netip"
 	"testing"
-	"time"
 )
 
 // headerFor is a header of the PROXY protocol by the letters of its specification.
@@ -95,70 +93,4 @@ func FuzzProxyHeader(f *testing.F) {
 			t.Fatalf("%v is not in the header", client)
 		}
 	})
-}
-
-// acceptOne has a connection to a listener that trusts trusted, on which say is said.
-func acceptOne(t *testing.T, trusted string, within time.Duration, say []byte) (net.Conn, *Listener) {
-	t.Helper()
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := Proxies{Trusted: nets(t, trusted)}
-	l := p.Listen(inner, within)
-	t.Cleanup(func() { _ = l.Close() })
-	client, err := net.Dial("tcp", inner.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = client.Close() })
-	c, err := l.Accept() // has nothing to wait for
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	if _, err := client.Write(say); err != nil {
-		t.Fatal(err)
-	}
-	return c, l
-}
-
-func TestTrustedProxySaysWhoIsThere(t *testing.T) {
-	c, l := acceptOne(t, "127.0.0.0/8", 10*time.Second, append(tcp4("198.51.100.1:4711"), "hello"...))
-	if from := c.RemoteAddr().String(); from != "198.51.100.1:4711" {
-		t.Errorf("from %s", from)
-	}
-	b := make([]byte, 5)
-	if _, err := io.ReadFull(c, b); err != nil || string(b) != "hello" || l.Refused() != 0 {
-		t.Errorf("%q, %v; %d refused", b, err, l.Refused())
-	}
-}
-
-func TestStrangersWordOfTheProxyProtocolIsWhatItSays(t *testing.T) {
-	say := tcp4("198.51.100.1:4711")
-	c, _ := acceptOne(t, "10.0.0.0/8", 10*time.Second, say)
-	if from := AddrOf(c.RemoteAddr().String()); from != addr("127.0.0.1") {
-		t.Errorf("from %s", from)
-	}
-	b := make([]byte, len(say))
-	if _, err := io.ReadFull(c, b); err != nil || !bytes.Equal(b, say) {
-		t.Errorf("%q, %v", b, err)
-	}
-}
-
-func TestTrustedPeerWithoutAHeaderIsNotHeard(t *testing.T) {
-	c, l := acceptOne(t, "127.0.0.0/8", 10*time.Second, []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
-	if n, err := c.Read(make([]byte, 100)); !errors.Is(err, ErrHeader) || n != 0 {
-		t.Errorf("%d bytes, %v", n, err)
-	}
-	if from := AddrOf(c.RemoteAddr().String()); from != addr("127.0.0.1") || l.Refused() != 1 {
-		t.Errorf("from %s, %d refused", from, l.Refused())
-	}
-}
-
-func TestHeaderHasToComeInTime(t *testing.T) {
-	c, l := acceptOne(t, "127.0.0.0/8", time.Millisecond, tcp4("198.51.100.1:4711")[:20])
-	if _, err := c.Read(make([]byte, 100)); err == nil || l.Refused() != 1 {
-		t.Errorf("%v, %d refused", err, l.Refused())
-	}
 }
