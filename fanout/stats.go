@@ -58,6 +58,7 @@ type hubStats struct {
 	HandshakesRefused atomic.Uint64 // answered with plain HTTP
 	HandshakesFailed  atomic.Uint64 // broken off
 	RelaysRefused     atomic.Uint64
+	WholeReadsRefused atomic.Uint64
 }
 
 // Stats are the sums over all shards since the hub began, and what it holds now.
@@ -92,8 +93,9 @@ type Stats struct {
 	Drops  map[DropReason]uint64
 	Errors map[pb.ErrorCode]uint64 // error frames
 
-	Relays        int64  // event streams over HTTP/2 and polls under way
-	RelaysRefused uint64 // beyond Config.MaxRelays
+	Relays            int64  // event streams over HTTP/2 and polls under way
+	RelaysRefused     uint64 // beyond Config.MaxRelays
+	WholeReadsRefused uint64 // beyond Config.WholeReads
 
 	Addresses              int    // that have connections, exempt ones aside
 	AddressConnsRefused    uint64 // connections beyond Config.MaxConnsPerAddress
@@ -113,7 +115,7 @@ type Stats struct {
 func (h *Hub) Stats() Stats {
 	sum := Stats{
 		Drops: make(map[DropReason]uint64), Errors: make(map[pb.ErrorCode]uint64),
-		Relays: h.relays.Load(), RelaysRefused: h.stats.RelaysRefused.Load(),
+		Relays: h.relays.Load(), RelaysRefused: h.stats.RelaysRefused.Load(), WholeReadsRefused: h.stats.WholeReadsRefused.Load(),
 		Conns: h.conns.Load(), RingBytes: h.budget.Used(), PinnedBytes: h.pinned.Load(),
 		HandshakesRefused: h.stats.HandshakesRefused.Load(), HandshakesFailed: h.stats.HandshakesFailed.Load(),
 	}

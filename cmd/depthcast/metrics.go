@@ -142,6 +142,7 @@ func (m scrape) fanout(s fanout.Stats) {
 		{"address_connections_refused_total", "Connections refused for want of room for their address.", s.AddressConnsRefused},
 		{"address_relays_refused_total", "Event streams and polls refused for want of a relay for their address.", s.AddressRelaysRefused},
 		{"address_requests_refused_total", "Requests over HTTP refused because their address asks too often.", s.AddressRequestsRefused},
+		{"whole_reads_refused_total", "Questions over plain HTTP for whole books or long lists that were refused because there were too many.", s.WholeReadsRefused},
 		{"relays_refused_total", "Event streams and polls refused for want of a relay.", s.RelaysRefused},
 		{"frames_total", "Data frames handed to the kernel.", s.Frames},
 		{"bytes_total", "Bytes handed to the kernel; of TLS, plaintext.", s.Bytes},
