@@ -422,7 +422,7 @@ func TestCodecsPageNamesEveryFormat(t *testing.T) {
 const securityPage = "../../docs/security.md"
 
 func TestSecurityPageNamesWhatThereIs(t *testing.T) {
-	rows := tablesIn(t, securityPage)["attacks"]
+	rows := tablesIn(t, securityPage)["bounds"]
 	if len(rows) < 25 {
 		t.Fatalf("%d attacks", len(rows))
 	}
