@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -20,19 +21,24 @@ import (
 //
 // What was fetched and is not due is held, and nothing more is fetched until it has
 // been handed out: the rest waits in the log. The high watermark told is the one
-// that is due, too, or, where that is not known, the last that is.
+// that is due, too, or, where that is not known, the last that is. What is wrong with
+// the log is told when the first record that it may concern can be due.
 type delayed struct {
 	delayable
 	delay    time.Duration
 	patience time.Duration // longest time between two answers
 	now      func() time.Time
 	sleep    func(context.Context, time.Duration)
+	log      *slog.Logger
 
 	// Owned by the goroutine that calls Next.
 	held    Fetched   // what was fetched and not handed out
 	fetched time.Time // when it came
 	span    span      // around the record judged last
 	spanOf  uint64    // count at that time
+	fault   error     // of the log, not told yet; nil: none
+	faultAt time.Time // when it is told
+	begun   bool      // something was fetched
 
 	mu       sync.Mutex // guards what follows
 	seen     sightings
@@ -63,8 +69,8 @@ const (
 	aheadBytes = 1 << 20
 )
 
-func newDelayed(source delayable, topicID [16]byte, delay, patience time.Duration, now func() time.Time) *delayed {
-	return &delayed{delayable: source, delay: delay, patience: patience, now: now, sleep: sleep,
+func newDelayed(source delayable, topicID [16]byte, delay, patience time.Duration, now func() time.Time, log *slog.Logger) *delayed {
+	return &delayed{delayable: source, delay: delay, patience: patience, now: now, sleep: sleep, log: log,
 		fetched: now(), seen: newSightings(delay), topicID: topicID}
 }
 
@@ -80,7 +86,7 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // Next is Source's. An empty answer says that no more is due.
 func (d *delayed) Next(ctx context.Context) (Fetched, error) {
-	if len(d.held.Records) == 0 {
+	if len(d.held.Records) == 0 && d.fault == nil {
 		if err := d.fetch(ctx); err != nil {
 			return Fetched{}, err
 		}
@@ -91,23 +97,39 @@ func (d *delayed) Next(ctx context.Context) (Fetched, error) {
 		if ctx.Err() != nil {
 			return Fetched{}, ctx.Err()
 		}
-		n, _ = d.due()
+		n, wait = d.due()
+	}
+	if d.fault != nil && wait <= 0 {
+		err := d.fault
+		d.fault = nil
+		return Fetched{}, err
 	}
 	return d.handOut(n), nil
 }
 
-// fetch replaces what is held.
+// fetch replaces what is held. A fault of the log is no error yet.
 func (d *delayed) fetch(ctx context.Context) error {
 	if d.now().Sub(d.fetched) > idleFor {
 		d.Recheck()
 	}
 	f, err := d.delayable.Next(ctx)
-	d.held, d.span, d.fetched = f, span{}, d.now()
-	if err != nil {
-		d.failed(err)
+	d.span, d.fetched = span{}, d.now()
+	if err == nil {
+		d.held, d.begun = f, true
+		d.heard()
+		return nil
+	}
+	if !errors.Is(err, ErrRecreated) && !errors.Is(err, ErrOutOfRange) && !errors.Is(err, ErrCorrupt) {
 		return err
 	}
-	d.heard()
+	at := d.current() // before looks are given up
+	d.failed(err)
+	if !d.begun || !at.After(d.fetched) {
+		return err
+	}
+	d.fault, d.faultAt = err, at
+	d.held = Fetched{From: d.held.From, Next: d.held.From, HighWatermark: d.held.From, LogStart: d.held.LogStart}
+	d.log.Error("something is wrong with the log, which is not due yet", "partition", d.Partition(), "due_in", at.Sub(d.fetched), "err", err)
 	return nil
 }
 
@@ -134,11 +156,15 @@ func (d *delayed) failed(err error) {
 	}
 }
 
-// due counts the records held that are due, and says how long the next one is not.
+// due counts the records held that are due, and says how long the next one, or the
+// fault, is not.
 func (d *delayed) due() (n int, wait time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.now()
+	if d.fault != nil {
+		return 0, d.faultAt.Sub(now)
+	}
 	d.seen.forget(now)
 	past := max(d.shown, d.seen.old)
 	for i := range d.held.Records {
@@ -175,9 +201,11 @@ func (d *delayed) handOut(n int) Fetched {
 	d.held.Records, d.held.From = d.held.Records[n:], f.Next
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.next = f.Next
+	if d.fault == nil { // else it is of another log, or where that goes on
+		d.next = f.Next
+	}
 	f.LogStart = max(f.LogStart, d.logStart)
-	if more {
+	if more || d.fault != nil {
 		f.HighWatermark = f.Next // as of the delay ago, that is all
 	} else if end, known := d.seen.end(d.now()); known {
 		f.HighWatermark = max(f.Next, end)

@@ -38,7 +38,7 @@ func (c *Config) lookEvery() time.Duration {
 // delay makes a source a late one.
 func (in *Ingest) delay(s *KafkaSource) *delayed {
 	s.bytes = min(s.bytes, aheadBytes)
-	return newDelayed(s, s.TopicID(), in.cfg.Delay, in.cluster.cfg.MaxWait, in.cfg.Now)
+	return newDelayed(s, s.TopicID(), in.cfg.Delay, in.cluster.cfg.MaxWait, in.cfg.Now, in.log)
 }
 
 // judgeRetention sees whether the Kafka topics keep their records until they are due,

@@ -128,20 +128,32 @@ func TestLateBooksAreStaleWhenWhatIsDueCannotBeRead(t *testing.T) {
 	r.want("stale  kafka_unreachable true")
 }
 
-func TestLateFaultsOfTheLogReachTheBooks(t *testing.T) {
+// What is wrong with the log shows when a record that is concerned may be due, and
+// books are live until then.
+func TestLateFaultsOfTheLogShowWhenTheyAreDue(t *testing.T) {
 	r := newLateRig(t)
+	r.cfg.SilentAfter = time.Hour
 	for range 3 {
-		r.write(r.clock.Add(-time.Hour))
+		r.write(r.clock.Add(-time.Minute))
 	}
 	r.watch()
 	r.step()
 	r.books.lines = nil
+	r.steps(300 * time.Millisecond)
+	began := r.clock // the last look was at most a second ago
 	r.err = &OutOfRange{Partition: r.ID(), Wanted: 3, LogStart: 7, HighWatermark: 9}
-	r.step()
+	r.steps(lateDelay - time.Second)
+	r.want()
+	r.steps(time.Second)
 	r.want("refuse @6 truncated")
+	if took := r.clock.Sub(began); took > lateDelay+time.Second {
+		t.Errorf("it took %v", took)
+	}
 	r.err = &Recreated{Partition: r.ID(), WasID: [16]byte{1}, IsID: [16]byte{2}}
-	r.step()
-	r.want("refuse @6 recreated", "catching_up true")
+	r.steps(lateDelay - time.Second)
+	r.want()
+	r.steps(2 * time.Second)
+	r.want("refuse @2 recreated", "catching_up true", "begin complete=false", "catching_up false")
 	r.look() // of the log before
 	if len(r.stage.seen.looks) != 0 {
 		t.Errorf("a look at the log before counts: %+v", r.stage.seen.looks)

@@ -27,9 +27,10 @@ type lateLog struct {
 	stage  *delayed
 
 	next int64
-	err  error // what the source's next answer is, once
-	most int   // records in one answer
-	dead bool  // the broker does not answer
+	err  error    // what the source's next answer is, once
+	has  *Fetched // likewise
+	most int      // records in one answer
+	dead bool     // the broker does not answer
 }
 
 // lateEvent is something that happens at a time.
@@ -40,7 +41,7 @@ type lateEvent struct {
 
 func newLateLog() *lateLog {
 	l := &lateLog{clock: rigStart, most: 4}
-	l.stage = newDelayed(l, [16]byte{1}, lateDelay, 250*time.Millisecond, func() time.Time { return l.clock })
+	l.stage = newDelayed(l, [16]byte{1}, lateDelay, 250*time.Millisecond, func() time.Time { return l.clock }, quiet)
 	l.stage.sleep = func(_ context.Context, d time.Duration) { l.pass(d) }
 	return l
 }
@@ -56,6 +57,10 @@ func (l *lateLog) Next(context.Context) (Fetched, error) {
 	if err := l.err; err != nil {
 		l.err = nil
 		return Fetched{}, err
+	}
+	if f := l.has; f != nil {
+		l.has = nil
+		return *f, nil
 	}
 	if l.dead {
 		l.pass(2 * time.Second)
@@ -207,6 +212,30 @@ func TestLateRecordThatTookTheOffsetOfAnotherIsNotEarly(t *testing.T) {
 		l.until(t, 0)
 		if age := l.until(t, 1); age < lateDelay {
 			t.Errorf("%s: it came after %v", name, age)
+		}
+	}
+}
+
+// What is missing between records shows when the one behind it does, and what ends an
+// answer with its last record.
+func TestLateGapComesWithTheRecordBehindIt(t *testing.T) {
+	l := newLateLog()
+	at := func(offset int64, ago time.Duration) Record {
+		return Record{Offset: offset, Time: l.clock.Add(-ago).UnixNano()}
+	}
+	l.has = &Fetched{From: 3, Next: 20, HighWatermark: 20, Undecided: 4, Gaps: []OffsetGap{{4, 6}, {7, 9}, {10, 20}},
+		Records: []Record{at(3, time.Hour), at(6, time.Hour), at(9, time.Second)}}
+	for _, want := range []Fetched{
+		{From: 3, Next: 7, HighWatermark: 7, Gaps: []OffsetGap{{4, 6}}},
+		{From: 7, Next: 7, HighWatermark: 7},
+		{From: 7, Next: 20, HighWatermark: 20, Gaps: []OffsetGap{{7, 9}, {10, 20}}},
+	} {
+		got, err := l.stage.Next(t.Context())
+		for want.Next == 20 && err == nil && len(got.Records) == 0 {
+			got, err = l.stage.Next(t.Context())
+		}
+		if err != nil || got.From != want.From || got.Next != want.Next || got.HighWatermark != want.HighWatermark || !slices.Equal(got.Gaps, want.Gaps) {
+			t.Errorf("%+v, %v, want %+v", got, err, want)
 		}
 	}
 }

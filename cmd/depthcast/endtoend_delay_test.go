@@ -157,7 +157,7 @@ func TestEndToEndLateServerIsNotMisledByTimestamps(t *testing.T) {
 	l.list("BRAVO", -time.Minute) // within what the looks allow
 	l.looked(r, 1)
 	l.list("CHARLIE", -time.Hour) // before it was looked for in vain
-	l.list("DOG", 10*time.Hour)   // after it was seen
+	l.list("DOG", 30*time.Minute)   // after it was seen
 	l.looked(r, 3)
 	l.pass(lateBy - time.Minute) // BRAVO is due, and the others are judged together with it
 	r.known("SIM:BRAVO-USD")
@@ -168,7 +168,7 @@ func TestEndToEndLateServerIsNotMisledByTimestamps(t *testing.T) {
 
 	l.recreate(1)
 	l.producer = l.lab.producer()
-	l.list("EASY", 10*time.Hour)
+	l.list("EASY", 30*time.Minute)
 	l.looked(r, 1)
 	l.pass(lateBy)
 	r.known("SIM:EASY-USD")
@@ -185,7 +185,7 @@ func TestEndToEndLateServerGoesOnFromItsOwnCheckpoint(t *testing.T) {
 	l.list("ALPHA", 0)
 	first := l.server(checkpoints)
 	l.looked(first, 1)
-	l.list("BRAVO", 10*time.Hour)
+	l.list("BRAVO", 30*time.Minute)
 	l.looked(first, 2)
 	l.pass(lateBy)
 	first.known("SIM:BRAVO-USD")

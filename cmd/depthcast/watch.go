@@ -143,6 +143,7 @@ type watched struct {
 	missed uint64               // trades that did not come
 	shown  bool                 // its book was printed once
 	notice string               // what is wrong with it; empty: nothing is known
+	late   time.Duration        // by how much the server shows it late, on purpose
 }
 
 // shownTrades is how many trades of a symbol are kept.
@@ -185,6 +186,7 @@ func (w *watcher) take(event client.Event) error {
 	case *client.StatusChanged:
 		return w.updateBook(e.Sub, event)
 	case *client.Granted:
+		w.find(e.Sub).late = time.Duration(e.Ack.GetDelayMs()) * time.Millisecond
 		if proto.State(e.Ack.GetState()) == proto.Live && !e.Ack.GetResumed() {
 			return nil // the snapshot follows
 		}

@@ -69,6 +69,9 @@ func (p *linePrinter) update(s *watched, event client.Event, _ []*watched) error
 	if b.Partial() {
 		state += " partial"
 	}
+	if s.late > 0 {
+		state += fmt.Sprintf(" late by %v", s.late)
+	}
 	_, err := fmt.Fprintf(p.out, "%s %s %s seq %d bid %s ask %s\n", s.symbol, state, phase, b.Seq(), best(b, proto.Bid), best(b, proto.Ask))
 	return err
 }
@@ -134,6 +137,7 @@ type bookLine struct {
 	Seq     int64    `json:"seq,string"`
 	Hash    string   `json:"hash"`
 	Partial bool     `json:"partial,omitempty"`
+	DelayMS int64    `json:"delay_ms,omitempty"` // that of an ack
 	Bids    [][2]any `json:"bids"`
 	Asks    [][2]any `json:"asks"`
 
@@ -207,7 +211,7 @@ func bookLineOf(s *watched) bookLine {
 	state, reason, phase := stateOf(b)
 	return bookLine{
 		Symbol: s.symbol, State: state, Reason: reason, Phase: phase, Seq: b.Seq(),
-		Epoch: fmt.Sprintf("%016x", b.Epoch()), Hash: fmt.Sprintf("%08x", b.Hash()), Partial: b.Partial(),
+		Epoch: fmt.Sprintf("%016x", b.Epoch()), Hash: fmt.Sprintf("%08x", b.Hash()), Partial: b.Partial(), DelayMS: s.late.Milliseconds(),
 		Bids: pairs(b, proto.Bid), Asks: pairs(b, proto.Ask),
 		BidOrders: ranked(b, proto.Bid), AskOrders: ranked(b, proto.Ask),
 	}

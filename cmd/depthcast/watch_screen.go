@@ -44,6 +44,9 @@ func ladder(s *watched, disconnected paint) []line {
 	if reason != "" {
 		badge += " (" + strings.ReplaceAll(reason, "_", " ") + ")"
 	}
+	if s.late > 0 {
+		badge += fmt.Sprintf(", late by %v", s.late)
+	}
 	head := line{fmt.Sprintf("%s  %s  %s  seq %d", s.symbol, badge, phase, b.Seq()), green}
 	if b.State() != proto.Live {
 		head.paint = yellow

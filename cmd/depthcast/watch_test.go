@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
@@ -71,6 +72,14 @@ func TestLadderSaysWhatABookIs(t *testing.T) {
 	s.notice = "as the test says"
 	if got, want := text(ladder(s, dim)), "SIM:A RECOVERING (source gap) continuous seq 42\nas the test says\n- spread\n"; got != want {
 		t.Errorf("recovering:\n%swant:\n%s", got, want)
+	}
+	s.late, s.notice = 15*time.Minute, ""
+	if got, want := text(ladder(s, dim)), "SIM:A RECOVERING (source gap), late by 15m0s continuous seq 42\n- spread\n"; got != want {
+		t.Errorf("late:\n%swant:\n%s", got, want)
+	}
+	var out bytes.Buffer
+	if err := newJSONPrinter(&out).update(s, nil, nil); err != nil || !strings.Contains(out.String(), `"delay_ms":900000`) {
+		t.Errorf("late: %s, %v", &out, err)
 	}
 }
 
