@@ -220,7 +220,7 @@ func (d *delayed) note(e *WatchEvent) {
 	if e.TopicID != d.topicID { // of a log that Next has not come to yet, or has left
 		return
 	}
-	d.seen.note(sighting{asked: e.Asked, answered: d.now(), high: e.Offsets.HighWatermark}, e.Offsets.Leader)
+	d.seen.note(sighting{asked: e.Asked, answered: d.now(), low: e.Offsets.HighWatermark, high: e.Offsets.HighWatermark}, e.Offsets.Leader)
 	d.count++
 	d.logStart, d.answered = e.Offsets.LogStart, d.now()
 }

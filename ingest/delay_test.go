@@ -102,7 +102,7 @@ func (l *lateLog) look() { l.saw(l.clock, int64(len(l.log))) }
 
 // saw notes that a question asked at a time was answered now.
 func (l *lateLog) saw(asked time.Time, high int64) {
-	l.looks = append(l.looks, sighting{asked, l.clock, high})
+	l.looks = append(l.looks, sighting{asked, l.clock, high, high})
 	l.stage.note(&WatchEvent{Asked: asked, TopicID: [16]byte{1}, Offsets: Offsets{HighWatermark: high, Leader: l.leader}})
 }
 
@@ -328,8 +328,8 @@ func TestSightingsAreBounded(t *testing.T) {
 		s := newSightings(MaxDelay)
 		at := rigStart
 		for i := range 3 * maxLooks {
-			at = at.Add(5 * time.Minute)
-			s.note(sighting{at, at, int64(i)}, leaderOf(i))
+			at = at.Add(time.Minute)
+			s.note(sighting{at, at, int64(i), int64(i)}, leaderOf(i))
 			if len(s.looks) > maxLooks+2 {
 				t.Fatalf("%s: %d looks are kept", name, len(s.looks))
 			}

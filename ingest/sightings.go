@@ -6,10 +6,12 @@ import (
 )
 
 // sighting is a look at the end of a log: at some moment from asked to answered,
-// consumers could read all before high, and nothing from there on.
+// consumers could read all before high, and nothing from there on. One that stands
+// for several has the times and high of the last; they began at low, and what came
+// between is taken to have been lacking, so that it is late rather than early.
 type sighting struct {
 	asked, answered time.Time
-	high            int64
+	low, high       int64
 }
 
 // sightings are the looks at the end of one log within some time. They bound when
@@ -22,7 +24,7 @@ type sighting struct {
 // does.
 type sightings struct {
 	within time.Duration // what is longer ago than this need not be told apart
-	apart  time.Duration // looks closer together than this are not all kept
+	apart  time.Duration // looks closer together than this are kept as one
 
 	looks  []sighting // in order of time
 	sound  int        // those of looks from here on are of the log as it is now
@@ -33,7 +35,7 @@ type sightings struct {
 }
 
 // maxLooks bounds the looks that are kept of a log, besides the last.
-const maxLooks = 4096
+const maxLooks = 1 << 14
 
 func newSightings(d time.Duration) sightings {
 	return sightings{within: d, apart: d / (maxLooks - 1), leader: -1, high: -1, old: -1}
@@ -49,6 +51,7 @@ func (s *sightings) note(look sighting, leader int32) {
 	s.forget(look.answered)
 	n := len(s.looks)
 	if n >= 2 && s.looks[n-1].answered.Sub(s.looks[n-2].answered) < s.apart {
+		look.low = min(look.low, s.looks[n-1].low)
 		s.looks[n-1] = look
 		s.sound = min(s.sound, n-1)
 		return
@@ -68,7 +71,7 @@ func (s *sightings) forget(now time.Time) {
 		}
 	}
 	if n > 0 {
-		s.looks = s.looks[:copy(s.looks, s.looks[n:])]
+		s.looks = s.looks[n:]
 		s.sound = max(0, s.sound-n)
 	}
 }
@@ -95,8 +98,12 @@ func (s *sightings) around(offset int64) span {
 	at := span{to: math.MaxInt64}
 	for i := range s.looks {
 		look := &s.looks[i]
-		if look.high <= offset {
+		if look.low <= offset {
 			at.lacked = look.asked
+		} else {
+			at.to = min(at.to, look.low)
+		}
+		if look.high <= offset {
 			continue
 		}
 		at.to = min(at.to, look.high)

@@ -157,7 +157,7 @@ func TestEndToEndLateServerIsNotMisledByTimestamps(t *testing.T) {
 	l.list("BRAVO", -time.Minute) // within what the looks allow
 	l.looked(r, 1)
 	l.list("CHARLIE", -time.Hour) // before it was looked for in vain
-	l.list("DOG", 30*time.Minute)   // after it was seen
+	l.list("DOG", 30*time.Minute) // after it was seen
 	l.looked(r, 3)
 	l.pass(lateBy - time.Minute) // BRAVO is due, and the others are judged together with it
 	r.known("SIM:BRAVO-USD")
