@@ -160,6 +160,9 @@ func (s *shard) regrant(c *conn, id uint32, g *Grant) {
 	c.pass.grant, c.pass.refused = g, 0
 	s.expect(c.pass, s.endOf(g))
 	for _, sub := range slices.Clone(c.subs) {
+		if s.relieve(c, 1); c.state != open {
+			return // and so has every subscription of it
+		}
 		key, number := sub.feed.topic.key, sub.number()
 		if w := s.wildcards[sub]; w != nil {
 			key = w.key

@@ -539,3 +539,38 @@ func TestConnectionWithoutAGateHasNoPass(t *testing.T) {
 		t.Errorf("a connection takes %d bytes, more than the allocator's class of 288", size)
 	}
 }
+
+// A connection may have more topics than answers fit into its control buffer.
+func TestTokenThatLosesVeryManyTopicsHarmsNobodyElse(t *testing.T) {
+	var symbols []string
+	for i := range 100 {
+		symbols = append(symbols, fmt.Sprintf("SIM:S-%03d", i))
+	}
+	gate := newTestGate(map[string]*Grant{"all": {User: "a", Symbols: []string{"*"}}, "other": {User: "b", Symbols: []string{"*"}}})
+	r := newRig(t, func(c *Config) { c.Gate, c.ControlBytes, c.MaxItems, c.RequestBurst = gate, 4<<10, 8, 1000 }, symbols...)
+	c, other := r.dial(proto.CodecProto), r.dial(proto.CodecProto)
+	c.login("all")
+	other.login("other")
+	for _, symbol := range symbols {
+		for _, reader := range []*client{c, other} {
+			reader.subscribe(&pb.SubscribeItem{Symbol: symbol, Channel: pb.Channel_CHANNEL_BOOK})
+			reader.next() // the snapshot
+		}
+	}
+	gate.set("all", &Grant{User: "a", Symbols: []string{"SIM:S-000"}})
+	r.hub.Reconsider()
+	for revoked := 0; revoked < len(symbols)-1; {
+		if e := c.next().GetError(); e != nil && e.Code == pb.ErrorCode_ERROR_CODE_REVOKED {
+			revoked++
+		}
+	}
+	r.sync()
+	if n := r.hub.Stats().Subscriptions; n != int64(len(symbols)+1) {
+		t.Errorf("%d subscriptions are left, want %d", n, len(symbols)+1)
+	}
+	for _, symbol := range symbols {
+		r.book(symbol).publish(seeded(1), 1)
+		for other.next().GetDelta() == nil {
+		}
+	}
+}

@@ -137,7 +137,9 @@ func (s *shard) unfoldOne(w *wildcard) {
 		if len(w.waiting) == 0 {
 			return
 		}
-		s.relieve(c, 1)
+		if s.relieve(c, 1); c.state != open {
+			return
+		}
 		room := len(c.control)+maxAnswerBytes <= s.config.ControlBytes && s.affords(c)
 		if !room || n == wildcardsPerTurn {
 			s.list(w.sub)
@@ -186,13 +188,16 @@ func (s *shard) bring(w *wildcard, symbol string) {
 // endWildcard ends a wildcard and the topics that it has brought, each answered
 // for itself.
 func (s *shard) endWildcard(c *conn, a answer, w *wildcard) {
-	s.relieve(c, len(w.brought)+1)
-	for _, number := range w.brought {
+	for _, number := range slices.Clone(w.brought) {
+		s.relieve(c, 2)
 		if sub := c.subscription(number); sub != nil {
 			one := a
 			one.topic = number
 			s.unsubscribe(c, one, sub)
 		}
+	}
+	if c.state != open {
+		return // it did not take the answers, and has no subscription any more
 	}
 	ack := &pb.Ack{Id: a.id, Item: a.item, Topic: w.number, Ended: true, Symbol: w.key.Symbol, Channel: pb.Channel(w.key.Channel)}
 	s.remove(w.sub)

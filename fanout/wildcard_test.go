@@ -1,8 +1,12 @@
 package fanout
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/gobwas/ws"
 
 	"github.com/depthcast/depthcast/proto"
 	"github.com/depthcast/depthcast/proto/pb"
@@ -133,5 +137,34 @@ func TestEventStreamOfAPatternGoesOn(t *testing.T) {
 	slices.Sort(symbols)
 	if !slices.Equal(symbols, []string{btc, eth}) || l.held[key10(btc)].hash() != hash {
 		t.Errorf("resumed %v", symbols)
+	}
+}
+
+// The answers to one request may be more than the control buffer holds.
+func TestPatternThatBroughtVeryManyTopicsEndsInPeace(t *testing.T) {
+	var symbols []string
+	for i := range 999 {
+		symbols = append(symbols, fmt.Sprintf("SIM:%s-%03d", strings.Repeat("X", 56), i))
+	}
+	small := func(c *Config) { c.ControlBytes, c.MaxItems = 4<<10, 8 }
+	for n, change := range map[int]func(*Config){len(symbols): nil, 200: small} {
+		symbols := symbols[:n]
+		r := newRig(t, change, symbols...)
+		for _, symbol := range symbols {
+			r.books.listings = append(r.books.listings, &proto.Listing{Symbol: symbol})
+		}
+		c := r.dial(proto.CodecJSON)
+		c.write(ws.OpText, []byte(`{"type":"subscribe","id":1,"items":[{"symbol":"SIM:*","channel":"trades"}]}`))
+		wild := c.acks(1)[0]
+		c.acks(len(symbols))
+		c.write(ws.OpText, fmt.Appendf(nil, `{"type":"unsubscribe","id":2,"topics":[%d]}`, wild.Topic))
+		for _, a := range c.acks(len(symbols) + 1) {
+			if !a.Ended {
+				t.Fatalf("an ack %v", a)
+			}
+		}
+		if n := r.hub.Stats().Subscriptions; n != 0 {
+			t.Errorf("%d subscriptions are left", n)
+		}
 	}
 }
