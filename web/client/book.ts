@@ -99,6 +99,9 @@ export class Book {
   // Whether the server calls the book live: then a snapshot is due where it is not whole.
   get announced(): boolean { return this.#state === "live"; }
 
+  // Whether there is a book that could be shown, but not here.
+  get lost(): boolean { return !this.#whole && this.#state !== "recovering"; }
+
   price(l: Level): string { return decimal(l.price, this.#exponents.price); }
   qty(l: Level): string { return decimal(l.qty, this.#exponents.qty); }
 

@@ -9,6 +9,7 @@ import { type Host, KINDS, type Kind, type Link, type Loss, type Settings, lossO
 import { Memory, type Storage } from "./memory.js";
 import { carryPolls } from "./poll.js";
 import type { Quote } from "./quote.js";
+import { ResumeTokens } from "./resume.js";
 import { SocketLink } from "./socket.js";
 import { StreamLink } from "./streams.js";
 import { type Item, Subscription } from "./subscription.js";
@@ -34,7 +35,7 @@ const TICK_MS = 250;
 
 export class Client implements Host {
   readonly settings: Settings;
-  readonly tokens = new Map<string, string>();
+  readonly tokens = new ResumeTokens();
   readonly memory: Memory;
   #subs: Subscription[] = [];
   #token: Token;

@@ -1,5 +1,6 @@
 // What carries frames between a client and its server, and what the two ask of each other.
 
+import type { ResumeTokens } from "./resume.js";
 import type { Subscription } from "./subscription.js";
 import type { Ack, ErrorFrame, Hello, Retry, TopicFrame } from "./wire.js";
 
@@ -35,8 +36,8 @@ export interface Link {
 export interface Host {
   readonly settings: Settings;
   readonly subs: readonly Subscription[];
-  // Resume tokens of event streams and polls by what they follow.
-  readonly tokens: Map<string, string>;
+  // Resume tokens of event streams and polls.
+  readonly tokens: ResumeTokens;
   url(path: string): URL;
   now(): number;
   // The token to show; undefined: none is wanted. It fails with a Broken.

@@ -95,7 +95,9 @@ class Stream implements Topics {
   #heard = false;
   #aliveAt: number;
   #retryMs = 0;
-  #resyncedAt = -Infinity;
+  #anewAt = -Infinity;         // when snapshots of everything were last asked for
+  #symbols: string[] = [];     // as the URL names them: errors count its items
+  #channels: string[] = [];
 
   constructor(private readonly link: StreamLink, readonly subs: Subscription[], private readonly carry: Carrier) {
     this.host = link.host;
@@ -103,29 +105,37 @@ class Stream implements Topics {
     this.#begin();
   }
 
-  get #key(): string { return this.query().toString(); }
+  get #live(): Subscription[] { return this.subs.filter((s) => !s.ended); }
 
   // Whether it brings these and nothing else. What has ended meanwhile does no harm.
   follows(group: Subscription[]): boolean {
-    const mine = this.subs.filter((s) => !s.ended);
+    const mine = this.#live;
     return mine.length === group.length && mine.every((s) => group.includes(s));
   }
 
   query(): URLSearchParams {
-    const q = new URLSearchParams(), live = this.subs.filter((s) => !s.ended);
-    for (const symbol of new Set(live.map((s) => s.item.symbol))) q.append("symbol", symbol);
-    for (const channel of new Set(live.map((s) => s.channel))) q.append("channel", channel);
+    const q = new URLSearchParams(), live = this.#live;
+    this.#symbols = [...new Set(live.map((s) => s.item.symbol))];
+    this.#channels = [...new Set(live.map((s) => s.channel))];
+    for (const symbol of this.#symbols) q.append("symbol", symbol);
+    for (const channel of this.#channels) q.append("channel", channel);
     for (const s of live) for (const [name, value] of parameters(s)) q.set(name, value);
     return q;
   }
 
-  // A book that is void could do nothing with what follows a token.
+  // A book that has lost its levels could do nothing with what follows a token, but one that
+  // loses them again and again has everything sent anew only now and then. The books that
+  // are recovering a token does not name.
   get token(): string | null {
-    const lost = this.subs.some((s) => s.ack && s.book && !s.book.whole);
-    return lost ? null : this.host.tokens.get(this.#key) ?? null;
+    const now = this.host.now(), live = this.#live;
+    if (live.some((s) => s.book?.lost) && now - this.#anewAt >= this.host.settings.resyncMs) {
+      this.#anewAt = now;
+      this.host.tokens.drop(live);
+    }
+    return this.host.tokens.of(live);
   }
 
-  stands(token: string): void { this.host.tokens.set(this.#key, token); }
+  stands(token: string): void { this.host.tokens.keep(token, this.#live); }
   retryIn(ms: number): void { this.#retryMs = ms; }
 
   #begin(): void {
@@ -146,9 +156,9 @@ class Stream implements Topics {
   // Asks anew for snapshots of everything; not again and again.
   resync(): void {
     const now = this.host.now();
-    if (now - this.#resyncedAt < this.host.settings.resyncMs) return;
-    this.#resyncedAt = now;
-    this.host.tokens.delete(this.#key);
+    if (now - this.#anewAt < this.host.settings.resyncMs) return;
+    this.#anewAt = now;
+    this.host.tokens.drop(this.#live);
     this.#restart();
   }
 
@@ -163,7 +173,6 @@ class Stream implements Topics {
 
   // Ends for good what nobody wants so any more.
   forget(): void {
-    this.host.tokens.delete(this.#key);
     this.close();
     for (const s of this.subs) s.disconnect();
   }
@@ -209,8 +218,8 @@ class Stream implements Topics {
   #concerned(f: ErrorFrame): Subscription[] {
     if (f.topic !== undefined) return [this.#topics.get(f.topic)].filter((s) => s !== undefined);
     if (f.item === undefined) return this.subs;
-    const q = this.query(), channels = q.getAll("channel");
-    const symbol = q.getAll("symbol")[Math.floor(f.item / channels.length)], channel = channels[f.item % channels.length];
+    const channels = this.#channels;
+    const symbol = this.#symbols[Math.floor(f.item / channels.length)], channel = channels[f.item % channels.length];
     return this.subs.filter((s) => s.item.symbol === symbol && s.channel === channel);
   }
 }

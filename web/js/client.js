@@ -162,6 +162,10 @@ var Book = class {
   get announced() {
     return this.#state === "live";
   }
+  // Whether there is a book that could be shown, but not here.
+  get lost() {
+    return !this.#whole && this.#state !== "recovering";
+  }
   price(l) {
     return decimal(l.price, this.#exponents.price);
   }
@@ -174,8 +178,8 @@ var Book = class {
   grant(a) {
     const behind = a.state === "stale" && a.reason === "behind";
     const granted = exponents(a.price_exponent, a.qty_exponent), mine = this.#exponents;
-    const same = a.epoch === this.#epoch && granted.price === mine.price && granted.qty === mine.qty;
-    if (!a.resumed && !behind || !same) this.void();
+    const same2 = a.epoch === this.#epoch && granted.price === mine.price && granted.qty === mine.qty;
+    if (!a.resumed && !behind || !same2) this.void();
     this.#setState(stateOf(a.state), a.reason, a.phase);
   }
   // A frame that cannot be read leaves the book void: it is whole again only after all of
@@ -454,6 +458,25 @@ async function carryPolls(topics, alive, signal) {
     if ("cursor" in answer && typeof answer.cursor === "string" && answer.cursor !== "") topics.stands(answer.cursor);
   }
 }
+
+// web/client/resume.ts
+var ResumeTokens = class {
+  #all = [];
+  // The token of just these; null: there is none.
+  of(subs) {
+    return this.#all.find((t) => same(t.subs, subs))?.token ?? null;
+  }
+  // Takes a token in the place of the one before, and forgets those of what has ended.
+  keep(token, subs) {
+    this.drop(subs);
+    this.#all = this.#all.filter((t) => !t.subs.some((s) => s.ended));
+    this.#all.push({ token, subs });
+  }
+  drop(subs) {
+    this.#all = this.#all.filter((t) => !same(t.subs, subs));
+  }
+};
+var same = (a, b) => a.length === b.length && a.every((s) => b.includes(s));
 
 // web/client/socket.ts
 var CODEC = "depthcast.v1.json";
@@ -758,29 +781,41 @@ var Stream = class {
   #heard = false;
   #aliveAt;
   #retryMs = 0;
-  #resyncedAt = -Infinity;
-  get #key() {
-    return this.query().toString();
+  #anewAt = -Infinity;
+  // when snapshots of everything were last asked for
+  #symbols = [];
+  // as the URL names them: errors count its items
+  #channels = [];
+  get #live() {
+    return this.subs.filter((s) => !s.ended);
   }
   // Whether it brings these and nothing else. What has ended meanwhile does no harm.
   follows(group) {
-    const mine = this.subs.filter((s) => !s.ended);
+    const mine = this.#live;
     return mine.length === group.length && mine.every((s) => group.includes(s));
   }
   query() {
-    const q = new URLSearchParams(), live = this.subs.filter((s) => !s.ended);
-    for (const symbol of new Set(live.map((s) => s.item.symbol))) q.append("symbol", symbol);
-    for (const channel of new Set(live.map((s) => s.channel))) q.append("channel", channel);
+    const q = new URLSearchParams(), live = this.#live;
+    this.#symbols = [...new Set(live.map((s) => s.item.symbol))];
+    this.#channels = [...new Set(live.map((s) => s.channel))];
+    for (const symbol of this.#symbols) q.append("symbol", symbol);
+    for (const channel of this.#channels) q.append("channel", channel);
     for (const s of live) for (const [name, value] of parameters(s)) q.set(name, value);
     return q;
   }
-  // A book that is void could do nothing with what follows a token.
+  // A book that has lost its levels could do nothing with what follows a token, but one that
+  // loses them again and again has everything sent anew only now and then. The books that
+  // are recovering a token does not name.
   get token() {
-    const lost = this.subs.some((s) => s.ack && s.book && !s.book.whole);
-    return lost ? null : this.host.tokens.get(this.#key) ?? null;
+    const now = this.host.now(), live = this.#live;
+    if (live.some((s) => s.book?.lost) && now - this.#anewAt >= this.host.settings.resyncMs) {
+      this.#anewAt = now;
+      this.host.tokens.drop(live);
+    }
+    return this.host.tokens.of(live);
   }
   stands(token) {
-    this.host.tokens.set(this.#key, token);
+    this.host.tokens.keep(token, this.#live);
   }
   retryIn(ms) {
     this.#retryMs = ms;
@@ -804,9 +839,9 @@ var Stream = class {
   // Asks anew for snapshots of everything; not again and again.
   resync() {
     const now = this.host.now();
-    if (now - this.#resyncedAt < this.host.settings.resyncMs) return;
-    this.#resyncedAt = now;
-    this.host.tokens.delete(this.#key);
+    if (now - this.#anewAt < this.host.settings.resyncMs) return;
+    this.#anewAt = now;
+    this.host.tokens.drop(this.#live);
     this.#restart();
   }
   // Asks anew, from where it stands.
@@ -820,7 +855,6 @@ var Stream = class {
   }
   // Ends for good what nobody wants so any more.
   forget() {
-    this.host.tokens.delete(this.#key);
     this.close();
     for (const s of this.subs) s.disconnect();
   }
@@ -865,8 +899,8 @@ var Stream = class {
   #concerned(f) {
     if (f.topic !== void 0) return [this.#topics.get(f.topic)].filter((s) => s !== void 0);
     if (f.item === void 0) return this.subs;
-    const q = this.query(), channels = q.getAll("channel");
-    const symbol = q.getAll("symbol")[Math.floor(f.item / channels.length)], channel = channels[f.item % channels.length];
+    const channels = this.#channels;
+    const symbol = this.#symbols[Math.floor(f.item / channels.length)], channel = channels[f.item % channels.length];
     return this.subs.filter((s) => s.item.symbol === symbol && s.channel === channel);
   }
 };
@@ -1199,7 +1233,7 @@ var Client = class {
   }
   config;
   settings;
-  tokens = /* @__PURE__ */ new Map();
+  tokens = new ResumeTokens();
   memory;
   #subs = [];
   #token;

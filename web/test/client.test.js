@@ -172,11 +172,13 @@ test("where event streams are held back polls take their place, and go on at the
   answers[3]([ack(7, "SIM:A"), snapshot(7, 13, { hash: "00000000" })], "c4");
   await settle();
   const asked = net.requests.length;
-  assert.equal(net.requests.at(-1).query.get("cursor"), null); // a void book could do nothing with it
+  assert.equal(net.requests.at(-1).query.get("cursor"), "c4");
   assert.equal(sub.state, "recovering");
-  await pass(1000);
+  await pass(4750);
   assert.equal(net.requests.length, asked);
-  answers[4]([ack(7, "SIM:A"), snapshot(7, 14)], "c5");
+  await pass(500);
+  assert.deepEqual([net.requests.length, net.requests.at(-1).query.get("cursor")], [asked + 1, null]); // a void book could do nothing with it
+  answers[5]([ack(7, "SIM:A"), snapshot(7, 14)], "c5");
   await settle();
   assert.equal(sub.state, "live");
 
@@ -214,6 +216,54 @@ test("an event stream that breaks goes on at its last id, after as long as the s
   streams[1].say({ type: "close", code: 4006, reason: "unauthenticated", retry: "never" });
   await settle();
   assert.equal(c.link.retryInMs, -1);
+});
+
+// A client whose links are event streams, and what its streams are.
+async function streaming(c) {
+  const streams = [];
+  net.reach = reachBy({ "/v1/sse": () => { streams.push(new Events()); return streams.at(-1).answer; } });
+  await settle();
+  net.socket.end(1006);
+  await settle();
+  await pass(250);
+  return streams;
+}
+
+test("who follows anew what was followed before begins with a snapshot", async () => {
+  const c = net.client(), first = follow(c), streams = await streaming(c);
+  for (const f of [hello, ack(7, "SIM:A")]) streams[0].say(f);
+  streams[0].say(snapshot(7, 10), "t1");
+  await settle();
+  assert.equal(first.state, "live");
+  c.unsubscribe(first);
+  await settle();
+  follow(c);
+  await settle();
+  assert.equal(net.requests.at(-1).path, "/v1/sse");
+  assert.equal(net.requests.at(-1).query.get("resume"), null); // the book is another, and empty
+});
+
+test("an error of a stream's item concerns that item, whatever has ended before it", async () => {
+  const c = net.client(), subs = ["SIM:A", "SIM:B", "SIM:C"].map((symbol) => follow(c, { symbol })), streams = await streaming(c);
+  streams[0].say(hello);
+  for (const item of [0, 1]) streams[0].say({ type: "error", id: 1, item, code: "unknown_symbol", message: "no such symbol", retry: "never" });
+  streams[0].say(ack(7, "SIM:C", { item: 2 }));
+  streams[0].say(snapshot(7, 10));
+  await settle();
+  assert.deepEqual(subs.map((s) => s.standing), ["ended", "ended", "granted"]);
+  assert.equal(subs[2].state, "live");
+});
+
+test("a book that is recovering does not have polls begin anew", async () => {
+  const polls = [];
+  net.reach = reachBy({ "/v1/poll": () => new Promise((done) => { polls.push((frames, cursor) => done(json({ type: "poll", frames, cursor }))); }) });
+  const storage = new FakeStorage();
+  storage.setItem("depthcast.blocked", JSON.stringify(Object.fromEntries(["websocket", "events"].map((kind) => [kind, { failures: 1, until: Date.now() + 60_000 }]))));
+  const c = net.client({ storage }), a = follow(c), b = follow(c, { symbol: "SIM:B" });
+  await settle();
+  polls[0]([ack(7, "SIM:A"), ack(8, "SIM:B", { item: 1, state: "recovering", reason: "gap" }), snapshot(7, 10)], "c1");
+  await settle();
+  assert.deepEqual([a.state, b.state, net.requests.at(-1).query.get("cursor")], ["live", "recovering", "c1"]);
 });
 
 test("the server's own refusal of a stream is waited out, and no other kind is tried", async () => {
