@@ -15,7 +15,10 @@ const symbol = element<HTMLSelectElement>("symbol"), depth = element<HTMLSelectE
 const set = (id: string, text: string): void => { element(id).textContent = text; };
 
 // What is followed, and drawn at the next frame of the screen if it is dirty.
-interface View { book: Subscription & { readonly book: Book }; trades: Subscription; ticker: Subscription; tape: PublicTrade[] }
+interface View { book: Subscription & { readonly book: Book }; trades: Subscription; ticker: Subscription; tape: Line[] }
+
+// A trade, or what is missing between two.
+type Line = PublicTrade | string;
 let view: View | null = null;
 let updates = 0, checked = 0, refusal = "", dirty = true;
 
@@ -31,8 +34,7 @@ function on(e: Event): void {
       break;
     case "traded":
       if (!view || e.sub !== view.trades) return;
-      if (e.news.history) view.tape = [];
-      view.tape = [...e.news.trades.toReversed(), ...view.tape].slice(0, TAPE);
+      view.tape = [...e.news.trades.toReversed(), ...missing(e.news.missed), ...view.tape].slice(0, TAPE);
       break;
     case "refused":
       refusal = e.error.message ?? e.error.code;
@@ -42,6 +44,8 @@ function on(e: Event): void {
       break;
   }
 }
+
+const missing = (n: bigint): Line[] => (n > 0n ? [`${n} missed`] : []);
 
 // Another symbol, depth or group: the old topics end, and nothing of them is shown again.
 function choose(): void {
@@ -104,10 +108,12 @@ function drawSession(v: View): void {
   set("session", known.map((name) => `${name} ${t?.[name]}`).join(" · "));
 }
 
-function drawTape(tape: PublicTrade[]): void {
+function drawTape(tape: Line[]): void {
   const clock = (ns: string): string => new Date(Number(BigInt(ns) / 1_000_000n)).toLocaleTimeString([], { hour12: false });
   const mark = (t: PublicTrade): string => (t.cancellation ? "cancelled " : t.correction ? "corrected " : "");
-  element("tape").replaceChildren(...tape.map((t) => row([[mark(t) + (t.venue_time ? clock(t.venue_time) : "")], [t.price, t.aggressor ?? ""], [t.qty]])));
+  const line = (t: Line): Cell[] => (typeof t === "string" ? [[""], [t, "quiet"], [""]]
+    : [[mark(t) + (t.venue_time ? clock(t.venue_time) : "")], [t.price, t.aggressor ?? ""], [t.qty]]);
+  element("tape").replaceChildren(...tape.map((t) => row(line(t))));
 }
 
 function draw(): void {
@@ -131,7 +137,12 @@ function draw(): void {
 
 // The list of symbols; until the server has read its Kafka topics it may be empty.
 async function symbols(): Promise<boolean> {
-  const answer = await (await fetch("/v1/symbols")).json() as { symbols: { symbol: string }[] };
+  const answer = await (await fetch("/v1/symbols")).json() as { symbols?: { symbol: string }[]; message?: string };
+  if (!answer.symbols) {
+    set("state", "offline");
+    set("why", answer.message ?? "");
+    return false;
+  }
   const list = answer.symbols.map((s) => s.symbol).sort();
   const chosen = symbol.value || decodeURIComponent(location.hash.slice(1));
   symbol.replaceChildren(...list.map((s) => new Option(s)));
@@ -142,7 +153,7 @@ async function symbols(): Promise<boolean> {
 async function start(): Promise<void> {
   for (;;) {
     try { if (await symbols()) break; } catch { /* the server is not up yet: asked again below */ }
-    await new Promise((r) => setTimeout(r, 500));
+    await new Promise((r) => setTimeout(r, 1000));
   }
   symbol.onchange = depth.onchange = group.onchange = choose;
   setInterval(() => { set("rate", String(updates)); updates = 0; }, 1000);

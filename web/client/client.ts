@@ -44,6 +44,7 @@ export class Client implements Host {
   #link: Link | null = null;
   #rival: Link | null = null; // of a better kind, tried beside the link
   #upAt = 0;                 // since when the link comes through; 0: it does not
+  #proven: Kind | null = null; // came through last, and did not fail since
   #timer: ReturnType<typeof setTimeout> | undefined;
   #ticker: ReturnType<typeof setInterval> | undefined;
   #state: LinkState;
@@ -115,7 +116,7 @@ export class Client implements Host {
       for (const sub of this.#subs) sub.disconnect();
       link.update();
     }
-    this.#upAt = this.now();
+    [this.#upAt, this.#proven] = [this.now(), link.kind];
     this.#say({ kind: link.kind, connected: true, why: "", retryInMs: 0 });
   }
 
@@ -166,7 +167,9 @@ export class Client implements Host {
   }
 
   // Finds out why a link did not come up: whether the server can be reached at all. Then its
-  // kind does not come through here, and the next one is tried at once.
+  // kind does not come through here, and the next one is tried at once; but for a kind that
+  // has come through before: the server may have been away a moment ago, so it is tried
+  // once more.
   async #probe(kind: Kind, loss: Loss): Promise<void> {
     this.#say({ ...this.#state, connected: false, why: loss.why, retryInMs: 0 });
     let there = false;
@@ -178,8 +181,10 @@ export class Client implements Host {
     if (this.#closed) return;
     if (loss.token && this.#token.refuse()) return this.#retry(loss.why, this.#wait(loss));
     if (loss.ours && loss.retry === "never") return this.#say({ ...this.#state, why: loss.why, retryInMs: -1 });
-    if (there) this.memory.failed(kind);
-    this.#retry(loss.why, there ? 0 : this.#wait(loss));
+    const blocked = there && this.#proven !== kind;
+    if (there) this.#proven = null;
+    if (blocked) this.memory.failed(kind);
+    this.#retry(loss.why, blocked ? 0 : this.#wait(loss));
   }
 
   // Between half and all of the first wait * 2^attempts, and no less than was asked for.

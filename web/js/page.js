@@ -31,8 +31,7 @@ function on(e) {
       break;
     case "traded":
       if (!view || e.sub !== view.trades) return;
-      if (e.news.history) view.tape = [];
-      view.tape = [...e.news.trades.toReversed(), ...view.tape].slice(0, TAPE);
+      view.tape = [...e.news.trades.toReversed(), ...missing(e.news.missed), ...view.tape].slice(0, TAPE);
       break;
     case "refused":
       refusal = e.error.message ?? e.error.code;
@@ -42,6 +41,7 @@ function on(e) {
       break;
   }
 }
+var missing = (n) => n > 0n ? [`${n} missed`] : [];
 function choose() {
   if (view) for (const sub of [view.book, view.trades, view.ticker]) client.unsubscribe(sub);
   const book = { symbol: symbol.value, channel: "book", depth: Number(depth.value), group: group.value };
@@ -97,7 +97,8 @@ function drawSession(v) {
 function drawTape(tape) {
   const clock = (ns) => new Date(Number(BigInt(ns) / 1000000n)).toLocaleTimeString([], { hour12: false });
   const mark = (t) => t.cancellation ? "cancelled " : t.correction ? "corrected " : "";
-  element("tape").replaceChildren(...tape.map((t) => row([[mark(t) + (t.venue_time ? clock(t.venue_time) : "")], [t.price, t.aggressor ?? ""], [t.qty]])));
+  const line = (t) => typeof t === "string" ? [[""], [t, "quiet"], [""]] : [[mark(t) + (t.venue_time ? clock(t.venue_time) : "")], [t.price, t.aggressor ?? ""], [t.qty]];
+  element("tape").replaceChildren(...tape.map((t) => row(line(t))));
 }
 function draw() {
   requestAnimationFrame(draw);
@@ -118,6 +119,11 @@ function draw() {
 }
 async function symbols() {
   const answer = await (await fetch("/v1/symbols")).json();
+  if (!answer.symbols) {
+    set("state", "offline");
+    set("why", answer.message ?? "");
+    return false;
+  }
   const list = answer.symbols.map((s) => s.symbol).sort();
   const chosen = symbol.value || decodeURIComponent(location.hash.slice(1));
   symbol.replaceChildren(...list.map((s) => new Option(s)));
@@ -130,7 +136,7 @@ async function start() {
       if (await symbols()) break;
     } catch {
     }
-    await new Promise((r) => setTimeout(r, 500));
+    await new Promise((r) => setTimeout(r, 1e3));
   }
   symbol.onchange = depth.onchange = group.onchange = choose;
   setInterval(() => {

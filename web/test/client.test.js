@@ -79,6 +79,21 @@ test("a link that is lost comes back with what a resume needs", async () => {
   assert.equal(net.requests.length, 0); // a link that came up once is not blocked
 });
 
+test("a kind that came through before is not blamed for a server that was away", async () => {
+  net.reach = reachBy();
+  const { c } = await live();
+  net.socket.end(1001, "shutdown");
+  await pass(500);
+  net.socket.end(1006); // it is back for plain HTTP only now
+  await settle();
+  assert.deepEqual([c.link.kind, net.paths()], ["websocket", ["/v1/status"]]);
+  await pass(1000);
+  assert.equal(net.sockets.length, 3);
+  net.socket.end(1006); // but twice is once too often
+  await settle();
+  assert.equal(c.link.kind, "events");
+});
+
 test("waits grow while the server cannot be reached, and no kind of link is blamed", async () => {
   const storage = new FakeStorage(), c = net.client({ storage });
   follow(c);
