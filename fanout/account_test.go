@@ -41,7 +41,7 @@ func TestRingsCountWhatTheirEntriesTake(t *testing.T) {
 						}
 					}
 					publish(100) // the shard has what it works with
-					heapInUse() // pools give up what earlier tests left there at the second collection
+					heapInUse()  // pools give up what earlier tests left there at the second collection
 					counted, begin := topic.ring.Bytes(), heapInUse()
 					const entries = 500
 					publish(entries)

@@ -30,6 +30,7 @@ const (
 // jwks is a JSON Web Key Set that is fetched anew again and again. A set that
 // cannot be fetched leaves the one that holds.
 type jwks struct {
+	host    string // of the URL, the rest of which may hold a secret
 	config  *Config
 	stats   *Stats
 	client  http.Client
@@ -54,10 +55,10 @@ func newJWKS(c *Config, stats *Stats) (*jwks, error) {
 		return nil, fmt.Errorf("%w: the JWKS needs a URL without a user", ErrConfig)
 	}
 	if u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
-		return nil, fmt.Errorf("%w: a JWKS decides who may have what, so it comes over https, or from this machine: %s", ErrConfig, u.Redacted())
+		return nil, fmt.Errorf("%w: a JWKS decides who may have what, so it comes over https, or from this machine: %s", ErrConfig, u.Host)
 	}
 	return &jwks{
-		config: c, stats: stats, wanted: make(chan struct{}, 1), fetched: make(chan struct{}),
+		host: u.Host, config: c, stats: stats, wanted: make(chan struct{}, 1), fetched: make(chan struct{}),
 		client: http.Client{
 			Timeout: fetchWithin,
 			// Where keys come from is what the operator said, and nowhere else.
@@ -86,7 +87,7 @@ func (s *jwks) run(ctx context.Context) {
 			t.Stop()
 		}
 		if err := s.fetch(ctx); err != nil {
-			s.config.Log.Error("the JWKS cannot be fetched: what it held before goes on to hold", "url", s.config.JWKS, "err", err)
+			s.config.Log.Error("the JWKS cannot be fetched: what it held before goes on to hold", "host", s.host, "err", err)
 			wait = min(retryMost, retryAfter<<min(failures, 10))
 			failures++
 			continue
@@ -124,6 +125,10 @@ func (s *jwks) get(ctx context.Context) (*keySet, error) {
 	req.Header.Set("Accept", "application/json, application/jwk-set+json")
 	resp, err := s.client.Do(req)
 	if err != nil {
+		// The URL that it names may hold a secret.
+		if told := (*url.Error)(nil); errors.As(err, &told) {
+			err = told.Err
+		}
 		return nil, err
 	}
 	defer resp.Body.Close()
