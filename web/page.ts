@@ -135,6 +135,11 @@ function draw(): void {
   set("link", KINDS[client.link.kind]);
 }
 
+// The symbol that an address names after its #; one that is no URL's text names none.
+function named(hash: string): string {
+  try { return decodeURIComponent(hash); } catch { return ""; }
+}
+
 // The list of symbols; until the server has read its Kafka topics it may be empty.
 async function symbols(): Promise<boolean> {
   const answer = await (await fetch("/v1/symbols")).json() as { symbols?: { symbol: string }[]; message?: string };
@@ -144,7 +149,7 @@ async function symbols(): Promise<boolean> {
     return false;
   }
   const list = answer.symbols.map((s) => s.symbol).sort();
-  const chosen = symbol.value || decodeURIComponent(location.hash.slice(1));
+  const chosen = symbol.value || named(location.hash.slice(1));
   symbol.replaceChildren(...list.map((s) => new Option(s)));
   if (list.includes(chosen)) symbol.value = chosen;
   return list.length > 0;

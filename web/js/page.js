@@ -117,6 +117,13 @@ function draw() {
   set("checked", String(checked));
   set("link", KINDS[client.link.kind]);
 }
+function named(hash) {
+  try {
+    return decodeURIComponent(hash);
+  } catch {
+    return "";
+  }
+}
 async function symbols() {
   const answer = await (await fetch("/v1/symbols")).json();
   if (!answer.symbols) {
@@ -125,7 +132,7 @@ async function symbols() {
     return false;
   }
   const list = answer.symbols.map((s) => s.symbol).sort();
-  const chosen = symbol.value || decodeURIComponent(location.hash.slice(1));
+  const chosen = symbol.value || named(location.hash.slice(1));
   symbol.replaceChildren(...list.map((s) => new Option(s)));
   if (list.includes(chosen)) symbol.value = chosen;
   return list.length > 0;
