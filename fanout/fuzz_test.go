@@ -97,7 +97,7 @@ func FuzzHandshake(f *testing.F) {
 		if err != nil || len(nonce) != 16 || resp.Header.Get("Sec-Websocket-Accept") != base64.StdEncoding.EncodeToString(sum[:]) {
 			t.Errorf("the key %q is accepted as %q", asked, resp.Header.Get("Sec-Websocket-Accept"))
 		}
-		if r.Method != http.MethodGet || r.ProtoMajor != 1 || r.ProtoMinor != 1 || r.Header.Get("Sec-Websocket-Version") != "13" {
+		if r.Method != http.MethodGet || r.ProtoMajor != 1 || r.ProtoMinor < 1 || r.Header.Get("Sec-Websocket-Version") != "13" {
 			t.Errorf("%s of HTTP/%d.%d, version %s was upgraded", r.Method, r.ProtoMajor, r.ProtoMinor, r.Header.Get("Sec-Websocket-Version"))
 		}
 		offered := strings.Join(r.Header["Sec-Websocket-Protocol"], ",")
