@@ -213,6 +213,28 @@ func (b *testBook) apply(r *rand.Rand, most int) {
 	}
 }
 
+// set applies one record that gives bids these quantities (0: none), in pairs of
+// price and quantity, and tells the views of books.
+func (b *testBook) set(bids ...int64) {
+	b.books.mu.Lock()
+	defer b.books.mu.Unlock()
+	d := proto.Delta{PrevSeq: b.state.Seq, Seq: b.state.Seq + 1}
+	b.state.Seq++
+	touched := map[int64]int64{}
+	for i := 0; i < len(bids); i += 2 {
+		touched[bids[i]], b.bids[bids[i]] = bids[i+1], bids[i+1]
+		if bids[i+1] == 0 {
+			delete(b.bids, bids[i])
+		}
+	}
+	d.Bids, d.Hash = appendSorted(nil, touched, -1), b.hash()
+	for _, v := range b.views {
+		if v.topic.key.Channel == proto.ChannelBook {
+			v.topic.Delta(&d)
+		}
+	}
+}
+
 // hashOf is the hash of what t shows.
 func (b *testBook) hashOf(t *Topic) uint32 {
 	if t.key.Channel == proto.ChannelOrders {

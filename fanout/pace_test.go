@@ -237,6 +237,63 @@ func TestCapConflatesInsteadOfQueueing(t *testing.T) {
 	}
 }
 
+// A reader that is capped, or has an interval, gets what is less: the net delta where
+// few levels changed often, the snapshot where the price has walked through many.
+func TestThinnedReaderGetsTheLesserOfNetDeltaAndSnapshot(t *testing.T) {
+	for name, ask := range map[string]*pb.Request{
+		"frames":   {Id: 9, Body: &pb.Request_Modify{Modify: &pb.Modify{MaxHz: 1}}},
+		"bytes":    {Id: 9, Body: &pb.Request_Modify{Modify: &pb.Modify{MaxBytesPerS: minBytesPerSecond}}},
+		"interval": nil,
+	} {
+		t.Run(name, func(t *testing.T) { thinned(t, ask) })
+	}
+}
+
+func thinned(t *testing.T, ask *pb.Request) {
+	r := newRig(t, nil, btc)
+	b := r.book(btc)
+	for price := range int64(20) {
+		b.set(price, 1)
+	}
+	c, item := r.dial(proto.CodecProto), &pb.SubscribeItem{Symbol: btc}
+	if ask != nil {
+		c.ask(ask)
+		c.next()
+	} else {
+		item.IntervalMs = 1000
+	}
+	m := newModel(t, c.subscribe(item))
+	settle := func() { // until it may be sent more, and has been
+		r.sync()
+		r.advance(5 * time.Second)
+		r.sync()
+		seq, _ := b.where()
+		m.follow(c, seq)
+	}
+	settle()
+	settle()
+	had := *m
+	for qty := range int64(40) { // 40 changes of 2 levels, in a book of 20
+		b.set(1, qty+2, 2, qty+2)
+	}
+	settle()
+	if m.snapshots != had.snapshots || m.merged == had.merged {
+		t.Errorf("%d snapshots and %d merged deltas for 2 levels that change; want net deltas", m.snapshots-had.snapshots, m.merged-had.merged)
+	}
+	for price := range int64(20) {
+		b.set(price, 0)
+	}
+	settle()
+	had = *m
+	for price := range int64(100) { // at most 2 levels are there at any time
+		b.set(100+price, 1, 98+price, 0)
+	}
+	settle()
+	if m.snapshots == had.snapshots {
+		t.Errorf("%d deltas for a book of two levels that has walked through 100; want a snapshot", m.deltas-had.deltas)
+	}
+}
+
 func TestCapTooSmallIsRaised(t *testing.T) {
 	r := newRig(t, nil, btc)
 	c := r.dial(proto.CodecProto)
