@@ -21,6 +21,9 @@ const commonWindow = 8 << 20
 // decompress returns what src, compressed as kind says, stands for, unless that
 // is more than limit bytes. It appends to the empty slice to where that has room.
 func decompress(kind int, src []byte, limit int, to []byte) ([]byte, error) {
+	if compress.Compression(kind) == compress.Lz4 {
+		return unlz4(src, limit, to)
+	}
 	codec := compress.Compression(kind).Codec()
 	if codec == nil {
 		return nil, fmt.Errorf("unknown compression %d", kind)
