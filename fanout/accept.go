@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/depthcast/depthcast/fanout/peer"
+	"github.com/depthcast/depthcast/fanout/poll"
 	"github.com/depthcast/depthcast/proto"
 )
 
@@ -68,19 +69,23 @@ type Accepted struct {
 // It does not wait for that. When it returns an error (ErrClosed, ErrFull,
 // ErrCodec) the descriptor has been closed. Any goroutine may call it.
 func (h *Hub) Accept(a Accepted) error {
-	t := a.transport
 	if !a.framing.dialect() {
 		a.framing = framingOf(a.Codec)
 	}
-	if t == nil {
-		t = &plain{sockets: h.config.Sockets, fd: a.FD}
-	}
-	if err := h.admit(a, t); err != nil {
-		_ = t.Close() // the error that counts is err
+	if err := h.admit(a); err != nil {
+		_ = a.close(h.config.Sockets) // the error that counts is err
 		h.users.leave(a.grant)
 		return err
 	}
 	return nil
+}
+
+// close closes the descriptor of a connection that no shard has.
+func (a *Accepted) close(sockets poll.Sockets) error {
+	if a.transport != nil {
+		return a.transport.Close()
+	}
+	return sockets.Close(a.FD)
 }
 
 // occupy counts a connection of client that is to come, among all and among those of
@@ -115,7 +120,7 @@ func (h *Hub) count() error {
 func (h *Hub) Room() int { return max(0, h.config.MaxConns-int(h.conns.Load())) }
 
 // admit gives a connection to the least loaded shard.
-func (h *Hub) admit(a Accepted, t transport) error {
+func (h *Hub) admit(a Accepted) error {
 	if !a.counted {
 		var err error
 		if a.address, err = h.occupy(a.client); err != nil {
@@ -128,7 +133,6 @@ func (h *Hub) admit(a Accepted, t transport) error {
 		return err
 	}
 	tune(a.FD, &h.config)
-	a.transport = t
 	least.post(a)
 	return nil
 }

@@ -27,7 +27,8 @@ func TestRingsCountWhatTheirEntriesTake(t *testing.T) {
 				topic, deltas := l.topics[0], busyDeltas(levels)
 				on(l.hub, func(s *shard) {
 					for _, r := range readers {
-						c := &conn{shard: s, transport: &plain{sockets: null{}}, framing: r.framing, deflate: r.deflate, heard: s.since, place: uint32(len(s.conns))}
+						c := s.unregistered(0)
+						c.framing, c.deflate = r.framing, r.deflate
 						if r.framing == framingEvents {
 							c.events = &eventStream{}
 						}

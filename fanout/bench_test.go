@@ -43,7 +43,7 @@ func on(h *Hub, f func(s *shard)) { h.ask(0, f) }
 func subscribeN(h *Hub, fds []int) {
 	on(h, func(s *shard) {
 		for _, fd := range fds {
-			c := &conn{shard: s, transport: &plain{sockets: h.config.Sockets, fd: fd}, fd: fd, heard: s.since, place: uint32(len(s.conns))}
+			c := s.unregistered(fd)
 			s.conns = append(s.conns, c)
 			s.load.Add(1)
 			h.conns.Add(1)
@@ -52,6 +52,18 @@ func subscribeN(h *Hub, fds []int) {
 		s.turn()
 	})
 }
+
+// unregistered makes a connection that the poller does not know.
+func (s *shard) unregistered(fd int) *conn {
+	c := &conn{shard: s, fd: fd, heard: s.since, place: uint32(len(s.conns))}
+	c.transport = (*plain)(c)
+	return c
+}
+
+// noTransport leaves the descriptor open.
+type noTransport struct{ transport }
+
+func (noTransport) Close() error { return nil }
 
 func BenchmarkPublish(b *testing.B) {
 	for _, n := range []int{0, 1, 1000, 18_000} {
@@ -237,7 +249,7 @@ func BenchmarkIdleConnection(b *testing.B) {
 		on(h, func(s *shard) {
 			for len(s.conns) > 0 {
 				c := s.conns[0]
-				c.transport = &plain{sockets: null{}}
+				c.transport = noTransport{}
 				s.close(c)
 			}
 		})

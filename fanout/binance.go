@@ -152,14 +152,14 @@ func (c *conn) combine(combined bool) {
 		c.framing = framingStreams
 	}
 	for _, sub := range c.subs {
-		sub.framing = c.streamFraming(sub.step() == fastStep)
+		sub.framing = c.streamFraming(sub.step == fastStep)
 	}
 }
 
 // stream returns c's subscription of a stream, nil if it has none.
 func (c *conn) stream(key proto.TopicKey, step uint8) *subscription {
 	for _, sub := range c.subs {
-		if sub.feed.topic.key == key && sub.step() == step {
+		if sub.feed.topic.key == key && sub.step == step {
 			return sub
 		}
 	}
@@ -181,7 +181,7 @@ func listStreams(c *conn) string {
 	names := []string{}
 	for _, sub := range c.subs {
 		t := sub.feed.topic
-		names = append(names, streamOf(t.key, t.dialects.Load().pair, sub.step() == fastStep).Name())
+		names = append(names, streamOf(t.key, t.dialects.Load().pair, sub.step == fastStep).Name())
 	}
 	list, _ := json.Marshal(names) // strings have no error
 	return string(list)

@@ -73,20 +73,18 @@ func (p *plan) resetReason(sub *subscription, position uint64) proto.SnapshotRea
 	return proto.SnapshotLapped
 }
 
-// thinned reports whether sub wishes to see less than every change. Its ranges hold
-// many changes of the same levels, so that the sum of them says little of their net
-// delta.
-func (p *plan) thinned(sub *subscription) bool { return sub.pace != nil || p.conn.caps != nil }
-
 // snapshotIsLess reports whether the cached snapshot, with what follows it, is less
 // than what stands for the range from next to the head: fewer levels, which is known
 // before anything is composed. One that is behind next never has, as what follows it
-// then includes that range. Of a thinned reader's range the net delta is composed,
-// and bytes are compared.
+// then includes that range.
+//
+// Who wishes to see less than every change has ranges that hold many changes of the
+// same levels, of whose net delta their sum says little. Those of an interval share
+// it, and get it. Of one with caps the net delta is composed, and bytes are compared.
 func (p *plan) snapshotIsLess(sub *subscription, next uint64) bool {
 	f, limit := sub.feed, sub.limit()
 	snap := f.topic.snapshot.Load()
-	if snap.void {
+	if snap.void || sub.step != 0 {
 		return false
 	}
 	all, status := f.topic.ring.Levels(next, limit)
@@ -95,16 +93,15 @@ func (p *plan) snapshotIsLess(sub *subscription, next uint64) bool {
 	}
 	after, status := f.topic.ring.Levels(snap.position+1, limit)
 	less := status == ring.OK && snap.levels()+after < all
-	return less && (!p.thinned(sub) || p.snapshotIsShorter(sub, snap, next))
+	return less && (p.conn.caps == nil || p.snapshotIsShorter(sub, snap, next))
 }
 
 // snapshotIsShorter reports whether the frames of snap and of the net delta after
-// it have fewer bytes than the first net delta from next on. One from beyond what an
-// interval shows is not considered.
+// it have fewer bytes than the first net delta from next on.
 func (p *plan) snapshotIsShorter(sub *subscription, snap *snapshot, next uint64) bool {
 	t, limit := sub.feed.topic, sub.limit()
 	head, status := t.ring.Get(limit)
-	if status != ring.OK || snap.position > limit {
+	if status != ring.OK {
 		return false
 	}
 	to, ok := t.unbroken(next, head)

@@ -24,11 +24,10 @@ type conn struct {
 	// What every delivery looks at stands together, ahead of what few need: between
 	// two of them the kernel's send path has been through the cache.
 	//
-	// Static: shard, transport, plain, framing, remote, fd. The rest is owned by the
+	// Static: shard, transport, framing, remote, fd. The rest is owned by the
 	// shard's goroutine.
 	shard     *shard
 	transport transport
-	plain     plain // the transport itself, where it is unencrypted
 
 	framing    framing
 	state      connState

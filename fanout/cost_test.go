@@ -70,7 +70,7 @@ func TestConnectionCostsOneSendATurnHoweverManySymbols(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Sockets = null{} }, symbols...)
 	on(r.hub, func(s *shard) {
 		for _, fd := range nowhere(conns) {
-			c := &conn{shard: s, transport: &plain{sockets: null{}, fd: fd}, fd: fd, heard: s.since, place: uint32(len(s.conns))}
+			c := s.unregistered(fd)
 			s.conns = append(s.conns, c)
 			s.load.Add(1)
 			r.hub.conns.Add(1)

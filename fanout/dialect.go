@@ -44,13 +44,13 @@ type wish struct {
 	framing  framing
 	manner   manner
 	step     uint8  // index of the interval
-	last     uint16 // past trades to begin with
+	last     uint32 // past trades to begin with
 	snapshot bool   // begin with the state, not with the next change
 }
 
 // grantWish begins what w says.
 func (s *shard) grantWish(c *conn, w wish) refused {
-	sub := newSubscription(c, w.key, w.manner == diffs, w.last)
+	sub := newSubscription(c, w.manner == diffs, w.last)
 	sub.framing, sub.manner = w.framing, w.manner
 	if no := s.begin(sub, w.key, w.step, s.config.MaxSubscriptions); no.code != 0 {
 		return no

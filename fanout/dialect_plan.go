@@ -57,7 +57,7 @@ func (p *plan) tell(sub *subscription, e *entry, next uint64) (uint64, bool) {
 		return p.restart(sub, e.Value.reason, next)
 	case e.Value.kind == kindStatus:
 		return p.turn(sub, e, next)
-	case (p.conn.conflating || sub.catchUp || sub.pace != nil) && e.Value.kind.merges():
+	case (p.conn.conflating || sub.catchUp || sub.step != 0) && e.Value.kind.merges():
 		return p.net(sub, next)
 	}
 	frame := p.shard.entryFrame(sub.feed.topic, e, sub.framing)

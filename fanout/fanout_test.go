@@ -17,7 +17,7 @@ func seeded(n uint64) *rand.Rand { return rand.New(rand.NewPCG(n, 1)) }
 func TestJoinerSeesSnapshotThenEveryDelta(t *testing.T) {
 	for codec := range proto.NumCodecs {
 		t.Run(codec.String(), func(t *testing.T) {
-			r := newRig(t, nil, btc)
+			r := newRig(t, func(c *Config) { c.UnsentBytes = 1 << 20 }, btc) // all that it has yet to read
 			random := seeded(1)
 			r.book(btc).publish(random, 5)
 			c := r.dial(codec)

@@ -48,17 +48,17 @@ const (
 )
 
 // subscription is a connection's cursor into a topic's ring. There are several on
-// many connections, so every word counts: they are 64 bytes. Owned by the shard.
+// many connections, so every word counts: they are 48 bytes. Owned by the shard.
 type subscription struct {
 	// What every delivery looks at comes first.
-	conn   *conn
-	feed   *feed
-	next   uint64        // cursor: the ring position to be sent next
-	dirty  *subscription // next in the connection's list of those that may have something pending
-	pace   *pace         // nil: every change
-	trades *tradesRead   // trades channel only
+	conn  *conn
+	feed  *feed
+	next  uint64        // cursor: the ring position to be sent next
+	dirty *subscription // next in the connection's list of those that may have something pending
 
 	place     uint32 // in its readers
+	step      uint8  // index of its interval; 0: every change
+	last      uint8  // trades channel: how many past trades it begins with
 	state     subState
 	framing   framing              // of what it is sent
 	manner    manner               // how it is told of changes
@@ -73,28 +73,23 @@ type subscription struct {
 // tradesRead is what the client of a trades channel has been sent. Owned by the
 // shard.
 type tradesRead struct {
-	last    uint16 // how many past trades to begin with
 	began   bool   // seq and ordinal are known
 	seq     int64  // of the last frame
 	ordinal uint64 // of the last trade sent, 0: none yet
 }
 
-// newSubscription makes a subscription of c to a topic, of which begin makes one of
-// the shard's. last: how many past trades to begin with.
-func newSubscription(c *conn, key proto.TopicKey, drop bool, last uint16) *subscription {
-	sub := &subscription{conn: c, framing: c.framing, drop: drop}
-	if key.Channel == proto.ChannelTrades {
-		sub.trades = &tradesRead{last: last}
-	}
-	return sub
+// newSubscription makes a subscription of c, of which begin makes one of the shard's.
+// last: of a trades channel, how many past trades to begin with.
+func newSubscription(c *conn, drop bool, last uint32) *subscription {
+	return &subscription{conn: c, framing: c.framing, drop: drop, last: uint8(min(last, proto.MaxPastTrades))}
 }
 
-// past returns with how many past trades sub begins.
-func (sub *subscription) past() uint16 {
-	if sub.trades == nil {
+// past returns with how many past trades sub begins; 0 in other channels.
+func (sub *subscription) past() uint32 {
+	if sub.read() == nil {
 		return 0
 	}
-	return sub.trades.last
+	return uint32(sub.last)
 }
 
 // wake tells the shard that the ring has more, by way of w if there is one. For

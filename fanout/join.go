@@ -75,13 +75,14 @@ func (p *plan) trades(sub *subscription, snap *snapshot, next uint64) (uint64, b
 	s, t, w := p.shard, sub.feed.topic, sub.framing
 	var frame *frame
 	before := p.passed(sub, snap)
-	if read := sub.trades; sub.manner != native && !read.began && read.last == 0 {
+	read := sub.read()
+	if sub.manner != native && !read.began && sub.last == 0 {
 		read.began, read.seq, read.ordinal = true, snap.state.Seq, snap.ordinal
 	}
-	anew := !sub.trades.began || sub.trades.ordinal == 0 || snap.ordinal < sub.trades.ordinal || sub.reason == proto.SnapshotResync
+	anew := !read.began || read.ordinal == 0 || snap.ordinal < read.ordinal || sub.reason == proto.SnapshotResync
 	if anew {
-		frame = s.historyFrame(t, snap, int(sub.trades.last), w)
-	} else if missed, any := missedTrades(sub.trades, snap); any {
+		frame = s.historyFrame(t, snap, int(sub.last), w)
+	} else if missed, any := missedTrades(read, snap); any {
 		frame = s.tradesFrame(t, snap.state.Exponents, &missed, w)
 	}
 	if frame == nothing {

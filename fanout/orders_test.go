@@ -14,7 +14,7 @@ var orders = &pb.SubscribeItem{Symbol: btc, Channel: pb.Channel_CHANNEL_ORDERS}
 func TestJoinerOfOrdersSeesSnapshotThenEveryDelta(t *testing.T) {
 	for codec := range proto.NumCodecs {
 		t.Run(codec.String(), func(t *testing.T) {
-			r := newRig(t, nil, btc)
+			r := newRig(t, func(c *Config) { c.UnsentBytes = 1 << 20 }, btc) // all that it has yet to read
 			random := seeded(1)
 			b := r.book(btc)
 			b.publish(random, 40)

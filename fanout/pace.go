@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/depthcast/depthcast/fanout/ring"
+	"github.com/depthcast/depthcast/proto"
 )
 
 // intervals are those that can be granted, rising; 0 is every change.
@@ -38,12 +39,16 @@ func intervalMS(step uint8) uint32 { return uint32(intervals[step].Milliseconds(
 // readers are subscriptions that are visited together. Owned by the shard.
 type readers struct {
 	subs  []*subscription
-	first int // where the next round begins: nobody is always last
+	reads []tradesRead // of each, in a trades channel; none in others
+	first int          // where the next round begins: nobody is always last
 }
 
 func (r *readers) add(s *subscription) {
 	s.place = uint32(len(r.subs))
 	r.subs = append(r.subs, s)
+	if s.feed.topic.key.Channel == proto.ChannelTrades {
+		r.reads = append(r.reads, tradesRead{})
+	}
 }
 
 // remove takes s out; the last one takes its place.
@@ -53,6 +58,10 @@ func (r *readers) remove(s *subscription) {
 	r.subs[s.place].place = s.place
 	r.subs[last] = nil
 	r.subs = r.subs[:last]
+	if len(r.reads) > 0 {
+		r.reads[s.place] = r.reads[last]
+		r.reads = r.reads[:last]
+	}
 }
 
 // round calls visit for each subscription, beginning elsewhere each time.
@@ -172,49 +181,51 @@ func (s *shard) nextTick() (at time.Time, any bool) {
 
 // readers returns what sub is visited with.
 func (sub *subscription) readers() *readers {
-	if sub.pace != nil {
-		return &sub.pace.readers
+	if sub.step == 0 {
+		return &sub.feed.readers
 	}
-	return &sub.feed.readers
+	return &sub.feed.pace(sub.step).readers
 }
 
-// step returns the index of sub's interval.
-func (sub *subscription) step() uint8 {
-	if sub.pace == nil {
-		return 0
+// read returns what sub has been sent of a trades channel, until another joins or
+// leaves its feed; nil in other channels, and of one that is gone.
+func (sub *subscription) read() *tradesRead {
+	if sub.state == gone {
+		return nil
 	}
-	return sub.pace.step
+	if r := sub.readers(); len(r.reads) > 0 {
+		return &r.reads[sub.place]
+	}
+	return nil
 }
 
 // limit returns the newest position that sub may be shown in this turn.
 func (sub *subscription) limit() uint64 {
-	if sub.pace == nil {
+	if sub.step == 0 {
 		return sub.feed.head
 	}
-	return min(sub.feed.head, sub.pace.head)
+	return min(sub.feed.head, sub.feed.pace(sub.step).head)
 }
 
 // join makes sub one of f's subscriptions, at an interval.
 func (f *feed) join(sub *subscription, step uint8) {
-	sub.feed, sub.pace = f, nil
-	if step != 0 {
-		sub.pace = f.pace(step)
-	}
+	sub.feed, sub.step = f, step
 	sub.readers().add(sub)
-	if sub.pace != nil {
-		f.shard.pend(sub.pace) // the snapshot that it begins with may be behind the ring
+	if step != 0 {
+		f.shard.pend(f.pace(step)) // the snapshot that it begins with may be behind the ring
 	}
 }
 
 // part takes sub out of f.
 func (f *feed) part(sub *subscription) {
-	sub.readers().remove(sub)
-	if p := sub.pace; p != nil && len(p.subs) == 0 {
-		f.paces = slices.DeleteFunc(f.paces, func(o *pace) bool { return o == p })
+	r := sub.readers()
+	r.remove(sub)
+	if sub.step != 0 && len(r.subs) == 0 {
+		f.paces = slices.DeleteFunc(f.paces, func(p *pace) bool { return p.step == sub.step })
 	}
 }
 
-// pace returns f's pace of an interval.
+// pace returns f's pace of an interval, of which there are few.
 func (f *feed) pace(step uint8) *pace {
 	for _, p := range f.paces {
 		if p.step == step {
@@ -228,12 +239,19 @@ func (f *feed) pace(step uint8) *pace {
 
 // setInterval changes the interval of sub.
 func (s *shard) setInterval(sub *subscription, step uint8) {
-	if sub.step() == step {
+	if sub.step == step {
 		return
+	}
+	var had tradesRead
+	if read := sub.read(); read != nil {
+		had = *read
 	}
 	f := sub.feed
 	f.part(sub)
 	f.join(sub, step)
+	if read := sub.read(); read != nil {
+		*read = had
+	}
 	s.list(sub)
 }
 

@@ -237,32 +237,27 @@ func TestCapConflatesInsteadOfQueueing(t *testing.T) {
 	}
 }
 
-// A reader that is capped, or has an interval, gets what is less: the net delta where
-// few levels changed often, the snapshot where the price has walked through many.
-func TestThinnedReaderGetsTheLesserOfNetDeltaAndSnapshot(t *testing.T) {
-	for name, ask := range map[string]*pb.Request{
-		"frames":   {Id: 9, Body: &pb.Request_Modify{Modify: &pb.Modify{MaxHz: 1}}},
-		"bytes":    {Id: 9, Body: &pb.Request_Modify{Modify: &pb.Modify{MaxBytesPerS: minBytesPerSecond}}},
-		"interval": nil,
+// A reader with a cap gets what is less: the net delta where few levels changed
+// often, the snapshot where the price has walked through many.
+func TestCappedReaderGetsTheLesserOfNetDeltaAndSnapshot(t *testing.T) {
+	for name, caps := range map[string]*pb.Modify{
+		"frames": {MaxHz: 1},
+		"bytes":  {MaxBytesPerS: minBytesPerSecond},
 	} {
-		t.Run(name, func(t *testing.T) { thinned(t, ask) })
+		t.Run(name, func(t *testing.T) { cappedReader(t, caps) })
 	}
 }
 
-func thinned(t *testing.T, ask *pb.Request) {
+func cappedReader(t *testing.T, caps *pb.Modify) {
 	r := newRig(t, nil, btc)
 	b := r.book(btc)
 	for price := range int64(20) {
 		b.set(price, 1)
 	}
-	c, item := r.dial(proto.CodecProto), &pb.SubscribeItem{Symbol: btc}
-	if ask != nil {
-		c.ask(ask)
-		c.next()
-	} else {
-		item.IntervalMs = 1000
-	}
-	m := newModel(t, c.subscribe(item))
+	c := r.dial(proto.CodecProto)
+	c.ask(&pb.Request{Id: 9, Body: &pb.Request_Modify{Modify: caps}})
+	c.next()
+	m := newModel(t, c.subscribe(book))
 	settle := func() { // until it may be sent more, and has been
 		r.sync()
 		r.advance(5 * time.Second)

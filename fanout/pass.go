@@ -171,7 +171,7 @@ func (s *shard) regrant(c *conn, id uint32, g *Grant) {
 			s.forgetBrought(c, number)
 			s.remove(sub)
 			s.refuse(c, answer{id: id, topic: number}, pb.ErrorCode_ERROR_CODE_REVOKED, err.Error()+" any more: the topic has ended")
-		} else if step := g.step(sub.step()); step != sub.step() && sub.state != apart {
+		} else if step := g.step(sub.step); step != sub.step && sub.state != apart {
 			s.setInterval(sub, step)
 			s.say(c, &pb.Frame{Body: &pb.Frame_Ack{Ack: sub.ack(answer{id: id})}}, proto.Exponents{})
 		}

@@ -245,7 +245,7 @@ func (p *plan) entries(sub *subscription, e *entry, next uint64) (uint64, bool) 
 		sub.rejoin(e.Value.reason)
 		return p.again(sub, next)
 	}
-	slow := (p.conn.conflating || sub.catchUp || sub.pace != nil) && !sub.drop
+	slow := (p.conn.conflating || sub.catchUp || sub.step != 0) && !sub.drop
 	if slow && e.Value.kind.merges() {
 		return p.net(sub, next)
 	}
@@ -262,11 +262,11 @@ func (p *plan) entries(sub *subscription, e *entry, next uint64) (uint64, bool) 
 // no room, or nothing may follow.
 func (p *plan) entry(sub *subscription, e *entry, next uint64) bool {
 	t := sub.feed.topic
-	frame := p.shard.entryFrame(t, e, sub.framing)
+	frame, read := p.shard.entryFrame(t, e, sub.framing), sub.read()
 	one := part{
 		bytes: frame.bytes, frame: frame, sub: sub, next: next, frames: 1,
 		last:   e.Value.kind == kindStatus && e.Value.status.Final,
-		trades: sub.trades != nil && sub.trades.began, seq: e.Value.seq, ordinal: e.Value.ordinal,
+		trades: read != nil && read.began, seq: e.Value.seq, ordinal: e.Value.ordinal,
 	}
 	return p.add(one) && !one.last
 }

@@ -60,8 +60,10 @@ func (s *shard) dispatch(c *conn, req *pb.Request) {
 	case *pb.Request_Subscribe:
 		c.setCaps(body.Subscribe.MaxHz, body.Subscribe.MaxBytesPerS)
 		for i, item := range body.Subscribe.Items {
+			s.coming = len(body.Subscribe.Items) - i
 			s.subscribe(c, answer{id: req.Id, item: uint32(i), ofItem: true}, item)
 		}
+		s.coming = 0
 	case *pb.Request_Unsubscribe:
 		s.eachTopic(c, req.Id, body.Unsubscribe.Topics, s.unsubscribe)
 	case *pb.Request_Modify:

@@ -101,8 +101,8 @@ func (part *part) move() {
 	} else if part.voids {
 		sub.state, sub.voided = joining, true
 	}
-	if part.trades {
-		*sub.trades = tradesRead{last: sub.trades.last, began: true, seq: part.seq, ordinal: part.ordinal}
+	if read := sub.read(); read != nil && part.trades {
+		*read = tradesRead{began: true, seq: part.seq, ordinal: part.ordinal}
 	}
 }
 

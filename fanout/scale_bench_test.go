@@ -44,7 +44,7 @@ func BenchmarkDeliverSymbols(b *testing.B) {
 			b.Cleanup(func() { _ = h.shards[0].poller.Close() })
 			on(h, func(s *shard) {
 				for _, fd := range servers {
-					c := &conn{shard: s, transport: &plain{sockets: poll.Kernel{}, fd: fd}, fd: fd, heard: s.since, place: uint32(len(s.conns))}
+					c := s.unregistered(fd)
 					s.conns = append(s.conns, c)
 					for _, symbol := range symbols {
 						s.subscribe(c, answer{}, &pb.SubscribeItem{Symbol: symbol})
@@ -125,7 +125,7 @@ func BenchmarkShards(b *testing.B) {
 			all(func(s *shard) {
 				for len(s.conns) > 0 {
 					c := s.conns[0]
-					c.transport = &plain{sockets: null{}} // the descriptor is the benchmark's
+					c.transport = noTransport{} // the descriptor is the benchmark's
 					s.close(c)
 				}
 			})

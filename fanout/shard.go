@@ -92,6 +92,7 @@ type shard struct {
 	fresh     inbound
 	jitter    *rand.Rand
 	reading   *conn // whose message is being handled
+	coming    int   // items of it that have yet to begin, the present one included; 0: not known
 }
 
 const (
@@ -260,9 +261,8 @@ func (s *shard) welcome(a *Accepted) {
 		heard: s.since, place: uint32(len(s.conns)), address: a.address,
 	}
 	s.issue(c, a.grant)
-	if p, ok := a.transport.(*plain); ok {
-		c.plain = *p
-		c.transport = &c.plain
+	if c.transport == nil {
+		c.transport = (*plain)(c)
 	}
 	if c.events != nil {
 		c.framing = framingEvents

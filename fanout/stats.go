@@ -111,6 +111,16 @@ type Stats struct {
 	ShardConns             []int // connections by shard
 }
 
+// Arrivals returns how many connections were accepted and subscriptions begun so far:
+// two of the counters, for those who look often. Any goroutine may call it.
+func (h *Hub) Arrivals() (conns, subscriptions uint64) {
+	for _, s := range h.shards {
+		conns += s.stats.accepted.Load()
+		subscriptions += s.stats.subscribed.Load()
+	}
+	return conns, subscriptions
+}
+
 // Stats returns the counters. Any goroutine may call it.
 func (h *Hub) Stats() Stats {
 	sum := Stats{

@@ -109,7 +109,7 @@ func (s *shard) subscribe(c *conn, a answer, item *pb.SubscribeItem) {
 		s.subscribeAll(c, a, item, key)
 		return
 	}
-	sub := newSubscription(c, key, item.Policy == pb.Policy_POLICY_DROP, uint16(min(item.Last, proto.MaxPastTrades)))
+	sub := newSubscription(c, item.Policy == pb.Policy_POLICY_DROP, item.Last)
 	if !s.beginOr(sub, a, key, grantInterval(item.IntervalMs), c.mostSubs()) {
 		return
 	}
@@ -166,7 +166,7 @@ func (s *shard) begin(sub *subscription, key proto.TopicKey, step uint8, most in
 	s.owe(c, f.topic)
 	f.join(sub, step)
 	f.topic.forms.note(sub.framing, c.deflate != 0)
-	c.subs = append(c.subs, sub)
+	c.add(sub, s.coming)
 	s.stats.subscriptions.Add(1)
 	s.stats.subscribed.Add(1)
 	if sub.metered() {
@@ -176,10 +176,19 @@ func (s *shard) begin(sub *subscription, key proto.TopicKey, step uint8, most in
 	return refused{}
 }
 
+// add makes sub one of c's, of which so many are to come at least. Room is made for
+// these, and a few, since append would double it.
+func (c *conn) add(sub *subscription, coming int) {
+	if n := len(c.subs); n == cap(c.subs) {
+		c.subs = append(make([]*subscription, 0, n+max(1, coming, n/8)), c.subs...)
+	}
+	c.subs = append(c.subs, sub)
+}
+
 // reads reports whether c has t in framing w; in a dialect, at that interval too.
 func (c *conn) reads(t *Topic, w framing, step uint8) bool {
 	return slices.ContainsFunc(c.subs, func(sub *subscription) bool {
-		return sub.feed.topic == t && sub.framing == w && sub.state != apart && (!w.dialect() || sub.step() == step)
+		return sub.feed.topic == t && sub.framing == w && sub.state != apart && (!w.dialect() || sub.step == step)
 	})
 }
 
@@ -209,9 +218,9 @@ func (sub *subscription) ack(a answer) *pb.Ack {
 	}
 	hz, bytes := sub.conn.granted()
 	return &pb.Ack{
-		Last: uint32(sub.past()),
+		Last: sub.past(),
 		Id:   a.id, Item: a.item, Topic: t.number, Symbol: t.key.Symbol, Channel: pb.Channel(t.key.Channel),
-		IntervalMs: intervalMS(sub.step()), MaxHz: hz, MaxBytesPerS: bytes,
+		IntervalMs: intervalMS(sub.step), MaxHz: hz, MaxBytesPerS: bytes,
 		Depth: t.key.View.Depth, Group: t.key.View.Group.Text(state.Exponents.Price), Counts: t.key.View.Counts, Policy: policy,
 		PriceExponent: int32(state.Exponents.Price), QtyExponent: int32(state.Exponents.Qty), Epoch: state.Epoch,
 		State: pb.State(state.State), Reason: pb.Reason(state.Reason), Phase: pb.Phase(state.Phase),
@@ -230,7 +239,7 @@ func (s *shard) resume(sub *subscription, r resume, ack *pb.Ack) {
 	}
 	if t.key.Channel == proto.ChannelTrades {
 		// Wherever it goes on, what it missed is counted from here.
-		sub.trades.began, sub.trades.seq, sub.trades.ordinal = true, r.seq, r.ordinal
+		*sub.read() = tradesRead{began: true, seq: r.seq, ordinal: r.ordinal}
 	}
 	if t.bookSeq() < r.seq {
 		sub.state = waiting
@@ -290,7 +299,7 @@ func (s *shard) modify(c *conn, a answer, item *pb.ModifyItem) {
 	if item.Counts != nil {
 		counts = *item.Counts
 	}
-	step := old.step()
+	step := old.step
 	if item.IntervalMs != nil {
 		step = c.granting().step(grantInterval(*item.IntervalMs))
 	}
@@ -309,7 +318,7 @@ func (s *shard) modify(c *conn, a answer, item *pb.ModifyItem) {
 		s.say(c, &pb.Frame{Body: &pb.Frame_Ack{Ack: old.ack(a)}}, proto.Exponents{})
 		return
 	}
-	sub := newSubscription(c, key, drop, old.past())
+	sub := newSubscription(c, drop, old.past())
 	if !s.beginOr(sub, a, key, step, c.mostSubs()+1) {
 		return
 	}

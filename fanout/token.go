@@ -73,7 +73,7 @@ func (sub *subscription) appendItem(dst []byte, p *plan) []byte {
 	if key.View.Counts {
 		b = appendNumber(b, 5, 1)
 	}
-	b = appendNumber(b, 6, uint64(intervalMS(sub.step())))
+	b = appendNumber(b, 6, uint64(intervalMS(sub.step)))
 	if sub.drop {
 		b = appendNumber(b, 7, uint64(pb.Policy_POLICY_DROP))
 	}
@@ -111,8 +111,8 @@ func (sub *subscription) stand(p *plan) (resume, bool) {
 	}
 	next, state := sub.next, sub.state
 	var read tradesRead
-	if sub.trades != nil {
-		read = *sub.trades
+	if r := sub.read(); r != nil {
+		read = *r
 	}
 	for _, part := range p.list() {
 		if part.sub == sub {

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/depthcast/depthcast/fanout/poll"
 	"github.com/depthcast/depthcast/proto"
 	"github.com/depthcast/depthcast/proto/pb"
 )
@@ -31,18 +30,20 @@ func newLiveTopics(tb testing.TB, n int, fds []int) *liveTopics {
 	l := &liveTopics{clock: newClock(), drain: func() {}}
 	symbols := many(n)
 	var err error
-	l.hub, err = New(Config{Books: newTestBooks(symbols...), Shards: 1, Now: l.clock.Now, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
+	config := Config{Books: newTestBooks(symbols...), Shards: 1, Now: l.clock.Now, Log: slog.New(slog.DiscardHandler)}
+	if fds == nil {
+		config.Sockets = null{}
+	}
+	if l.hub, err = New(config); err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = l.hub.shards[0].poller.Close() })
-	var kernel poll.Sockets = poll.Kernel{}
 	if fds == nil {
-		kernel, fds = null{}, make([]int, (n+l.hub.config.MaxSubscriptions-1)/l.hub.config.MaxSubscriptions)
+		fds = make([]int, (n+l.hub.config.MaxSubscriptions-1)/l.hub.config.MaxSubscriptions)
 	}
 	on(l.hub, func(s *shard) {
-		for i, fd := range fds {
-			s.conns = append(s.conns, &conn{shard: s, transport: &plain{sockets: kernel, fd: fd}, fd: fd, heard: s.since, place: uint32(i)})
+		for _, fd := range fds {
+			s.conns = append(s.conns, s.unregistered(fd))
 		}
 		for i, symbol := range symbols {
 			s.subscribe(s.conns[i%len(fds)], answer{}, &pb.SubscribeItem{Symbol: symbol})

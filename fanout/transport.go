@@ -50,23 +50,23 @@ type transport interface {
 	Close() error
 }
 
-// plain is the transport of unencrypted connections.
-type plain struct {
-	sockets poll.Sockets
-	fd      int
-}
+// plain is the transport of unencrypted connections: the connection itself, of which
+// it needs what is static, so that it takes no memory.
+type plain conn
 
 var _ transport = (*plain)(nil)
 
+func (p *plain) sockets() poll.Sockets { return p.shard.config.Sockets }
+
 func (p *plain) Send(b []byte) (int, poll.Class) {
-	n, class, _ := p.sockets.Send(p.fd, b)
+	n, class, _ := p.sockets().Send(p.fd, b)
 	return n, class
 }
 
 // Recv takes a short read as the end of what has arrived: the poller is
 // level-triggered and will tell of more.
 func (p *plain) Recv(buf []byte) (int, poll.Class) {
-	n, class, _ := p.sockets.Recv(p.fd, buf)
+	n, class, _ := p.sockets().Recv(p.fd, buf)
 	if class == poll.OK && n < len(buf) {
 		class = poll.Partial
 	}
@@ -76,7 +76,7 @@ func (p *plain) Recv(buf []byte) (int, poll.Class) {
 func (p *plain) Pending() int      { return 0 }
 func (p *plain) Flush() poll.Class { return poll.OK }
 func (p *plain) Finish()           { finish(p.fd) }
-func (p *plain) Close() error      { return p.sockets.Close(p.fd) }
+func (p *plain) Close() error      { return p.sockets().Close(p.fd) }
 
 // finish ends the sending half of a connection. It fails only where the peer has
 // gone, of which reading tells.

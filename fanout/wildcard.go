@@ -158,7 +158,7 @@ func (s *shard) unfoldOne(w *wildcard) {
 func (s *shard) bring(w *wildcard, symbol string) {
 	c, key := w.sub.conn, w.key
 	key.Symbol = symbol
-	sub := newSubscription(c, key, w.item.Policy == pb.Policy_POLICY_DROP, uint16(min(w.item.Last, proto.MaxPastTrades)))
+	sub := newSubscription(c, w.item.Policy == pb.Policy_POLICY_DROP, w.item.Last)
 	no := s.begin(sub, key, grantInterval(w.item.IntervalMs), c.mostSubs())
 	switch no.code {
 	case 0:

@@ -112,7 +112,7 @@ func (a *fetchAnswer) takeBatch(raw []byte) error {
 func (a *fetchAnswer) unpack(kind int) error {
 	plain := &a.plain[a.at]
 	if *plain == nil {
-		*plain = lend(1 << 20)
+		*plain = lend(leastPlain)
 	}
 	room := (**plain)[a.used:a.used]
 	records, err := decompress(kind, a.header.Records, a.cfg.MaxBatchBytes, room)

@@ -113,6 +113,10 @@ func zstdClaims(src []byte) int64 {
 // sources, so that one that waits holds none.
 var lent sync.Pool // of *[]byte
 
+// leastPlain is what a batch is decompressed into at first: an idle partition should
+// not have a mebibyte for a few records. What grows is lent again as it is.
+const leastPlain = 64 << 10
+
 // keepBytes is the largest piece that is kept for the next who needs one.
 const keepBytes = 16 << 20
 

@@ -50,7 +50,7 @@ type serverFlags struct {
 	StallTimeout   time.Duration `help:"How long a client's socket may take nothing before it is dropped (stalled)." default:"10s"`
 	SilenceTimeout time.Duration `help:"How long a client may say nothing, pongs included, before it is dropped (silent)." default:"60s"`
 	SendBuffer     int           `help:"Bytes of a client's socket buffer in the kernel, which doubles it. 0: the kernel's default." default:"0"`
-	UnsentBytes    int           `help:"Bytes that the kernel takes for a client beyond what is on its way; the rest waits in the ring." default:"131072"`
+	UnsentBytes    int           `help:"Bytes that the kernel takes for a client beyond what is on its way; the rest waits in the ring." default:"32768"`
 	Dialects       bool          `help:"Speak to exchanges' clients below /dialect/: Kraken's WebSocket version 2 and Binance's spot streams, with what they need of REST." default:"true" negatable:""`
 	DialectVenue   string        `help:"Venue (before the colon of a symbol) whose symbols have names there, as BTC/USD and BTCUSD. Empty: all, without those that would have the same name." placeholder:"VENUE"`
 	BatchDelay     time.Duration `help:"Least time between two deliveries of an event loop: what comes within it leaves together. 0: none." default:"0s"`

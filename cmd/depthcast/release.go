@@ -43,7 +43,10 @@ const (
 const subscribedPerArrival = 8
 
 // arrivals weighs what has come so far.
-func arrivals(s fanout.Stats) uint64 { return s.Accepted + s.Subscribed/subscribedPerArrival }
+func arrivals(h *fanout.Hub) uint64 {
+	conns, subscriptions := h.Arrivals()
+	return conns + subscriptions/subscribedPerArrival
+}
 
 // relief is what a look finds to be due.
 type relief uint8

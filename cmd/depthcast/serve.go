@@ -234,7 +234,7 @@ func (s *server) run(ctx context.Context) error {
 	go func() { reading <- s.ingest.Run(inner); close(read) }()
 	go func() { s.who.run(inner); close(settled) }()
 	go s.doors.certs.run(inner)
-	go releaseMemory(inner, func() uint64 { return arrivals(s.hub.Stats()) })
+	go releaseMemory(inner, func() uint64 { return arrivals(s.hub) })
 	err := s.doors.serve(ctx, reading)
 	window := s.drain
 	if err != nil {
