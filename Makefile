@@ -67,9 +67,9 @@ bench-ingest: ## CPU per event read from real Apache Kafka into books, beside re
 bench-delivery: build ## CPU per delivery beside a loop over send(2); fails above 1.12 times that (ARGS=flags)
 	go run ./bench delivery --max-ratio 1.12 $(ARGS)
 
-bench-memory: build ## resident memory per idle connection, plain and TLS, and per further subscription; fails above 1.5 and 12 KiB, and 128 bytes (ARGS=flags)
-	go run ./bench memory --max-bytes 1536 --per-conn 20 --max-further 128 $(ARGS)
-	go run ./bench memory --max-bytes 12288 --tls $(ARGS)
+bench-memory: build ## resident memory per idle connection, plain and TLS, and per further subscription; fails above 1 and 10 KiB, and 96 bytes (ARGS=flags)
+	go run ./bench memory --max-bytes 1024 --per-conn 20 --max-further 96 $(ARGS)
+	go run ./bench memory --max-bytes 10240 --conns 9000 --tls $(ARGS)
 
 bench-compare: build ## depthcast beside other servers and a loop over send(2), the table of docs/performance.md; fails above 1.10 times that loop (ARGS=flags)
 	go run ./bench compare --max-ratio 1.10 $(ARGS)

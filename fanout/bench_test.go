@@ -55,7 +55,7 @@ func subscribeN(h *Hub, fds []int) {
 
 // unregistered makes a connection that the poller does not know.
 func (s *shard) unregistered(fd int) *conn {
-	c := &conn{shard: s, fd: fd, heard: s.since, place: uint32(len(s.conns))}
+	c := &conn{shard: s, fd: int32(fd), heard: s.since, place: uint32(len(s.conns))}
 	c.transport = (*plain)(c)
 	return c
 }

@@ -24,26 +24,26 @@ type conn struct {
 	// What every delivery looks at stands together, ahead of what few need: between
 	// two of them the kernel's send path has been through the cache.
 	//
-	// Static: shard, transport, framing, remote, fd. The rest is owned by the
+	// Static: shard, transport, framing, fd, remote. The rest is owned by the
 	// shard's goroutine.
 	shard     *shard
 	transport transport
 
 	framing    framing
 	state      connState
-	blocked    bool          // the socket is full: nothing is tried before EPOLLOUT
-	armed      bool          // EPOLLOUT is asked for
-	conflating bool          // it has met a full socket and not caught up since
-	queued     bool          // in shard.queue
-	unread     bool          // in shard.unread
-	scan       bool          // any subscription may have something pending, not only listed ones
-	pinged     bool          // and has said nothing since
-	peerClosed bool          // its close frame came
-	quiet      uint8         // of who speaks Kraken's protocol: looks (sweepBeats) since data was sent
-	deflate    uint8         // bits of the window that its compressed frames may need; 0: none are sent or taken
-	laps       uint32        // of all subscriptions, since lapsFrom
-	scanned    uint32        // index in subs where the next scan begins, modulo their number
-	place      uint32        // in shard.conns
+	blocked    bool   // the socket is full: nothing is tried before EPOLLOUT
+	armed      bool   // EPOLLOUT is asked for
+	conflating bool   // it has met a full socket and not caught up since
+	queued     bool   // in shard.queue
+	unread     bool   // in shard.unread
+	scan       bool   // any subscription may have something pending, not only listed ones
+	pinged     bool   // and has said nothing since
+	peerClosed bool   // its close frame came
+	quiet      uint8  // of who speaks Kraken's protocol: looks (sweepBeats) since data was sent
+	deflate    uint8  // bits of the window that its compressed frames may need; 0: none are sent or taken
+	scanned    uint32 // index in subs where the next scan begins, modulo their number
+	place      uint32 // in shard.conns
+	fd         int32
 	listed     *subscription // those that may have something pending
 	caps       *caps         // nil: none
 	events     *eventStream  // nil: a WebSocket
@@ -55,9 +55,9 @@ type conn struct {
 	subs      []*subscription // at most Config.MaxSubscriptions
 	in        *inbound        // nil unless a message is incomplete
 	pass      *pass           // what it may have; nil in a hub without a gate
+	laps      *laps           // nil: none yet
 	address   *peer.Count     // whose count it is in; nil: nobody's
 	remote    string
-	fd        int
 	requests  bucket
 	resyncs   bucket
 	incoming  bucket // messages and bytes, see sends
@@ -65,12 +65,17 @@ type conn struct {
 
 	// Times on the shard's clock.
 	heard    time.Duration // when something came and left no message incomplete, or completed one
-	lapsFrom time.Duration
 	stalled  time.Duration // while blocked: when the socket last took something
 	deadline time.Duration // while closing: when the peer has had long enough; of a leaving one: when it is closed
 
 	// In shard.stalls, while blocked.
 	before, after *conn
+}
+
+// laps counts how often a connection was lapped, all subscriptions together.
+type laps struct {
+	n     int
+	since time.Duration // on the shard's clock
 }
 
 // bucket is a token bucket: when, on the shard's clock, all that was taken will have

@@ -268,7 +268,7 @@ func TestEventStreamThatIsSlowIsConflatedAndThatStandsStillDropped(t *testing.T)
 	l := d.listen("symbol="+btc, nil)
 	l.until(func(f *pb.Frame) bool { return f.GetSnapshot() != nil })
 	var fd int
-	r.hub.shards[0].do(func() { fd = r.hub.shards[0].conns[0].fd })
+	r.hub.shards[0].do(func() { fd = int(r.hub.shards[0].conns[0].fd) })
 	r.sync()
 	sockets.OnSend(fd, polltest.Again(1))
 	r.hold(func() {

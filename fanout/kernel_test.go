@@ -52,7 +52,7 @@ func TestKernelIsToldHowMuchToKeep(t *testing.T) {
 			var all []options
 			r.hub.ask(0, func(s *shard) {
 				for _, c := range s.conns {
-					all = append(all, optionsOf(t, c.fd))
+					all = append(all, optionsOf(t, int(c.fd)))
 				}
 			})
 			for _, o := range all {

@@ -284,11 +284,11 @@ func (p *plan) lapped(sub *subscription) {
 		p.ends = DropLapped
 		return
 	}
-	if s.since-c.lapsFrom > s.config.LapWindow {
-		c.lapsFrom, c.laps = s.since, 0
+	if c.laps == nil || s.since-c.laps.since > s.config.LapWindow {
+		c.laps = &laps{since: s.since}
 	}
-	c.laps++
-	if int(c.laps) > s.config.MaxLaps*len(c.subs) {
+	c.laps.n++
+	if c.laps.n > s.config.MaxLaps*len(c.subs) {
 		p.ends = DropLappedOften
 		return
 	}

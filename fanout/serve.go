@@ -72,7 +72,7 @@ func (c *conn) moved() {
 }
 
 func (s *shard) arm(c *conn, events poll.Events) {
-	if err := s.poller.Mod(c.fd, events); err != nil {
+	if err := s.poller.Mod(int(c.fd), events); err != nil {
 		s.config.Log.Error("cannot wait for a socket", "remote", c.remote, "err", err)
 		s.cut(c, DropInternal)
 	}
@@ -108,7 +108,7 @@ func (s *shard) dropAs(c *conn, reason DropReason, code ws.StatusCode) {
 	c.state = closing
 	row := drops[reason]
 	if c.blocked {
-		discard(c.fd)
+		discard(int(c.fd))
 	}
 	if c.blocked || code == 0 {
 		s.close(c)
@@ -152,7 +152,7 @@ func (s *shard) close(c *conn) {
 	c.hold(0)
 	c.control, c.in = nil, nil
 
-	_ = s.poller.Del(c.fd) // fails only where Add did, or when the poller is closed
+	_ = s.poller.Del(int(c.fd)) // fails only where Add did, or when the poller is closed
 	if err := c.transport.Close(); err != nil {
 		s.config.Log.Error("cannot close a connection", "remote", c.remote, "err", err)
 	}

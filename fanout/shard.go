@@ -257,7 +257,7 @@ func (s *shard) takeArrivals() {
 // welcome begins to serve a connection.
 func (s *shard) welcome(a *Accepted) {
 	c := &conn{
-		shard: s, transport: a.transport, remote: a.Remote, fd: a.FD, framing: a.framing, deflate: a.deflate, events: a.events,
+		shard: s, transport: a.transport, remote: a.Remote, fd: int32(a.FD), framing: a.framing, deflate: a.deflate, events: a.events,
 		heard: s.since, place: uint32(len(s.conns)), address: a.address,
 	}
 	s.issue(c, a.grant)

@@ -59,14 +59,14 @@ var _ transport = (*plain)(nil)
 func (p *plain) sockets() poll.Sockets { return p.shard.config.Sockets }
 
 func (p *plain) Send(b []byte) (int, poll.Class) {
-	n, class, _ := p.sockets().Send(p.fd, b)
+	n, class, _ := p.sockets().Send(int(p.fd), b)
 	return n, class
 }
 
 // Recv takes a short read as the end of what has arrived: the poller is
 // level-triggered and will tell of more.
 func (p *plain) Recv(buf []byte) (int, poll.Class) {
-	n, class, _ := p.sockets().Recv(p.fd, buf)
+	n, class, _ := p.sockets().Recv(int(p.fd), buf)
 	if class == poll.OK && n < len(buf) {
 		class = poll.Partial
 	}
@@ -75,8 +75,8 @@ func (p *plain) Recv(buf []byte) (int, poll.Class) {
 
 func (p *plain) Pending() int      { return 0 }
 func (p *plain) Flush() poll.Class { return poll.OK }
-func (p *plain) Finish()           { finish(p.fd) }
-func (p *plain) Close() error      { return p.sockets().Close(p.fd) }
+func (p *plain) Finish()           { finish(int(p.fd)) }
+func (p *plain) Close() error      { return p.sockets().Close(int(p.fd)) }
 
 // finish ends the sending half of a connection. It fails only where the peer has
 // gone, of which reading tells.
