@@ -68,8 +68,8 @@ func TestManyFrozenReadersCostTheOthersNoSystemCall(t *testing.T) {
 		t.Errorf("the reader beside %d frozen ones got %d merged deltas and %d snapshots", n, m.merged, m.snapshots)
 	}
 	// The kernel may yet move some of what it holds to a frozen reader's end, which
-	// makes room for one send there.
-	if sends := after.Sends - before.Sends; sends > records+uint64(n) {
+	// makes room for a send or two there. Tried in vain they would be for every record.
+	if sends := after.Sends - before.Sends; sends > records+3*uint64(n) {
 		t.Errorf("%d system calls for %d records to one reader", sends, records)
 	}
 	if after.Conns != int64(n)+1 {
