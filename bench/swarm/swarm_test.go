@@ -52,10 +52,12 @@ func TestRightServerHasNoFault(t *testing.T) {
 func TestMixedConnectionsHaveEachTheirForm(t *testing.T) {
 	s := swarmtest.New(t, nil)
 	asked := map[[2]uint32]int{} // by depth and interval; guarded by s.Mu, as Refuse is called
+	s.Mu.Lock()
 	s.Refuse = func(item *pb.SubscribeItem) *pb.Error {
 		asked[[2]uint32{item.Depth, item.IntervalMs}]++
 		return nil
 	}
+	s.Mu.Unlock()
 	w := rig(t, s, func(p *Plan) {
 		p.Conns, p.Verify = 60, 2
 		p.Codecs, p.Depths, p.IntervalsMS = []proto.Codec{proto.CodecProto, proto.CodecJSON}, []uint32{5, 50}, []uint32{0, 100, 1000}

@@ -207,7 +207,7 @@ func (r *running) dial(codec proto.Codec) *client.Client {
 // dialAt makes a client that finds the server under another URL.
 func (r *running) dialAt(url string, codec proto.Codec) *client.Client {
 	r.t.Helper()
-	c, err := client.New(client.Config{URL: url, Codec: codec, PongTimeout: patience, AnswerTimeout: patience,
+	c, err := client.New(client.Config{URL: url, Codec: codec, DialTimeout: patience, PongTimeout: patience, AnswerTimeout: patience,
 		BackoffMin: 10 * time.Millisecond, BackoffMax: 100 * time.Millisecond})
 	if err != nil {
 		r.t.Fatal(err)

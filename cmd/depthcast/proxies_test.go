@@ -188,7 +188,7 @@ func TestProxiesHandEverythingOn(t *testing.T) {
 	}
 	symbol := sim.Symbols()[0]
 	server := l.serve(nil)
-	if err := l.simulate(sim, 500); err != nil {
+	if err := l.simulate(sim, limited{left: 500}); err != nil {
 		t.Fatal(err)
 	}
 	server.known(symbol)
