@@ -172,7 +172,16 @@ func (r *rig) dialScripted(codec proto.Codec, script func(fd int)) *client {
 	return r.connect(Accepted{Codec: codec}, script)
 }
 
+// connect has a client arrive that is greeted in the protocol's own way.
 func (r *rig) connect(a Accepted, script func(fd int)) *client {
+	r.t.Helper()
+	c := r.arrive(a, script)
+	c.greeted()
+	return c
+}
+
+// arrive connects a client over loopback and hands the other end to the hub.
+func (r *rig) arrive(a Accepted, script func(fd int)) *client {
 	r.t.Helper()
 	near, far := tcpPair(r.t)
 	fd, err := poll.Detach(far)
@@ -187,9 +196,7 @@ func (r *rig) connect(a Accepted, script func(fd int)) *client {
 	if err := r.hub.Accept(a); err != nil {
 		r.t.Fatal(err)
 	}
-	c := &client{t: r.t, conn: near, codec: a.Codec, window: a.deflate, fd: fd, forms: make(map[uint32]proto.Exponents)}
-	c.greeted()
-	return c
+	return &client{t: r.t, conn: near, codec: a.Codec, window: a.deflate, fd: fd, forms: make(map[uint32]proto.Exponents)}
 }
 
 // greeted reads the first frame.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"github.com/depthcast/depthcast/fanout/poll"
 	"github.com/depthcast/depthcast/proto"
 )
 
@@ -24,18 +23,7 @@ func (r *rig) speak(w framing, streams ...string) *client {
 // speakScripted lets script see the server's descriptor before the hub has it.
 func (r *rig) speakScripted(script func(fd int), w framing, streams ...string) *client {
 	r.t.Helper()
-	near, far := tcpPair(r.t)
-	fd, err := poll.Detach(far)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	if script != nil {
-		script(fd)
-	}
-	if err := r.hub.Accept(Accepted{FD: fd, framing: w, streams: streams, Remote: near.LocalAddr().String()}); err != nil {
-		r.t.Fatal(err)
-	}
-	c := &client{t: r.t, conn: near, codec: proto.CodecJSON, fd: fd}
+	c := r.arrive(Accepted{Codec: proto.CodecJSON, framing: w, streams: streams}, script)
 	if w == framingKraken {
 		if status := c.text(); !strings.Contains(status, `"system":"online"`) {
 			r.t.Fatalf("greeted with %s", status)

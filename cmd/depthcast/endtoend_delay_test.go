@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -87,7 +86,7 @@ func (l *late) shows(r *running, all string, shown ...string) {
 			var header http.Header
 			shows := func() bool {
 				var body string
-				header, body = get(l.t, r.url()+path)
+				header, body = fetch(l.t, r.url()+path, 0)
 				return strings.Contains(body, name) && !strings.Contains(body, `"type":"error"`) || strings.Contains(body, "1.00")
 			}
 			if !want && shows() {
@@ -100,20 +99,6 @@ func (l *late) shows(r *running, all string, shown ...string) {
 			}
 		}
 	}
-}
-
-func get(t *testing.T, url string) (http.Header, string) {
-	t.Helper()
-	resp, err := (&http.Client{Timeout: patience}).Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.Header, string(body)
 }
 
 // Nothing shows before it is due, on any surface, and its book is live then.

@@ -342,6 +342,13 @@ func (r *running) counted(name, value string) {
 // fetchText is the body of what a plain GET answers.
 func fetchText(t *testing.T, url string, status int) string {
 	t.Helper()
+	_, body := fetch(t, url, status)
+	return body
+}
+
+// fetch is the header and the body of what a plain GET answers; status 0: any.
+func fetch(t *testing.T, url string, status int) (http.Header, string) {
+	t.Helper()
 	client := http.Client{Timeout: patience}
 	resp, err := client.Get(url)
 	if err != nil {
@@ -352,10 +359,10 @@ func fetchText(t *testing.T, url string, status int) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if resp.StatusCode != status {
+	if status != 0 && resp.StatusCode != status {
 		t.Fatalf("GET %s: %s, want %d: %s", url, resp.Status, status, body)
 	}
-	return string(body)
+	return resp.Header, string(body)
 }
 
 // sweep gives n orders at prices of their own another quantity in one record: one

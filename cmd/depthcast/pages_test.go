@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/netip"
 	"os"
@@ -474,17 +473,9 @@ func TestOperationsPageNamesEveryMetric(t *testing.T) {
 		f.ProxyProtocol, f.TrustedProxy = true, []addressRange{addressRange(netip.MustParsePrefix("192.0.2.0/24"))}
 	})
 	r.caughtUpTo(l)
-	response, err := http.Get("http://" + r.doors.inside.Addr().String() + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := fetchText(t, "http://"+r.doors.inside.Addr().String()+"/metrics", http.StatusOK)
 	labels := map[string]string{}
-	for _, m := range regexp.MustCompile(`(?m)^(depthcast_\w+)(?:\{(.*)\})? `).FindAllStringSubmatch(string(text), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^(depthcast_\w+)(?:\{(.*)\})? `).FindAllStringSubmatch(text, -1) {
 		var names []string
 		for _, label := range regexp.MustCompile(`(\w+)="`).FindAllStringSubmatch(m[2], -1) {
 			names = append(names, label[1])
@@ -493,7 +484,7 @@ func TestOperationsPageNamesEveryMetric(t *testing.T) {
 		labels[m[1]] = strings.Join(names, ", ")
 	}
 	var code []string
-	for _, m := range regexp.MustCompile(`(?m)^# HELP (depthcast_\w+) (.*)$`).FindAllStringSubmatch(string(text), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^# HELP (depthcast_\w+) (.*)$`).FindAllStringSubmatch(text, -1) {
 		code = append(code, m[1]+" | "+labels[m[1]]+" | "+m[2])
 	}
 	sameRows(t, "metrics", firstCells(tablesIn(t, operationsPage)["metrics"], 3), code)
