@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/depthcast/depthcast/proto"
 )
@@ -208,6 +209,7 @@ func (b *bench) process(change ...func(*Config)) *process {
 			b.t.Errorf("Run: %v", err)
 		}
 		ended <- nil
+		b.settled()
 	}
 	b.t.Cleanup(p.stop)
 	return p
@@ -246,6 +248,25 @@ func (b *bench) checkpointed(n int) {
 	p.stop()
 	if got := p.Checkpoints().Floor.Load(); got != int64(b.next)-1 {
 		b.t.Fatalf("the checkpoint is at %d, want %d (%v)", got, b.next-1, p.Checkpoints().Failures())
+	}
+}
+
+// settled returns when no checkpoint is half committed. Kafka answers a commit before
+// it writes the markers, and until then a reader finds the checkpoint before.
+func (b *bench) settled() {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ctx), testLimit)
+	defer cancel()
+	req := kmsg.NewPtrDescribeTransactionsRequest()
+	req.TransactionalIDs = []string{b.cfg.Checkpoints.KafkaTopic + "/" + b.topic + "/0"}
+	for {
+		resp, err := req.RequestWith(ctx, b.client)
+		if err != nil || len(resp.TransactionStates) != 1 {
+			return // a broker that is gone has nothing to read
+		}
+		if state := resp.TransactionStates[0].State; state != "PrepareCommit" && state != "PrepareAbort" {
+			return
+		}
 	}
 }
 

@@ -76,6 +76,7 @@ func TestKafkaCheckpointHoldsStatesOfManyOffsets(t *testing.T) {
 	if err := errors.Join(p.closeRound(&c.round), c.header(b.ctx, w), c.tx.commit(b.ctx)); err != nil {
 		t.Fatal(err)
 	}
+	b.settled()
 	b.put("SIM:4", "SIM:0|F|level") // empties both books, which were copied at different offsets
 	q := b.process()                // fences p, which writes no other
 	b.same(q)

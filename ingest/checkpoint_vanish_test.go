@@ -29,6 +29,7 @@ func TestKafkaStateThatVanishesWhileACheckpointIsMadeStaysAway(t *testing.T) {
 	if err := errors.Join(c.state(b.ctx, w, &copies[0]), p.closeRound(&c.round), c.header(b.ctx, w), c.tx.commit(b.ctx)); err != nil {
 		t.Fatal(err)
 	}
+	b.settled()
 	q := b.process().await()
 	q.Do(func() {
 		if q.books.books["SIM:9"] != nil {
