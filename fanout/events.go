@@ -24,10 +24,13 @@ const MaxEventTopics = 64
 // mostSubs is how many subscriptions c may have.
 func (c *conn) mostSubs() int {
 	if c.events != nil {
-		return min(MaxEventTopics, c.shard.config.MaxSubscriptions)
+		return c.shard.config.mostEventTopics()
 	}
 	return c.shard.config.MaxSubscriptions
 }
+
+// mostEventTopics is how many topics an event stream, or a poll, may have.
+func (c *Config) mostEventTopics() int { return min(MaxEventTopics, c.MaxSubscriptions) }
 
 // askFor carries out the request that an event stream began with.
 func (s *shard) askFor(c *conn) {

@@ -191,7 +191,7 @@ func (p *pass) narrow(h *pb.Hello) {
 			h.AuthUntil = g.Until.UnixNano()
 		}
 		h.IntervalsMs = intervalsMS[g.step(0):]
-		h.Limits.MaxDepth = g.MaxDepth
+		h.Limits.MaxDepth, h.Limits.MaxConnections = g.MaxDepth, uint32(max(0, g.MaxConns))
 		if g.MaxDepth > 0 {
 			h.Depths = slices.DeleteFunc(slices.Clone(h.Depths), func(d uint32) bool { return d > g.MaxDepth })
 		}

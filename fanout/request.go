@@ -190,34 +190,6 @@ func (s *shard) say(c *conn, f *pb.Frame, x proto.Exponents) {
 	s.append(c, s.encoder.wrap(c.framing, b))
 }
 
-// channels are those served.
-var channels = []pb.Channel{
-	pb.Channel_CHANNEL_BOOK, pb.Channel_CHANNEL_TRADES, pb.Channel_CHANNEL_ORDERS, pb.Channel_CHANNEL_TICKER,
-	pb.Channel_CHANNEL_INSTRUMENTS,
-}
-
-// hello greets c with the limits that it has here.
-func (s *shard) hello(c *conn) {
-	cfg := s.config
-	h := &pb.Hello{
-		Version: 1,
-		Server:  cfg.Server,
-		Limits: &pb.Limits{
-			MaxSubscriptions: uint32(cfg.MaxSubscriptions), MaxItems: uint32(cfg.MaxItems),
-			MaxMessageBytes: uint32(cfg.MaxMessageBytes), MaxRequestsPerS: uint32(cfg.RequestsPerSecond),
-		},
-		IntervalsMs:    intervalsMS,
-		Depths:         proto.Depths,
-		Channels:       channels,
-		ResumeWindowMs: uint32(cfg.ResumeWindow.Milliseconds()),
-		KeepaliveMs:    uint32(cfg.KeepaliveInterval.Milliseconds()),
-		Time:           s.now.UnixNano(),
-		DelayMs:        uint32(cfg.Delay.Milliseconds()),
-	}
-	c.pass.narrow(h)
-	s.say(c, &pb.Frame{Body: &pb.Frame_Hello{Hello: h}}, proto.Exponents{})
-}
-
 // sayState tells sub's client the state of the book outside the order of the ring.
 func (s *shard) sayState(sub *subscription, snap *snapshot) {
 	s.append(sub.conn, s.stateFrame(sub.feed.topic, snap, sub.framing).bytes)

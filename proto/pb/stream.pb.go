@@ -1865,7 +1865,7 @@ func (x *Hello) GetAuthUntil() int64 {
 	return 0
 }
 
-// Limits of one connection.
+// Limits of one connection. Those that are 0, the first four aside, are no limits.
 type Limits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Subscriptions.
@@ -1874,12 +1874,39 @@ type Limits struct {
 	MaxItems uint32 `protobuf:"varint,2,opt,name=max_items,json=maxItems,proto3" json:"max_items,omitempty"`
 	// Bytes of one message from the client.
 	MaxMessageBytes uint32 `protobuf:"varint,3,opt,name=max_message_bytes,json=maxMessageBytes,proto3" json:"max_message_bytes,omitempty"`
-	// Requests per second, on average.
+	// Requests per second, on average; two seconds' at once.
 	MaxRequestsPerS uint32 `protobuf:"varint,4,opt,name=max_requests_per_s,json=maxRequestsPerS,proto3" json:"max_requests_per_s,omitempty"`
 	// Levels a side that the token grants; 0: all.
-	MaxDepth      uint32 `protobuf:"varint,5,opt,name=max_depth,json=maxDepth,proto3" json:"max_depth,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	MaxDepth uint32 `protobuf:"varint,5,opt,name=max_depth,json=maxDepth,proto3" json:"max_depth,omitempty"`
+	// Messages from the client per second, of whatever kind, on average; eight seconds'
+	// at once. Beyond it the connection ends.
+	MaxMessagesInPerS uint32 `protobuf:"varint,6,opt,name=max_messages_in_per_s,json=maxMessagesInPerS,proto3" json:"max_messages_in_per_s,omitempty"`
+	// Bytes from the client, likewise.
+	MaxBytesInPerS uint32 `protobuf:"varint,7,opt,name=max_bytes_in_per_s,json=maxBytesInPerS,proto3" json:"max_bytes_in_per_s,omitempty"`
+	// Bytes of snapshots that may be asked for per second, on average; eight seconds' at
+	// once.
+	MaxSnapshotBytesPerS uint32 `protobuf:"varint,8,opt,name=max_snapshot_bytes_per_s,json=maxSnapshotBytesPerS,proto3" json:"max_snapshot_bytes_per_s,omitempty"`
+	// A snapshot may be asked for (resync, mismatch) this often, ms, on average; eight at
+	// once.
+	ResyncIntervalMs uint32 `protobuf:"varint,9,opt,name=resync_interval_ms,json=resyncIntervalMs,proto3" json:"resync_interval_ms,omitempty"`
+	// Patterns in channels that have topics by symbol.
+	MaxPatterns uint32 `protobuf:"varint,10,opt,name=max_patterns,json=maxPatterns,proto3" json:"max_patterns,omitempty"`
+	// Topics of an event stream or a poll.
+	MaxEventTopics uint32 `protobuf:"varint,11,opt,name=max_event_topics,json=maxEventTopics,proto3" json:"max_event_topics,omitempty"`
+	// Longest wait of a poll, ms.
+	MaxPollWaitMs uint32 `protobuf:"varint,12,opt,name=max_poll_wait_ms,json=maxPollWaitMs,proto3" json:"max_poll_wait_ms,omitempty"`
+	// Polls under way and event streams over HTTP/2, of one address.
+	MaxRelays uint32 `protobuf:"varint,13,opt,name=max_relays,json=maxRelays,proto3" json:"max_relays,omitempty"`
+	// A client that says nothing for so long is taken for gone, ms.
+	SilenceTimeoutMs uint32 `protobuf:"varint,14,opt,name=silence_timeout_ms,json=silenceTimeoutMs,proto3" json:"silence_timeout_ms,omitempty"`
+	// A connection ends when its socket takes nothing for so long, ms.
+	StallTimeoutMs uint32 `protobuf:"varint,15,opt,name=stall_timeout_ms,json=stallTimeoutMs,proto3" json:"stall_timeout_ms,omitempty"`
+	// A token must come (auth) within so long of the first hello, ms.
+	AuthTimeoutMs uint32 `protobuf:"varint,16,opt,name=auth_timeout_ms,json=authTimeoutMs,proto3" json:"auth_timeout_ms,omitempty"`
+	// Connections that the token grants its user.
+	MaxConnections uint32 `protobuf:"varint,17,opt,name=max_connections,json=maxConnections,proto3" json:"max_connections,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Limits) Reset() {
@@ -1943,6 +1970,90 @@ func (x *Limits) GetMaxRequestsPerS() uint32 {
 func (x *Limits) GetMaxDepth() uint32 {
 	if x != nil {
 		return x.MaxDepth
+	}
+	return 0
+}
+
+func (x *Limits) GetMaxMessagesInPerS() uint32 {
+	if x != nil {
+		return x.MaxMessagesInPerS
+	}
+	return 0
+}
+
+func (x *Limits) GetMaxBytesInPerS() uint32 {
+	if x != nil {
+		return x.MaxBytesInPerS
+	}
+	return 0
+}
+
+func (x *Limits) GetMaxSnapshotBytesPerS() uint32 {
+	if x != nil {
+		return x.MaxSnapshotBytesPerS
+	}
+	return 0
+}
+
+func (x *Limits) GetResyncIntervalMs() uint32 {
+	if x != nil {
+		return x.ResyncIntervalMs
+	}
+	return 0
+}
+
+func (x *Limits) GetMaxPatterns() uint32 {
+	if x != nil {
+		return x.MaxPatterns
+	}
+	return 0
+}
+
+func (x *Limits) GetMaxEventTopics() uint32 {
+	if x != nil {
+		return x.MaxEventTopics
+	}
+	return 0
+}
+
+func (x *Limits) GetMaxPollWaitMs() uint32 {
+	if x != nil {
+		return x.MaxPollWaitMs
+	}
+	return 0
+}
+
+func (x *Limits) GetMaxRelays() uint32 {
+	if x != nil {
+		return x.MaxRelays
+	}
+	return 0
+}
+
+func (x *Limits) GetSilenceTimeoutMs() uint32 {
+	if x != nil {
+		return x.SilenceTimeoutMs
+	}
+	return 0
+}
+
+func (x *Limits) GetStallTimeoutMs() uint32 {
+	if x != nil {
+		return x.StallTimeoutMs
+	}
+	return 0
+}
+
+func (x *Limits) GetAuthTimeoutMs() uint32 {
+	if x != nil {
+		return x.AuthTimeoutMs
+	}
+	return 0
+}
+
+func (x *Limits) GetMaxConnections() uint32 {
+	if x != nil {
+		return x.MaxConnections
 	}
 	return 0
 }
@@ -4526,13 +4637,27 @@ const file_stream_proto_rawDesc = "" +
 	" \x01(\bR\fauthRequired\x12\x19\n" +
 	"\bdelay_ms\x18\v \x01(\rR\adelayMs\x12\x1d\n" +
 	"\n" +
-	"auth_until\x18\f \x01(\x10R\tauthUntil\"\xc8\x01\n" +
+	"auth_until\x18\f \x01(\x10R\tauthUntil\"\xca\x05\n" +
 	"\x06Limits\x12+\n" +
 	"\x11max_subscriptions\x18\x01 \x01(\rR\x10maxSubscriptions\x12\x1b\n" +
 	"\tmax_items\x18\x02 \x01(\rR\bmaxItems\x12*\n" +
 	"\x11max_message_bytes\x18\x03 \x01(\rR\x0fmaxMessageBytes\x12+\n" +
 	"\x12max_requests_per_s\x18\x04 \x01(\rR\x0fmaxRequestsPerS\x12\x1b\n" +
-	"\tmax_depth\x18\x05 \x01(\rR\bmaxDepth\"\x99\x06\n" +
+	"\tmax_depth\x18\x05 \x01(\rR\bmaxDepth\x120\n" +
+	"\x15max_messages_in_per_s\x18\x06 \x01(\rR\x11maxMessagesInPerS\x12*\n" +
+	"\x12max_bytes_in_per_s\x18\a \x01(\rR\x0emaxBytesInPerS\x126\n" +
+	"\x18max_snapshot_bytes_per_s\x18\b \x01(\rR\x14maxSnapshotBytesPerS\x12,\n" +
+	"\x12resync_interval_ms\x18\t \x01(\rR\x10resyncIntervalMs\x12!\n" +
+	"\fmax_patterns\x18\n" +
+	" \x01(\rR\vmaxPatterns\x12(\n" +
+	"\x10max_event_topics\x18\v \x01(\rR\x0emaxEventTopics\x12'\n" +
+	"\x10max_poll_wait_ms\x18\f \x01(\rR\rmaxPollWaitMs\x12\x1d\n" +
+	"\n" +
+	"max_relays\x18\r \x01(\rR\tmaxRelays\x12,\n" +
+	"\x12silence_timeout_ms\x18\x0e \x01(\rR\x10silenceTimeoutMs\x12(\n" +
+	"\x10stall_timeout_ms\x18\x0f \x01(\rR\x0estallTimeoutMs\x12&\n" +
+	"\x0fauth_timeout_ms\x18\x10 \x01(\rR\rauthTimeoutMs\x12'\n" +
+	"\x0fmax_connections\x18\x11 \x01(\rR\x0emaxConnections\"\x99\x06\n" +
 	"\x03Ack\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04item\x18\x02 \x01(\rR\x04item\x12\x14\n" +

@@ -8,9 +8,18 @@ export type Policy = "conflate" | "drop";
 
 export interface Hello {
   type: "hello"; version: number; server?: string;
-  limits?: { max_subscriptions: number; max_items: number; max_message_bytes: number; max_requests_per_s: number; max_depth?: number };
+  limits?: Limits;
   depths?: number[]; intervals_ms?: number[]; channels?: string[];
   time?: string; auth_required?: boolean; auth_until?: string; delay_ms?: number;
+}
+
+// Those that are not there are no limits; docs/protocol.md says what each is of.
+export interface Limits {
+  max_subscriptions: number; max_items: number; max_message_bytes: number; max_requests_per_s: number;
+  max_depth?: number; max_connections?: number; max_patterns?: number;
+  max_messages_in_per_s?: number; max_bytes_in_per_s?: number; max_snapshot_bytes_per_s?: number; resync_interval_ms?: number;
+  max_event_topics?: number; max_poll_wait_ms?: number; max_relays?: number;
+  silence_timeout_ms?: number; stall_timeout_ms?: number; auth_timeout_ms?: number;
 }
 
 export interface Ack {
