@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/depthcast/depthcast/fanout"
@@ -18,8 +16,8 @@ import (
 // everything.
 type authFlags struct {
 	AuthKeys         string        `help:"YAML file of API keys, by their hashes (see the command key); read anew when it changes." type:"existingfile" placeholder:"FILE"`
-	AuthJWTSecret    string        `help:"File with the secret of JWTs signed with HS256, at least 32 bytes." name:"auth-jwt-secret" type:"existingfile" placeholder:"FILE"`
-	AuthJWTKey       []string      `help:"PEM files with public keys of JWTs signed with RS256, ES256 or EdDSA." name:"auth-jwt-key" type:"existingfile" placeholder:"FILE"`
+	AuthJWTSecret    string        `help:"File with the secret of JWTs signed with HS256, at least 32 bytes; read anew when it changes." name:"auth-jwt-secret" type:"existingfile" placeholder:"FILE"`
+	AuthJWTKey       []string      `help:"PEM files with public keys of JWTs signed with RS256, ES256 or EdDSA; read anew when they change." name:"auth-jwt-key" type:"existingfile" placeholder:"FILE"`
 	AuthJWKS         string        `help:"URL of a JSON Web Key Set with such keys, fetched again and again." name:"auth-jwks" placeholder:"https://HOST/PATH"`
 	AuthIssuer       string        `help:"What iss of a JWT must be." placeholder:"ISSUER"`
 	AuthAudience     string        `help:"What aud of a JWT must name." placeholder:"AUDIENCE"`
@@ -41,30 +39,16 @@ type authority struct {
 func (f *authFlags) authority(delay time.Duration, changed func()) (authority, error) {
 	var a authority
 	c := door.Config{
-		KeyFile: f.AuthKeys, JWKS: f.AuthJWKS, Issuer: f.AuthIssuer, Audience: f.AuthAudience,
+		KeyFile: f.AuthKeys, SecretFile: f.AuthJWTSecret, PublicKeyFiles: f.AuthJWTKey, JWKS: f.AuthJWKS, Issuer: f.AuthIssuer, Audience: f.AuthAudience,
 		Leeway: f.AuthLeeway, RefreshEvery: f.AuthJWKSInterval, Changed: changed, Log: slog.Default(),
 	}
-	var err error
-	if c.Secret, err = f.secret(); err != nil {
-		return a, err
-	}
-	for _, path := range f.AuthJWTKey {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return a, err
-		}
-		keys, err := door.ParsePublicKeys(text)
-		if err != nil {
-			return a, fmt.Errorf("--auth-jwt-key %s: %w", path, err)
-		}
-		c.PublicKeys = append(c.PublicKeys, keys...)
-	}
-	switch none := c.KeyFile == "" && c.Secret == nil && c.PublicKeys == nil && c.JWKS == ""; {
+	switch none := c.KeyFile == "" && c.SecretFile == "" && len(c.PublicKeyFiles) == 0 && c.JWKS == ""; {
 	case none && (f.AuthIssuer != "" || f.AuthAudience != "" || f.UsageLog != ""):
 		return a, errors.New("--auth-issuer, --auth-audience and --usage-log are of no use without keys: give --auth-keys, --auth-jwks, --auth-jwt-key or --auth-jwt-secret")
 	case none:
 		return a, nil
 	}
+	var err error
 	if a.door, err = door.New(c); err != nil {
 		return a, err
 	}
@@ -72,21 +56,6 @@ func (f *authFlags) authority(delay time.Duration, changed func()) (authority, e
 		a.usage, err = door.NewUsage(door.UsageConfig{Path: f.UsageLog, Every: f.UsageInterval, Delay: delay, Log: slog.Default()})
 	}
 	return a, err
-}
-
-// secret reads the secret of HS256; a line break at its end does not belong to it.
-func (f *authFlags) secret() ([]byte, error) {
-	if f.AuthJWTSecret == "" {
-		return nil, nil
-	}
-	text, err := os.ReadFile(f.AuthJWTSecret)
-	if err != nil {
-		return nil, err
-	}
-	if text = bytes.TrimRight(text, "\r\n"); len(text) == 0 {
-		return nil, fmt.Errorf("--auth-jwt-secret %s is empty", f.AuthJWTSecret)
-	}
-	return text, nil
 }
 
 // guard sets what a hub needs to know of a.

@@ -5,18 +5,14 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -146,79 +142,6 @@ func TestServerTakesKeysAndTokensOfItsFlags(t *testing.T) {
 	if err := errors.Join(err, json.Unmarshal(text, &row)); err != nil || row.User != "alice" || row.Symbol != bystander || row.Channel != "book" || row.Requests != 1 {
 		t.Errorf("what was had is noted as %s %v", text, err)
 	}
-}
-
-// jwksOf is a JSON Web Key Set of one key of its kind, which a test replaces.
-type jwksOf struct {
-	mu  sync.Mutex
-	key *ecdsa.PrivateKey
-	kid string
-}
-
-func (s *jwksOf) rotate(t *testing.T, kid string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.key, s.kid = key, kid
-}
-
-func (s *jwksOf) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	point, err := s.key.PublicKey.ECDH()
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	xy := point.Bytes()[1:] // 4, then both coordinates
-	coordinate := base64.RawURLEncoding.EncodeToString
-	_ = json.NewEncoder(w).Encode(map[string]any{"keys": []any{map[string]string{
-		"kty": "EC", "crv": "P-256", "kid": s.kid, "x": coordinate(xy[:32]), "y": coordinate(xy[32:]),
-	}}})
-}
-
-// token is bob's, for everything.
-func (s *jwksOf) token(t *testing.T) string {
-	t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	token := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{"iss": "i", "aud": "depthcast", "sub": "bob",
-		"exp": time.Now().Add(time.Hour).Unix(), "depthcast": map[string]any{"symbols": []string{"*"}}})
-	token.Header["kid"] = s.kid
-	text, err := token.SignedString(s.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
-
-func TestKeysOfIssuersAreRotatedWhileTheServerRuns(t *testing.T) {
-	t.Parallel()
-	set := &jwksOf{}
-	set.rotate(t, "1")
-	issuer := httptest.NewServer(set)
-	t.Cleanup(issuer.Close)
-	l := newLab(t, 1)
-	r := l.serve(func(_ *readFlags, f *serverFlags) {
-		f.AuthJWKS, f.AuthJWKSInterval, f.AuthIssuer, f.AuthAudience = issuer.URL, 20*time.Millisecond, "i", "depthcast"
-	})
-	answered := func(token string, status int) {
-		t.Helper()
-		r.until(fmt.Sprint("an answer ", status), func() bool {
-			got, _ := r.get(r.url()+"/v1/symbols", token)
-			return got == status
-		})
-	}
-	first := set.token(t)
-	answered(first, http.StatusOK)
-	set.rotate(t, "2")
-	second := set.token(t)
-	answered(second, http.StatusOK)
-	answered(first, http.StatusUnauthorized)
 }
 
 func TestKeyCommandShowsAKeyAndItsEntry(t *testing.T) {

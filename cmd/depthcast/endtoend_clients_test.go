@@ -30,9 +30,18 @@ type socket struct {
 // connect opens a socket. Every read and write of it has a deadline.
 func (r *running) connect(codec proto.Codec) *socket {
 	r.t.Helper()
+	return r.connectAs("", codec)
+}
+
+// connectAs is connect with a token; empty: none.
+func (r *running) connectAs(token string, codec proto.Codec) *socket {
+	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	dialer := ws.Dialer{Protocols: []string{codec.Subprotocol()}, TLSConfig: &tls.Config{InsecureSkipVerify: true}}
+	if token != "" {
+		dialer.Header = ws.HandshakeHeaderHTTP{"Authorization": {"Bearer " + token}}
+	}
 	conn, early, _, err := dialer.Dial(ctx, r.stream())
 	if err != nil {
 		r.t.Fatal(err)

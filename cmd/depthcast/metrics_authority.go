@@ -16,6 +16,8 @@ func (m scrape) authority(a authority) {
 		m.gauge("api_keys", "API keys in the key file.", float64(a.door.Keys()))
 		m.count("api_key_reloads_total", "Times that the key file was read anew.", float64(s.Reloads.Load()))
 		m.count("api_key_reload_errors_total", "Times that it changed and could not be read: what it held before goes on to hold.", float64(s.ReloadErrors.Load()))
+		m.count("jwt_key_reloads_total", "Times that the files with keys for JWTs were read anew.", float64(s.LocalReloads.Load()))
+		m.count("jwt_key_reload_errors_total", "Times that they changed and could not be read: what they held before goes on to hold.", float64(s.LocalReloadErrors.Load()))
 		m.count("jwks_fetches_total", "Times that the JSON Web Key Set was asked for.", float64(s.Fetches.Load()))
 		m.count("jwks_fetch_errors_total", "Of these, without success: what it held before goes on to hold.", float64(s.FetchErrors.Load()))
 		age := -1.0

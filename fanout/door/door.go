@@ -1,29 +1,35 @@
 package door
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/depthcast/depthcast/fanout"
 )
 
-// Config says what tokens are good for. At least one of KeyFile, Secret, PublicKeys
-// and JWKS is required.
+// Config says what tokens are good for. At least one of KeyFile, SecretFile,
+// PublicKeyFiles and JWKS is required. The files are read anew when they change; what
+// cannot be read leaves what holds.
 type Config struct {
-	// KeyFile is a YAML file of API keys, by their hashes; see File. It is read anew
-	// when it changes; one that cannot be read leaves what holds.
+	// KeyFile is a YAML file of API keys, by their hashes; see File.
 	KeyFile string
 
-	// Secret checks JWTs signed with HS256. At least 32 bytes.
-	Secret []byte
+	// SecretFile holds the secret of JWTs signed with HS256. At least 32 bytes; a line
+	// break at its end does not belong to it.
+	SecretFile string
 
-	// PublicKeys check JWTs signed with RS256 (*rsa.PublicKey, from 2048 bits on),
-	// ES256 (*ecdsa.PublicKey, P-256) and EdDSA (ed25519.PublicKey).
-	PublicKeys []any
+	// PublicKeyFiles hold, in PEM (PUBLIC KEY or CERTIFICATE), the keys of JWTs signed
+	// with RS256 (from 2048 bits on), ES256 (P-256) and EdDSA (Ed25519), at most 8 of
+	// each.
+	PublicKeyFiles []string
 
 	// JWKS is the URL of a JSON Web Key Set (RFC 7517) with more public keys: https,
 	// or http on this machine.
@@ -44,7 +50,11 @@ type Config struct {
 	// known. Default 10 s.
 	RefreshGap time.Duration
 
-	// WatchEvery is how often the key file is looked at. Default 1 s.
+	// Grace is how long a key may be missing from the JWKS before the connections of
+	// its tokens end. Default 30 s, or RefreshEvery if that is less.
+	Grace time.Duration
+
+	// WatchEvery is how often the files are looked at. Default 1 s.
 	WatchEvery time.Duration
 
 	// Changed is told when what was granted may have been taken back. It must not
@@ -61,7 +71,17 @@ type Config struct {
 // ErrConfig marks a configuration that cannot work.
 var ErrConfig = errors.New("door: bad configuration")
 
-func (c *Config) takesJWTs() bool { return len(c.Secret) > 0 || len(c.PublicKeys) > 0 || c.JWKS != "" }
+func (c *Config) takesJWTs() bool {
+	return c.SecretFile != "" || len(c.PublicKeyFiles) > 0 || c.JWKS != ""
+}
+
+// localFiles are those with keys for JWTs.
+func (c *Config) localFiles() []string {
+	if c.SecretFile == "" {
+		return c.PublicKeyFiles
+	}
+	return append(slices.Clip(c.PublicKeyFiles), c.SecretFile)
+}
 
 func (c *Config) validate() error {
 	if c.KeyFile == "" && !c.takesJWTs() {
@@ -70,18 +90,11 @@ func (c *Config) validate() error {
 	if c.takesJWTs() && (c.Issuer == "" || c.Audience == "") {
 		return fmt.Errorf("%w: JWTs need an issuer and an audience to be held against", ErrConfig)
 	}
-	if n := len(c.Secret); n > 0 && n < minSecretBytes {
-		return fmt.Errorf("%w: a secret of %d bytes, at least %d", ErrConfig, n, minSecretBytes)
-	}
-	for _, key := range c.PublicKeys {
-		if algorithmOf(key) == "" {
-			return fmt.Errorf("%w: a public key that is neither RSA from %d bits on, nor ECDSA on P-256, nor Ed25519 (%T)", ErrConfig, minRSABits, key)
-		}
-	}
 	for _, d := range []struct {
 		field *time.Duration
 		value time.Duration
-	}{{&c.RefreshEvery, 5 * time.Minute}, {&c.RefreshGap, 10 * time.Second}, {&c.WatchEvery, time.Second}} {
+	}{{&c.RefreshEvery, 5 * time.Minute}, {&c.RefreshGap, 10 * time.Second}, {&c.WatchEvery, time.Second},
+		{&c.Grace, min(maxGrace, cmp.Or(c.RefreshEvery, maxGrace))}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
@@ -104,25 +117,22 @@ func (c *Config) validate() error {
 	return nil
 }
 
-const (
-	minSecretBytes = 32
-	minRSABits     = 2048
-	maxLeeway      = 5 * time.Minute
-)
+const maxLeeway = 5 * time.Minute
 
 // Door checks tokens. It is a fanout.Gate.
 type Door struct {
 	config Config
 	keys   atomic.Pointer[keyTable] // nil: no key file
-	files  *Watched                 // the key file
+	files  *Watched                 // the key file; nil: none
 	jwts   *jwts                    // nil: none are taken
+	local  *Watched                 // the files with their keys; nil: none
 	stats  Stats
 }
 
 var _ fanout.Gate = (*Door)(nil)
 
-// New reads the key file, if there is one, and does not fetch anything yet: Run
-// does. Errors wrap ErrConfig or ErrFile.
+// New reads the files, and does not fetch anything yet: Run does. Errors wrap
+// ErrConfig or ErrFile.
 func New(c Config) (*Door, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
@@ -137,6 +147,9 @@ func New(c Config) (*Door, error) {
 		d.keys.Store(t)
 	}
 	if c.takesJWTs() {
+		if files := d.config.localFiles(); len(files) > 0 {
+			d.local = Watch(files...)
+		}
 		var err error
 		if d.jwts, err = newJWTs(&d.config, &d.stats); err != nil {
 			return nil, err
@@ -158,17 +171,17 @@ func (d *Door) Keys() int {
 
 // Run keeps keys up to date until ctx ends.
 func (d *Door) Run(ctx context.Context) {
-	fetched := make(chan struct{})
-	go func() {
-		defer close(fetched)
-		if d.jwts != nil && d.jwts.set != nil {
-			d.jwts.set.run(ctx)
-		}
-	}()
-	if d.config.KeyFile != "" {
-		d.files.Run(ctx, d.config.WatchEvery, d.retake)
+	var all sync.WaitGroup
+	defer all.Wait()
+	if d.files != nil {
+		all.Go(func() { d.files.Run(ctx, d.config.WatchEvery, d.retake) })
 	}
-	<-fetched
+	if d.local != nil {
+		all.Go(func() { d.local.Run(ctx, d.config.WatchEvery, d.retakeLocal) })
+	}
+	if d.jwts != nil && d.jwts.set != nil {
+		all.Go(func() { d.jwts.set.run(ctx) })
+	}
 }
 
 // Admit is fanout.Gate's.
@@ -199,14 +212,16 @@ func (d *Door) admit(ctx context.Context, token string) (*fanout.Grant, Outcome)
 	return d.jwts.admit(ctx, token)
 }
 
-// Present is fanout.Gate's: JWTs hold until they end, keys as long as the file has
-// them.
+// Present is fanout.Gate's: a token holds as long as the key that checked it, or
+// that it is.
 func (d *Door) Present(g *fanout.Grant) *fanout.Grant {
-	t := d.keys.Load()
-	if g.Key == "" || t == nil {
-		return g
+	if strings.HasPrefix(g.Key, ofFiles) || strings.HasPrefix(g.Key, ofSet) {
+		if d.jwts.holds(g.Key) {
+			return g
+		}
+		return nil
 	}
-	return t.grants[g.Key]
+	return d.keys.Load().grants[g.Key]
 }
 
 // Outcome is what became of a token.
@@ -239,7 +254,10 @@ type Stats struct {
 	Tokens       [outcomes]atomic.Uint64
 	Fetches      atomic.Uint64 // of the JWKS
 	FetchErrors  atomic.Uint64
-	Fetched      atomic.Int64 // when the JWKS was last fetched, ns since 1970; 0: never
-	Reloads      atomic.Uint64
+	Fetched      atomic.Int64  // when the JWKS was last fetched, ns since 1970; 0: never
+	Reloads      atomic.Uint64 // of the key file
 	ReloadErrors atomic.Uint64
+
+	LocalReloads      atomic.Uint64 // of the files with keys for JWTs
+	LocalReloadErrors atomic.Uint64
 }

@@ -17,6 +17,8 @@ import (
 	"log/slog"
 	"maps"
 	"math/big"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -84,6 +86,41 @@ var signers = sync.OnceValue(func() map[string]*signer {
 	}
 })
 
+// secretFile writes the secret of s.
+func secretFile(t testing.TB, s *signer) string {
+	t.Helper()
+	return textFile(t, string(s.key.([]byte))+"\n")
+}
+
+// publicFile writes public keys.
+func publicFile(t testing.TB, keys ...any) string {
+	t.Helper()
+	return textFile(t, pemOf(t, keys...))
+}
+
+// pemOf is the text of a file with public keys.
+func pemOf(t testing.TB, keys ...any) string {
+	t.Helper()
+	var text []byte
+	for _, key := range keys {
+		der, err := x509.MarshalPKIXPublicKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})...)
+	}
+	return string(text)
+}
+
+func textFile(t testing.TB, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // newDoor opens a door that stands at now.
 func newDoor(t testing.TB, c Config) *Door {
 	t.Helper()
@@ -96,6 +133,19 @@ func newDoor(t testing.TB, c Config) *Door {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// until waits for a condition.
+func until(t *testing.T, is func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	for !is() {
+		select {
+		case <-deadline:
+			t.Fatal("waited in vain")
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 // run keeps d up to date until the test ends.
@@ -132,22 +182,14 @@ func admitted(t testing.TB, d *Door, token string, want Outcome) *fanout.Grant {
 }
 
 func TestTokensOfEveryAlgorithmAreTaken(t *testing.T) {
-	c := Config{Secret: signers()["HS256"].key.([]byte)}
+	c := Config{SecretFile: secretFile(t, signers()["HS256"])}
 	for _, name := range []string{"RS256", "ES256", "EdDSA"} {
-		der, err := x509.MarshalPKIXPublicKey(signers()[name].public())
-		if err != nil {
-			t.Fatal(err)
-		}
-		keys, err := ParsePublicKeys(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.PublicKeys = append(c.PublicKeys, keys...)
+		c.PublicKeyFiles = append(c.PublicKeyFiles, publicFile(t, signers()[name].public()))
 	}
 	d := newDoor(t, c)
 	for name, s := range signers() {
 		g := admitted(t, d, s.sign(nil), ByJWT)
-		if g.User != "alice" || !g.Until.Equal(now.Add(time.Hour)) || len(g.Symbols) != 1 || g.Symbols[0] != "SIM:*" || g.Key != "" {
+		if g.User != "alice" || !g.Until.Equal(now.Add(time.Hour)) || len(g.Symbols) != 1 || g.Symbols[0] != "SIM:*" {
 			t.Errorf("%s grants %+v", name, g)
 		}
 		if d.Present(g) != g {
@@ -170,7 +212,7 @@ func TestTokensOfEveryAlgorithmAreTaken(t *testing.T) {
 
 func TestTokenIsHeldAgainstItsClaims(t *testing.T) {
 	s := signers()["HS256"]
-	d := newDoor(t, Config{Secret: s.key.([]byte), Leeway: 10 * time.Second})
+	d := newDoor(t, Config{SecretFile: secretFile(t, s), Leeway: 10 * time.Second})
 	at := func(d time.Duration) int64 { return now.Add(d).Unix() }
 	for name, c := range map[string]struct {
 		changes jwt.MapClaims
@@ -227,7 +269,7 @@ func unsigned(header map[string]any, signature string) string {
 
 func TestTokenDoesNotChooseHowItIsChecked(t *testing.T) {
 	rs, es := signers()["RS256"], signers()["ES256"]
-	d := newDoor(t, Config{PublicKeys: []any{rs.public(), es.public()}})
+	d := newDoor(t, Config{PublicKeyFiles: []string{publicFile(t, rs.public(), es.public())}})
 	der, _ := x509.MarshalPKIXPublicKey(rs.public())
 	public := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 	for name, token := range map[string]string{
@@ -255,7 +297,7 @@ func TestTokenDoesNotChooseHowItIsChecked(t *testing.T) {
 
 func TestExtensionThatIsNotKnownIsNotPassedOver(t *testing.T) {
 	s := signers()["ES256"]
-	d := newDoor(t, Config{PublicKeys: []any{s.public()}})
+	d := newDoor(t, Config{PublicKeyFiles: []string{publicFile(t, s.public())}})
 	token := jwt.NewWithClaims(s.method, jwt.MapClaims{"iss": issuer, "aud": audience, "sub": "a", "exp": now.Add(time.Hour).Unix()})
 	token.Header["crit"], token.Header["cap"] = []string{"cap"}, "read once"
 	text, err := token.SignedString(s.key)
@@ -271,27 +313,47 @@ func TestWeakKeysAreRefused(t *testing.T) {
 		t.Skipf("cannot draw one: %v", err)
 	}
 	other, _ := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	private := textFile(t, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("key")})))
+	many := make([]any, maxTries+1)
+	for i := range many {
+		many[i] = signers()["ES256"].public()
+	}
 	for name, c := range map[string]Config{
-		"RSA of 1024 bits": {PublicKeys: []any{&small.PublicKey}},
-		"P-384":            {PublicKeys: []any{&other.PublicKey}},
-		"a private key":    {PublicKeys: []any{signers()["RS256"].key}},
-		"a short secret":   {Secret: []byte("secret")},
-		"RSA without N":    {PublicKeys: []any{&rsa.PublicKey{E: 3}}},
-		"RSA with E 1":     {PublicKeys: []any{&rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 2100), E: 1}}},
+		"RSA of 1024 bits": {PublicKeyFiles: []string{publicFile(t, &small.PublicKey)}},
+		"P-384":            {PublicKeyFiles: []string{publicFile(t, &other.PublicKey)}},
+		"a private key":    {PublicKeyFiles: []string{private}},
+		"no key":           {PublicKeyFiles: []string{textFile(t, "key")}},
+		"too many keys":    {PublicKeyFiles: []string{publicFile(t, many...)}},
+		"a short secret":   {SecretFile: textFile(t, "secret\n")},
+		"no secret":        {SecretFile: textFile(t, "\n")},
+		"a great file":     {SecretFile: textFile(t, strings.Repeat("x", maxPEMBytes+1))},
 	} {
 		c.Issuer, c.Audience = issuer, audience
-		if _, err := New(c); !errors.Is(err, ErrConfig) {
+		if _, err := New(c); !errors.Is(err, ErrFile) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	for name, key := range map[string]any{
+		"RSA without N": &rsa.PublicKey{E: 3},
+		"RSA with E 1":  &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 2100), E: 1},
+		"a private key": signers()["RS256"].key,
+	} {
+		if algorithm := algorithmOf(key); algorithm != "" {
+			t.Errorf("%s is taken for %s", name, algorithm)
+		}
+	}
+}
+
+func TestConfigurationsThatCannotWorkAreRefused(t *testing.T) {
+	secret := secretFile(t, signers()["HS256"])
 	for name, c := range map[string]Config{
 		"nothing":                     {},
-		"no issuer":                   {Secret: signers()["HS256"].key.([]byte), Audience: audience},
-		"no audience":                 {Secret: signers()["HS256"].key.([]byte), Issuer: issuer},
+		"no issuer":                   {SecretFile: secret, Audience: audience},
+		"no audience":                 {SecretFile: secret, Issuer: issuer},
 		"JWKS over plain HTTP":        {JWKS: "http://keys.example/jwks", Issuer: issuer, Audience: audience},
 		"JWKS with a user":            {JWKS: "https://a:b@keys.example/jwks", Issuer: issuer, Audience: audience},
 		"JWKS from a file":            {JWKS: "file:///etc/keys", Issuer: issuer, Audience: audience},
-		"a leeway of hours":           {Secret: signers()["HS256"].key.([]byte), Issuer: issuer, Audience: audience, Leeway: time.Hour},
+		"a leeway of hours":           {SecretFile: secret, Issuer: issuer, Audience: audience, Leeway: time.Hour},
 		"a key file that is not here": {KeyFile: "nowhere.yaml"},
 	} {
 		if _, err := New(c); !errors.Is(err, ErrConfig) && !errors.Is(err, ErrFile) {
@@ -303,7 +365,10 @@ func TestWeakKeysAreRefused(t *testing.T) {
 // Whatever comes as a token, it is refused unless it is one that was signed here,
 // and nothing panics.
 func FuzzToken(f *testing.F) {
-	d := newDoor(f, Config{Secret: signers()["HS256"].key.([]byte), PublicKeys: []any{signers()["ES256"].public(), signers()["EdDSA"].public(), signers()["RS256"].public()}})
+	d := newDoor(f, Config{
+		SecretFile:     secretFile(f, signers()["HS256"]),
+		PublicKeyFiles: []string{publicFile(f, signers()["ES256"].public(), signers()["EdDSA"].public(), signers()["RS256"].public())},
+	})
 	good := map[string]bool{}
 	for _, name := range []string{"HS256", "ES256", "EdDSA", "RS256"} {
 		token := signers()[name].sign(nil)

@@ -2,7 +2,6 @@ package door
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,14 +12,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/MicahParks/jwkset"
-	"github.com/MicahParks/keyfunc/v3"
 	"github.com/golang-jwt/jwt/v5"
 )
 
 const (
 	maxJWKSBytes = 1 << 20
-	maxJWKSKeys  = 64
 	fetchWithin  = 4 * time.Second // below what a token may wait (fanout)
 	// A fetch that failed is tried again after retryAfter, doubling up to retryMost.
 	retryAfter = time.Second
@@ -41,12 +37,6 @@ type jwks struct {
 	fetching bool
 	ended    time.Time     // the last fetch
 	fetched  chan struct{} // closed when the next fetch has ended
-}
-
-// keySet is one state of the set. It never changes.
-type keySet struct {
-	byID keyfunc.Keyfunc
-	all  []jwt.VerificationKey // public ones that can be used
 }
 
 func newJWKS(c *Config, stats *Stats) (*jwks, error) {
@@ -92,7 +82,7 @@ func (s *jwks) run(ctx context.Context) {
 			failures++
 			continue
 		}
-		wait, failures = s.config.RefreshEvery, 0
+		wait, failures = s.current.Load().again(s.config.Now(), s.config), 0
 	}
 }
 
@@ -106,8 +96,7 @@ func (s *jwks) fetch(ctx context.Context) error {
 	if err != nil {
 		s.stats.FetchErrors.Add(1)
 	} else {
-		s.current.Store(set)
-		s.stats.Fetched.Store(s.config.Now().UnixNano())
+		s.take(set)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,6 +104,18 @@ func (s *jwks) fetch(ctx context.Context) error {
 	s.fetching, s.ended = false, s.config.Now()
 	s.fetched = make(chan struct{})
 	return err
+}
+
+// take puts a set that was fetched now in the place of the one before.
+func (s *jwks) take(set *keySet) {
+	at := s.config.Now()
+	gone := set.follow(s.current.Load(), at, s.config.Grace)
+	s.current.Store(set)
+	s.stats.Fetched.Store(at.UnixNano())
+	if gone {
+		s.config.Log.Info("keys have left the JWKS: the connections of their tokens end", "host", s.host)
+		s.config.Changed()
+	}
 }
 
 func (s *jwks) get(ctx context.Context) (*keySet, error) {
@@ -145,41 +146,8 @@ func (s *jwks) get(ctx context.Context) (*keySet, error) {
 	return parseJWKS(text)
 }
 
-// parseJWKS takes the public keys that can check one of our algorithms. Others are
-// passed over (RFC 7517, section 5), secrets among them: who can read the set could
-// sign with them.
-func parseJWKS(text []byte) (*keySet, error) {
-	var file struct {
-		Keys []json.RawMessage `json:"keys"`
-	}
-	if err := json.Unmarshal(text, &file); err != nil {
-		return nil, errors.New("not a JSON Web Key Set")
-	}
-	if len(file.Keys) > maxJWKSKeys {
-		return nil, fmt.Errorf("%d keys, at most %d", len(file.Keys), maxJWKSKeys)
-	}
-	storage := jwkset.NewMemoryStorage()
-	set := &keySet{}
-	for _, raw := range file.Keys {
-		key, err := jwkset.NewJWKFromRawJSON(raw, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{})
-		if err != nil || algorithmOf(key.Key()) == "" || key.Marshal().USE == jwkset.UseEnc {
-			continue
-		}
-		if err := storage.KeyWrite(context.Background(), key); err != nil {
-			return nil, err
-		}
-		set.all = append(set.all, key.Key())
-	}
-	if len(set.all) == 0 {
-		return nil, errors.New("no key in it that can be used")
-	}
-	var err error
-	set.byID, err = keyfunc.New(keyfunc.Options{Storage: storage})
-	return set, err
-}
-
 // find returns the keys that may have signed t: the one that it names, or those of
-// its algorithm. One that is not known is asked for once, unless that was done just
+// its algorithm, of which there are at most maxTries. One that is not known is asked for once, unless that was done just
 // now.
 func (s *jwks) find(ctx context.Context, t *jwt.Token, kid string) ([]jwt.VerificationKey, error) {
 	keys, err := s.current.Load().find(t, kid)
@@ -188,32 +156,6 @@ func (s *jwks) find(ctx context.Context, t *jwt.Token, kid string) ([]jwt.Verifi
 	}
 	s.refresh(ctx)
 	return s.current.Load().find(t, kid) // it may have come meanwhile in any case
-}
-
-func (k *keySet) find(t *jwt.Token, kid string) ([]jwt.VerificationKey, error) {
-	if k == nil {
-		return nil, errUnavailable
-	}
-	var found []jwt.VerificationKey
-	if kid != "" {
-		key, err := k.byID.Keyfunc(t)
-		if err != nil {
-			return nil, errUnknownKey
-		}
-		found = []jwt.VerificationKey{key}
-	} else {
-		found = k.all
-	}
-	var fit []jwt.VerificationKey
-	for _, key := range found {
-		if algorithmOf(key) == t.Method.Alg() {
-			fit = append(fit, key)
-		}
-	}
-	if len(fit) == 0 {
-		return nil, errUnknownKey
-	}
-	return fit, nil
 }
 
 // refresh has the set fetched and waits for that, unless it was fetched just now.

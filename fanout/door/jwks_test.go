@@ -18,6 +18,8 @@ import (
 
 	"github.com/MicahParks/jwkset"
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/depthcast/depthcast/fanout"
 )
 
 // keyServer serves a JSON Web Key Set that a test changes.
@@ -254,4 +256,113 @@ func TestTokenWithoutAKeyIDIsNotTriedAgainstEverything(t *testing.T) {
 	admitted(t, d, all[3].sign(nil), ByJWT)
 	all[3].kid = ""
 	admitted(t, d, all[3].sign(nil), UnknownKey)
+}
+
+// rotation is a door whose JWKS is fetched when a test says so, at a time of the test's.
+type rotation struct {
+	*Door
+	t       *testing.T
+	server  *keyServer
+	at      time.Time
+	changes int
+}
+
+func newRotation(t *testing.T, all ...*signer) *rotation {
+	r := &rotation{t: t, server: newKeyServer(t, all...), at: now}
+	r.Door = newDoor(t, Config{JWKS: r.server.URL, Now: func() time.Time { return r.at }, Changed: func() { r.changes++ }})
+	r.fetch()
+	return r
+}
+
+// fetch has the JWKS fetched, and returns whether somebody was told of a change.
+func (r *rotation) fetch() bool {
+	before := r.changes
+	_ = r.jwts.set.fetch(r.t.Context())
+	return r.changes > before
+}
+
+func (r *rotation) holds(g *fanout.Grant) bool { return r.Present(g) == g }
+
+func TestTokenEndsWhenItsKeyHasLeftTheKeySet(t *testing.T) {
+	first, second := newSigner(t, "1"), newSigner(t, "2")
+	r := newRotation(t, first, second)
+	one, two := admitted(t, r.Door, first.sign(nil), ByJWT), admitted(t, r.Door, second.sign(nil), ByJWT)
+	nameless := *first
+	nameless.kid = ""
+	unnamed := admitted(t, r.Door, nameless.sign(nil), ByJWT)
+
+	r.server.serve(t, second)
+	if r.fetch() || !r.holds(one) || !r.holds(two) || !r.holds(unnamed) {
+		t.Error("a token ends though its key is missing from one answer alone")
+	}
+	r.at = r.at.Add(maxGrace - 1)
+	if r.fetch() || !r.holds(one) || !r.holds(unnamed) {
+		t.Error("a token ends before the time that its key may be missing")
+	}
+	if next := r.jwts.set.current.Load().again(r.at, &r.config); next != 1 {
+		t.Errorf("the next fetch is %v later, want when the grace is over", next)
+	}
+	r.at = r.at.Add(1)
+	if !r.holds(one) {
+		t.Error("a token ends without an answer that lacks its key")
+	}
+	if !r.fetch() || r.holds(one) || r.holds(unnamed) || !r.holds(two) {
+		t.Error("a token holds though its key is gone, or another does not")
+	}
+	if next := r.jwts.set.current.Load().again(r.at, &r.config); next != r.config.RefreshEvery {
+		t.Errorf("the next fetch is %v later", next)
+	}
+	r.server.serve(t, first, second)
+	if r.fetch() || !r.holds(one) {
+		t.Error("a key that is back does not hold")
+	}
+}
+
+func TestKeyThatIsMissingFromSomeAnswersEndsNobody(t *testing.T) {
+	first, second := newSigner(t, "1"), newSigner(t, "2")
+	r := newRotation(t, first, second)
+	one := admitted(t, r.Door, first.sign(nil), ByJWT)
+	for range 3 { // one of two machines of the issuer does not have it
+		r.at = r.at.Add(maxGrace / 2)
+		r.server.serve(t, second)
+		if r.fetch() || !r.holds(one) {
+			t.Fatal("ended")
+		}
+		r.at = r.at.Add(maxGrace / 2)
+		r.server.serve(t, first, second)
+		if r.fetch() || !r.holds(one) {
+			t.Fatal("ended")
+		}
+	}
+}
+
+func TestFetchThatFailsEndsNobody(t *testing.T) {
+	first, second := newSigner(t, "1"), newSigner(t, "2")
+	r := newRotation(t, first, second)
+	one := admitted(t, r.Door, first.sign(nil), ByJWT)
+	r.server.serve(t, second)
+	r.fetch()
+	r.server.answerWith(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
+	for range 10 {
+		r.at = r.at.Add(time.Hour)
+		if r.fetch() || !r.holds(one) {
+			t.Fatal("ended by a fetch that failed")
+		}
+	}
+}
+
+func TestOtherKeyOfTheSameIDIsAnotherKey(t *testing.T) {
+	first, second := newSigner(t, "1"), newSigner(t, "1")
+	r := newRotation(t, first)
+	one := admitted(t, r.Door, first.sign(nil), ByJWT)
+	r.server.serve(t, second)
+	r.fetch()
+	two := admitted(t, r.Door, second.sign(nil), ByJWT)
+	renamed := *first
+	renamed.kid = "2"
+	r.server.serve(t, second, &renamed)
+	r.at = r.at.Add(maxGrace)
+	if !r.fetch() || r.holds(one) || !r.holds(two) {
+		t.Error("a token holds by a key that has the id of its own, or by its own under another id; or another ends")
+	}
 }

@@ -6,11 +6,10 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
-	"fmt"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -40,38 +39,6 @@ func algorithmOf(key any) string {
 	return ""
 }
 
-// ParsePublicKeys returns the public keys in PEM text (PUBLIC KEY, or CERTIFICATE).
-func ParsePublicKeys(text []byte) ([]any, error) {
-	var keys []any
-	for {
-		var block *pem.Block
-		if block, text = pem.Decode(text); block == nil {
-			break
-		}
-		var key any
-		var err error
-		switch block.Type {
-		case "PUBLIC KEY":
-			key, err = x509.ParsePKIXPublicKey(block.Bytes)
-		case "CERTIFICATE":
-			var cert *x509.Certificate
-			if cert, err = x509.ParseCertificate(block.Bytes); err == nil {
-				key = cert.PublicKey
-			}
-		default:
-			err = fmt.Errorf("a block %q, want PUBLIC KEY or CERTIFICATE", block.Type)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrConfig, err)
-		}
-		keys = append(keys, key)
-	}
-	if len(keys) == 0 {
-		return nil, fmt.Errorf("%w: no public key in PEM", ErrConfig)
-	}
-	return keys, nil
-}
-
 // claims of a JWT.
 type claims struct {
 	jwt.RegisteredClaims
@@ -82,28 +49,29 @@ type claims struct {
 type jwts struct {
 	config *Config
 	parser *jwt.Parser
-	static map[string][]jwt.VerificationKey // by algorithm
-	set    *jwks                            // nil: none
+	local  atomic.Pointer[localKeys]
+	set    *jwks // nil: none
 }
 
+// newJWTs reads the files with keys. Errors wrap ErrConfig or ErrFile.
 func newJWTs(c *Config, stats *Stats) (*jwts, error) {
-	j := &jwts{config: c, static: map[string][]jwt.VerificationKey{}}
-	if len(c.Secret) > 0 {
-		j.static[jwt.SigningMethodHS256.Alg()] = []jwt.VerificationKey{c.Secret}
+	j := &jwts{config: c}
+	local, err := readLocal(c)
+	if err != nil {
+		return nil, err
 	}
-	for _, key := range c.PublicKeys {
-		j.static[algorithmOf(key)] = append(j.static[algorithmOf(key)], key)
+	j.local.Store(local)
+	var algorithms []string
+	if c.SecretFile != "" {
+		algorithms = append(algorithms, jwt.SigningMethodHS256.Alg())
 	}
-	algorithms := []string{}
-	for a := range j.static {
-		algorithms = append(algorithms, a)
+	if len(c.PublicKeyFiles) > 0 || c.JWKS != "" {
+		algorithms = append(algorithms, jwt.SigningMethodRS256.Alg(), jwt.SigningMethodES256.Alg(), jwt.SigningMethodEdDSA.Alg())
 	}
 	if c.JWKS != "" {
-		var err error
 		if j.set, err = newJWKS(c, stats); err != nil {
 			return nil, err
 		}
-		algorithms = append(algorithms, jwt.SigningMethodRS256.Alg(), jwt.SigningMethodES256.Alg(), jwt.SigningMethodEdDSA.Alg())
 	}
 	j.parser = jwt.NewParser(jwt.WithValidMethods(algorithms), jwt.WithIssuer(c.Issuer), jwt.WithAudience(c.Audience),
 		jwt.WithExpirationRequired(), jwt.WithLeeway(c.Leeway), jwt.WithTimeFunc(c.Now), jwt.WithStrictDecoding())
@@ -113,6 +81,7 @@ func newJWTs(c *Config, stats *Stats) (*jwts, error) {
 // Errors of key, told from those of the parser.
 var (
 	errCritical    = errors.New("door: an extension that is not known")
+	errAlgorithm   = errors.New("door: no key for the algorithm")
 	errUnknownKey  = errors.New("door: no such key")
 	errUnavailable = errors.New("door: no keys yet")
 )
@@ -125,7 +94,11 @@ func (j *jwts) admit(ctx context.Context, token string) (*fanout.Grant, Outcome)
 		return nil, Malformed
 	}
 	var c claims
-	_, err := j.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) { return j.key(ctx, t) })
+	var by candidate
+	_, err := j.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (_ any, err error) {
+		by, err = j.key(ctx, t)
+		return by.key, err
+	})
 	if err != nil {
 		return nil, outcomeOf(err)
 	}
@@ -138,7 +111,7 @@ func (j *jwts) admit(ctx context.Context, token string) (*fanout.Grant, Outcome)
 	if at := c.ExpiresAt.Add(j.config.Leeway); at.Before(end) {
 		end = at
 	}
-	g.Until = end.Truncate(time.Millisecond)
+	g.Until, g.Key = end.Truncate(time.Millisecond), by.print
 	return g, ByJWT
 }
 
@@ -149,7 +122,7 @@ func outcomeOf(err error) Outcome {
 		is   error
 		then Outcome
 	}{
-		{errUnavailable, Unavailable}, {errUnknownKey, UnknownKey}, {errCritical, Claims},
+		{errUnavailable, Unavailable}, {errUnknownKey, UnknownKey}, {errCritical, Claims}, {errAlgorithm, Algorithm},
 		{jwt.ErrTokenMalformed, Malformed},
 		{jwt.ErrTokenSignatureInvalid, Signature},
 		{jwt.ErrTokenUnverifiable, Algorithm},
@@ -167,21 +140,72 @@ func outcomeOf(err error) Outcome {
 	return Claims
 }
 
-// key finds the keys that may have signed t: those of its algorithm.
-func (j *jwts) key(ctx context.Context, t *jwt.Token) (any, error) {
+// candidate is a key that may have signed a token.
+type candidate struct {
+	key   jwt.VerificationKey
+	print string // see fanout.Grant.Key
+}
+
+// key finds the key that has signed t among those of its algorithm. Where none has,
+// it is one of them, whose check will fail.
+func (j *jwts) key(ctx context.Context, t *jwt.Token) (candidate, error) {
+	all, err := j.candidates(ctx, t)
+	if err != nil {
+		return candidate{}, err
+	}
+	if len(all) > 1 {
+		signed := t.Raw[:strings.LastIndexByte(t.Raw, '.')]
+		for _, c := range all {
+			if t.Method.Verify(signed, t.Signature, c.key) == nil {
+				return c, nil
+			}
+		}
+	}
+	return all[0], nil
+}
+
+// candidates returns at least one key, or an error.
+func (j *jwts) candidates(ctx context.Context, t *jwt.Token) ([]candidate, error) {
 	if _, has := t.Header["crit"]; has { // RFC 7515, section 4.1.11
 		return nil, errCritical
 	}
-	keys := j.static[t.Method.Alg()]
-	if kid, _ := t.Header["kid"].(string); j.set != nil && t.Method.Alg() != jwt.SigningMethodHS256.Alg() && (kid != "" || len(keys) == 0) {
+	all := slices.Clip(j.local.Load().byAlgorithm[t.Method.Alg()])
+	kid, _ := t.Header["kid"].(string)
+	switch {
+	case t.Method.Alg() == jwt.SigningMethodHS256.Alg(), len(all) > 0 && kid == "":
+	case j.set != nil:
 		more, err := j.set.find(ctx, t, kid)
-		if err != nil && len(keys) == 0 {
+		if err != nil && len(all) == 0 {
 			return nil, err
 		}
-		keys = append(keys[:len(keys):len(keys)], more...)
+		for _, key := range more {
+			all = append(all, candidate{key, setPrint(kid, key)})
+		}
 	}
-	if len(keys) == 0 || len(keys) > maxTries {
-		return nil, errUnknownKey
+	if len(all) == 0 {
+		return nil, errAlgorithm
 	}
-	return jwt.VerificationKeySet{Keys: keys}, nil
+	return all, nil
+}
+
+// holds reports whether the key that checked a token, by its print, counts still.
+func (j *jwts) holds(print string) bool {
+	if strings.HasPrefix(print, ofFiles) {
+		return j.local.Load().prints[print]
+	}
+	return j.set.current.Load().holds(print)
+}
+
+// retakeLocal takes the files with keys, one of which has changed.
+func (d *Door) retakeLocal() {
+	local, err := readLocal(&d.config)
+	if err != nil {
+		d.stats.LocalReloadErrors.Add(1)
+		d.config.Log.Error("the files with keys for JWTs cannot be read: what they held before goes on to hold", "err", err)
+		return
+	}
+	d.jwts.local.Store(local)
+	d.stats.LocalReloads.Add(1)
+	d.config.Log.Info("the files with keys for JWTs were read anew", "keys", len(local.prints))
+	d.config.Changed()
 }

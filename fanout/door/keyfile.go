@@ -8,8 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"reflect"
 	"time"
 
@@ -78,17 +76,9 @@ func (t *keyTable) find(key string) *fanout.Grant { return t.grants[hashOf(key)]
 // readKeys reads a key file. Grants that are as they were in old stay the same
 // values.
 func readKeys(path string, old *keyTable) (*keyTable, error) {
-	f, err := os.Open(path)
+	text, err := readBounded(path, maxFileBytes)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFile, err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrFile, err)
-	case len(text) > maxFileBytes:
-		return nil, fmt.Errorf("%w: more than %d bytes", ErrFile, maxFileBytes)
+		return nil, err
 	}
 	t, err := parseKeys(text)
 	if err != nil {

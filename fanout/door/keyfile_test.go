@@ -23,13 +23,6 @@ func replace(t *testing.T, path, text string) {
 	}
 }
 
-func keyFile(t *testing.T, text string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "keys.yaml")
-	replace(t, path, text)
-	return path
-}
-
 func entry(t *testing.T, user string, symbols ...string) (key, text string) {
 	t.Helper()
 	key, text, err := NewEntry(user, symbols)
@@ -43,7 +36,7 @@ func TestKeyGrantsWhatTheFileSays(t *testing.T) {
 	alice, first := entry(t, "alice", "SIM:*")
 	bob, second := entry(t, "bob", "*")
 	carol, third := entry(t, "carol", "*")
-	path := keyFile(t, "keys:\n"+first+second+"  channels: [book, trades]\n  depth: 25\n  min_interval_ms: 100\n  connections: 2\n  delay_ms: 900000\n  expires: 2027-01-15T08:00:01Z\n"+
+	path := textFile(t, "keys:\n"+first+second+"  channels: [book, trades]\n  depth: 25\n  min_interval_ms: 100\n  connections: 2\n  delay_ms: 900000\n  expires: 2027-01-15T08:00:01Z\n"+
 		third+"  expires: 2027-01-15T08:00:00Z\n")
 	if text, _ := os.ReadFile(path); strings.Contains(string(text), alice) {
 		t.Error("the file holds a key")
@@ -65,7 +58,7 @@ func TestKeyGrantsWhatTheFileSays(t *testing.T) {
 func TestKeyFileIsReadAnewWhenItChanges(t *testing.T) {
 	alice, first := entry(t, "alice", "SIM:*")
 	bob, second := entry(t, "bob", "*")
-	path := keyFile(t, "keys:\n"+first+second)
+	path := textFile(t, "keys:\n"+first+second)
 	changed := make(chan struct{}, 10)
 	d := newDoor(t, Config{KeyFile: path, WatchEvery: time.Millisecond, Changed: func() { changed <- struct{}{} }})
 	run(t, d)
@@ -90,18 +83,11 @@ func TestKeyFileIsReadAnewWhenItChanges(t *testing.T) {
 
 func TestKeyFileThatIsBrokenLeavesTheLastOne(t *testing.T) {
 	alice, first := entry(t, "alice", "SIM:*")
-	path := keyFile(t, "keys:\n"+first)
+	path := textFile(t, "keys:\n"+first)
 	d := newDoor(t, Config{KeyFile: path, WatchEvery: time.Millisecond, Changed: func() { t.Error("it changed") }})
 	run(t, d)
 	replace(t, path, "keys: [")
-	deadline := time.After(patience)
-	for d.stats.ReloadErrors.Load() == 0 {
-		select {
-		case <-deadline:
-			t.Fatal("not read")
-		case <-time.After(time.Millisecond):
-		}
-	}
+	until(t, func() bool { return d.stats.ReloadErrors.Load() > 0 })
 	admitted(t, d, alice, ByKey)
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
@@ -133,7 +119,7 @@ func TestKeyFileIsTakenWholeOrNotAtAll(t *testing.T) {
 			t.Errorf("%s: the error tells of a key: %v", name, err)
 		}
 	}
-	if _, err := New(Config{KeyFile: keyFile(t, "keys: 1")}); !errors.Is(err, ErrFile) {
+	if _, err := New(Config{KeyFile: textFile(t, "keys: 1")}); !errors.Is(err, ErrFile) {
 		t.Errorf("%v", err)
 	}
 	if table, err := parseKeys([]byte("keys: []\n")); err != nil || len(table.grants) != 0 {
