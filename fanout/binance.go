@@ -106,9 +106,9 @@ func (s *shard) streamWish(c *conn, name string) (w wish, err error) {
 	if !ok {
 		return w, errors.Join(proto.ErrUnknownChannel, errNoStream)
 	}
-	found, known := s.hub.pairs.find(stream.ID)
-	if !known {
-		return w, s.hub.pairs.missing()
+	found, err := s.hub.pairs.find(c.granting(), stream.ID)
+	if err != nil {
+		return w, err
 	}
 	w = wish{pair: found.Pair, manner: whole, snapshot: true}
 	w.key = proto.TopicKey{Symbol: found.Symbol, Channel: proto.ChannelBook, View: proto.View{Depth: stream.Levels}}

@@ -418,7 +418,7 @@ func TestPartitionsAreAskedOnceForAllWhoList(t *testing.T) {
 		r.books.ready = true
 	})
 	for _, want := range []error{proto.ErrNotReady, nil} {
-		if _, err := r.hub.pairs.named("ETH/USD"); err != want {
+		if _, err := r.hub.pairs.named(nil, "ETH/USD"); err != want {
 			t.Errorf("%v, want %v", err, want)
 		}
 		r.clock.advance(pairsListAge)

@@ -85,9 +85,9 @@ func answerBytes(w http.ResponseWriter, status int, body []byte) {
 
 // readPair is readLive by a dialect's name of a symbol.
 func (h *Hub) readPair(may *Grant, id string, depth uint64, snap *proto.Snapshot) error {
-	found, known := h.pairs.find(id)
-	if !known {
-		return h.pairs.missing()
+	found, err := h.pairs.find(may, id)
+	if err != nil {
+		return err
 	}
 	return h.readLive(may, found.Symbol, uint32(depth), snap)
 }

@@ -55,10 +55,15 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	r, c := g.strip(r, client)
 	g.Log.Debug("request", "remote", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "credential", c.from)
-	if d := g.Hub.config.Delay; d > 0 {
-		w.Header().Set(DelayHeader, strconv.FormatInt(d.Milliseconds(), 10))
-	}
+	g.Hub.label(w.Header())
 	g.Next.ServeHTTP(w, r)
+}
+
+// label says in the header of an answer how late the books are.
+func (h *Hub) label(header http.Header) {
+	if d := h.config.Delay; d > 0 {
+		header.Set(DelayHeader, strconv.FormatInt(d.Milliseconds(), 10))
+	}
 }
 
 // httpBurst is how many seconds' requests an address may make at once.

@@ -202,6 +202,7 @@ func (s *StreamHandler) upgrade(w http.ResponseWriter, r *http.Request, a Accept
 // descriptor there. On error it is closed.
 func (s *StreamHandler) takeOver(w http.ResponseWriter, r *http.Request, a *Accepted) error {
 	header := http.Header{}
+	s.Hub.label(header)
 	if a.deflate != 0 {
 		header.Set("Sec-WebSocket-Extensions", a.extensions)
 	}

@@ -66,7 +66,7 @@ func (s *shard) askKraken(c *conn, msg []byte, granted bool) {
 // krakenItem subscribes to or unsubscribes from one symbol of r, and answers it.
 func (s *shard) krakenItem(c *conn, r *kraken.Request, symbol string, a kraken.Answer) {
 	a.Symbol = symbol
-	w, code, text := s.krakenWish(r, symbol)
+	w, code, text := s.krakenWish(c, r, symbol)
 	if code != 0 {
 		s.refuseKraken(c, a, code, text)
 		return
@@ -103,7 +103,7 @@ func (s *shard) krakenItem(c *conn, r *kraken.Request, symbol string, a kraken.A
 }
 
 // krakenWish returns what one symbol of r asks for, or why it cannot be had.
-func (s *shard) krakenWish(r *kraken.Request, symbol string) (w wish, code pb.ErrorCode, text string) {
+func (s *shard) krakenWish(c *conn, r *kraken.Request, symbol string) (w wish, code pb.ErrorCode, text string) {
 	w = wish{framing: framingKraken, manner: updates, snapshot: true}
 	if r.Params.Snapshot != nil {
 		w.snapshot = *r.Params.Snapshot
@@ -113,7 +113,7 @@ func (s *shard) krakenWish(r *kraken.Request, symbol string) (w wish, code pb.Er
 		w.key = proto.TopicKey{Symbol: s.hub.pairs.pattern(), Channel: proto.ChannelInstruments}
 		return w, 0, ""
 	}
-	found, err := s.hub.pairs.named(symbol)
+	found, err := s.hub.pairs.named(c.granting(), symbol)
 	if err != nil {
 		code := errorOf(err)
 		return w, code, krakenText(refused{code: code}, symbol)

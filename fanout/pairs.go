@@ -52,9 +52,11 @@ const (
 	pairsListAge = time.Second
 )
 
-// find returns the symbol with an ID (Base+Quote). While the node cannot know all
-// symbols, it knows none: another might have the same name.
-func (p *pairs) find(id string) (*listedPair, bool) {
+// find returns the symbol with an ID (Base+Quote), if the bearer of may may know of it.
+// Whether any other exists is told (proto.ErrUnknownSymbol) to who may know of all that
+// have names; everybody else is refused both alike (errForbidden). While the node cannot
+// know all symbols, it knows none (proto.ErrNotReady): another might have the same name.
+func (p *pairs) find(may *Grant, id string) (*listedPair, error) {
 	t, age := p.table.Load(), pairsMissAge
 	if t != nil && t.early {
 		age = pairsListAge
@@ -62,18 +64,26 @@ func (p *pairs) find(id string) (*listedPair, bool) {
 	if t == nil || t.early || t.byID[id] == nil {
 		t = p.fresh(age)
 	}
-	found := t.byID[id]
-	return found, found != nil && !t.early
+	found, delay := t.byID[id], p.hub.config.Delay
+	switch {
+	case t.early:
+		return nil, proto.ErrNotReady
+	case found != nil && may.knows(found.Symbol, delay):
+		return found, nil
+	case may.knows(p.pattern(), delay):
+		return nil, proto.ErrUnknownSymbol
+	}
+	return nil, errForbidden
 }
 
-// named returns the symbol that Kraken's clients call name.
-func (p *pairs) named(name string) (*listedPair, error) {
+// named is find by the name that Kraken's clients have for a symbol.
+func (p *pairs) named(may *Grant, name string) (*listedPair, error) {
 	base, quote, _ := strings.Cut(name, "/")
-	id := base + quote
-	if found, ok := p.find(id); ok && found.Pair == (proto.Pair{Base: base, Quote: quote}) {
-		return found, nil
+	found, err := p.find(may, base+quote)
+	if err == nil && found.Pair != (proto.Pair{Base: base, Quote: quote}) {
+		return nil, proto.ErrUnknownSymbol
 	}
-	return nil, p.missing()
+	return found, err
 }
 
 // pattern is that of all symbols that may have names.
@@ -148,13 +158,4 @@ func (p *pairs) tell(id string, symbols []string) {
 	p.told[id] = true
 	p.hub.config.Log.Warn("symbols are left out of the exchange dialects: they would have the same name (--dialect-venue chooses one venue)",
 		"name", id, "symbols", strings.Join(symbols[:min(len(symbols), 5)], " "))
-}
-
-// missing says why a name that find does not know cannot be had:
-// proto.ErrUnknownSymbol or, while the node cannot know, proto.ErrNotReady.
-func (p *pairs) missing() error {
-	if p.table.Load().early {
-		return proto.ErrNotReady
-	}
-	return proto.ErrUnknownSymbol
 }

@@ -124,7 +124,7 @@ func (b *browser) open(page string) {
 // until waits until a condition holds in the page, and returns what it shows.
 func (b *browser) until(condition string) map[string]any {
 	b.t.Helper()
-	const shown = `({state: text("state"), hash: text("hash"), link: text("link"), levels: document.querySelectorAll("#bids tr, #asks tr").length})`
+	const shown = `({state: text("state"), why: text("why"), hash: text("hash"), link: text("link"), levels: document.querySelectorAll("#bids tr, #asks tr").length})`
 	look := fmt.Sprintf(`new Promise((done) => {
 		const text = (id) => document.getElementById(id)?.textContent, until = Date.now() + %d;
 		const look = () => { const page = %s; %s || Date.now() > until ? done(page) : setTimeout(look, 20); };

@@ -35,12 +35,12 @@ func (l *late) now() time.Time { return time.Unix(0, l.clock.Load()) }
 func (l *late) pass(d time.Duration) { l.clock.Add(int64(d)) }
 
 // server starts one that is late.
-func (l *late) server(change func(*readFlags)) *running {
+func (l *late) server(change func(*readFlags, *serverFlags)) *running {
 	l.t.Helper()
 	r := l.serve(func(read *readFlags, serve *serverFlags) {
 		read.Delay, read.now, serve.Dialects = lateBy, l.now, true
 		if change != nil {
-			change(read)
+			change(read, serve)
 		}
 	})
 	r.until("caught up", r.ingest.CaughtUp)
@@ -164,7 +164,7 @@ func TestEndToEndLateServerIsNotMisledByTimestamps(t *testing.T) {
 func TestEndToEndLateServerGoesOnFromItsOwnCheckpoint(t *testing.T) {
 	t.Parallel()
 	l := newLate(t)
-	checkpoints := func(read *readFlags) {
+	checkpoints := func(read *readFlags, _ *serverFlags) {
 		read.Checkpoints, read.CheckpointTopic = "write", l.events+".checkpoints"
 	}
 	l.list("ALPHA", 0)
@@ -175,7 +175,7 @@ func TestEndToEndLateServerGoesOnFromItsOwnCheckpoint(t *testing.T) {
 	l.pass(lateBy)
 	first.known("SIM:BRAVO-USD")
 	l.list("CHARLIE", 0)
-	prompt := l.serve(func(read *readFlags, _ *serverFlags) { checkpoints(read) })
+	prompt := l.serve(checkpoints)
 	prompt.known("SIM:CHARLIE-USD")
 	prompt.stop()
 	was := first.book("SIM:ALPHA-USD")

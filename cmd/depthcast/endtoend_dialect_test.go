@@ -281,7 +281,7 @@ func TestEndToEndDialectsAskForTokensToo(t *testing.T) {
 	for _, c := range []struct{ channel, symbol, more, want string }{
 		{"book", "BTC/USD", `,"depth":10`, `"success":true`},
 		{"book", "ETH/USD", `,"depth":10`, "EAccount:Invalid permissions"},
-		{"book", "NOPE/USD", "", "EAccount:Invalid permissions|Currency pair not supported"},
+		{"book", "NOPE/USD", "", "EAccount:Invalid permissions"},
 		{"book", "BTC/USD", `,"depth":100`, "Already subscribed|EAccount:Invalid permissions"},
 		{"trade", "BTC/USD", "", "EAccount:Invalid permissions"},
 		{"ticker", "BTC/USD", "", "EAccount:Invalid permissions"},
@@ -299,6 +299,10 @@ func TestEndToEndDialectsAskForTokensToo(t *testing.T) {
 	binance.answers(`"code":2`)
 	binance.say(`{"method":"SUBSCRIBE","params":["btcusd@trade"],"id":3}`)
 	binance.answers(`"code":2`)
+	for _, id := range []string{"ethusd", "nopeusd"} { // whether it exists is not told
+		binance.say(`{"method":"SUBSCRIBE","params":["%s@depth5"],"id":4}`, id)
+		binance.answers(`"msg":"Invalid request: ` + id + `@depth5: not granted"`)
+	}
 
 	for path, status := range map[string][2]int{ // without a token, with one
 		"kraken/0/public/AssetPairs":                   {http.StatusUnauthorized, http.StatusOK},
@@ -308,6 +312,8 @@ func TestEndToEndDialectsAskForTokensToo(t *testing.T) {
 		"binance/api/v3/depth?symbol=BTCUSD&limit=5":   {http.StatusUnauthorized, http.StatusOK},
 		"binance/api/v3/depth?symbol=BTCUSD&limit=500": {http.StatusUnauthorized, http.StatusForbidden}, // deeper than granted
 		"binance/api/v3/depth?symbol=ETHUSD&limit=5":   {http.StatusUnauthorized, http.StatusForbidden},
+		"kraken/0/public/Depth?pair=NOPEUSD&count=5":   {http.StatusUnauthorized, http.StatusForbidden},
+		"binance/api/v3/depth?symbol=NOPEUSD&limit=5":  {http.StatusUnauthorized, http.StatusForbidden},
 	} {
 		for i, token := range []string{"", key} {
 			got, body := r.get(r.url()+"/dialect/"+path, token)
