@@ -87,6 +87,11 @@ type Config struct {
 	// MaxItems bounds the items of one request. Default 500.
 	MaxItems int
 
+	// ResumeTokenBytes bounds the resume token of an event stream or poll: a topic that
+	// it would have no room for is refused. It must be less than a line of a request may
+	// have, here and at proxies in between. Default, and most, 7 KiB.
+	ResumeTokenBytes int
+
 	// MaxMessageBytes bounds one message of a client, fragments together. Default
 	// 64 KiB.
 	MaxMessageBytes int
@@ -248,7 +253,7 @@ func (c *Config) validate() error {
 		{"MaxPatterns", int64(c.MaxPatterns)}, {"TopicLinger", int64(c.TopicLinger)}, {"MaxConns", int64(c.MaxConns)}, {"MaxRelays", int64(c.MaxRelays)}, {"WholeReads", int64(c.WholeReads)},
 		{"MaxConnsPerAddress", int64(c.MaxConnsPerAddress)}, {"MaxRelaysPerAddress", int64(c.MaxRelaysPerAddress)},
 		{"HTTPRequestsPerAddress", int64(c.HTTPRequestsPerAddress)}, {"MaxSubscriptions", int64(c.MaxSubscriptions)},
-		{"MaxItems", int64(c.MaxItems)}, {"MaxMessageBytes", int64(c.MaxMessageBytes)}, {"DeflateMin", int64(c.DeflateMin)},
+		{"MaxItems", int64(c.MaxItems)}, {"ResumeTokenBytes", int64(c.ResumeTokenBytes)}, {"MaxMessageBytes", int64(c.MaxMessageBytes)}, {"DeflateMin", int64(c.DeflateMin)},
 		{"RequestsPerSecond", int64(c.RequestsPerSecond)}, {"RequestBurst", int64(c.RequestBurst)},
 		{"MessagesInPerSecond", int64(c.MessagesInPerSecond)}, {"BytesInPerSecond", int64(c.BytesInPerSecond)},
 		{"SnapshotBytesPerSecond", int64(c.SnapshotBytesPerSecond)},
@@ -266,6 +271,8 @@ func (c *Config) validate() error {
 		}
 	}
 	switch {
+	case c.ResumeTokenBytes > MaxResumeTokenBytes:
+		return fmt.Errorf("%w: ResumeTokenBytes %d is above %d", ErrConfig, c.ResumeTokenBytes, MaxResumeTokenBytes)
 	case c.SendBufferBytes < 0:
 		return fmt.Errorf("%w: SendBufferBytes %d is negative", ErrConfig, c.SendBufferBytes)
 	case c.Deflate >= numDeflates:
@@ -308,6 +315,7 @@ func (c *Config) setDefaults() {
 	orElse(&c.WholeReads, 20)
 	orElse(&c.MaxSubscriptions, 1000)
 	orElse(&c.MaxItems, 500)
+	orElse(&c.ResumeTokenBytes, MaxResumeTokenBytes)
 	orElse(&c.MaxMessageBytes, 64<<10)
 	orElse(&c.RequestsPerSecond, 50)
 	orElse(&c.RequestBurst, 2*c.RequestsPerSecond)

@@ -15,6 +15,7 @@ type eventStream struct {
 	eager     bool          // the client is told where it stands after every send
 	untold    int           // bytes sent since it was told
 	tokenSize int           // bytes that telling it took
+	named     int           // bytes that its topics take in a token at most, not in base64
 }
 
 // MaxEventTopics bounds the topics of one event stream, since its resume token
@@ -69,27 +70,27 @@ func (s *shard) sayAlive(c *conn) {
 	}
 }
 
-// sayStand tells c where it stands once p has left, unless that would be the most
-// of what is sent: a client that knows an older place has the difference sent twice,
-// which does no harm. Called when p has been collected.
+// sayStand tells c where it stands once p, as far as it is collected, has left, unless
+// that would be the most of what is sent: a client that knows an older place has the
+// difference sent twice, which does no harm. untold is how many bytes it has not been
+// told of. false: there was no room for it, and nothing is to follow.
 //
 // It is an event without data: browsers note its id and hand nothing to the page.
-func (p *plan) sayStand() {
+func (p *plan) sayStand(untold int) bool {
 	s, c := p.shard, p.conn
-	untold := c.events.untold + p.bytes
 	if untold == 0 || untold < c.events.tokenSize && !c.events.eager || len(c.subs) == 0 {
-		return
+		return true
 	}
 	begin := len(s.batch.stands)
 	b := append(s.batch.stands, "id: "...)
 	b = append(s.appendResumeToken(b, c, p), eventEnd...)
-	size := len(b) - begin
-	if p.bytes+size > s.config.MaxBytesPerTurn {
-		p.more = true
-		return
+	if !p.room(len(b) - begin) {
+		return false
 	}
 	s.batch.stands = b
 	p.append(part{bytes: b[begin:len(b):len(b)], stand: true})
+	p.untold = 0
+	return true
 }
 
 // endEvents says why c ends, since there is no close frame that could.

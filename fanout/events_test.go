@@ -369,7 +369,7 @@ func TestWhatIsNoRequestForEventsIsRefused(t *testing.T) {
 		"resume=AAAA":             "no resume token",
 		"resume=":                 "symbol is missing",
 		many:                      "65 topics, at most 64",
-		"resume=" + strings.Repeat("A", maxResumeTokenBytes+1): "at most",
+		"resume=" + strings.Repeat("A", MaxResumeTokenBytes+1): "at most",
 	} {
 		for _, path := range []string{"/v1/sse?", "/v1/poll?"} {
 			if path == "/v1/poll?" {

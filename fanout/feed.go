@@ -123,3 +123,28 @@ func (f *feed) look() {
 		f.runs[i].from = 0 // no position
 	}
 }
+
+// feed returns the shard's feed of a topic, opening the topic if nobody has.
+func (s *shard) feed(key proto.TopicKey) (*feed, error) {
+	if f := s.feeds[key]; f != nil && !f.topic.ended.Load() {
+		return f, nil
+	}
+	t, err := s.hub.acquire(key)
+	if err != nil {
+		return nil, err
+	}
+	f := &feed{topic: t, shard: s, active: s.since}
+	s.feeds[key] = f
+	// From here on the writer tells of what it publishes; what it published before
+	// is seen by whoever then looks at the ring.
+	t.feeds[s.index].Store(f)
+	return f, nil
+}
+
+func (s *shard) end(f *feed) {
+	f.topic.feeds[s.index].Store(nil)
+	if s.feeds[f.topic.key] == f {
+		delete(s.feeds, f.topic.key)
+	}
+	s.hub.release(f.topic)
+}

@@ -30,15 +30,16 @@ type part struct {
 // plan is what is pending for one connection in one turn, collected by shared
 // frames and cursors. Owned by the shard, as a part of its batch.
 type plan struct {
-	shard *shard
-	conn  *conn
-	first int             // of its parts in the batch's
-	parts int             // how many
-	bytes int             // of all of them
-	more  bool            // there is more than this plan holds
-	full  bool            // a part found no room
-	ends  DropReason      // DropNone, or why the connection ends instead
-	over  []*subscription // ended by what was committed
+	shard  *shard
+	conn   *conn
+	first  int             // of its parts in the batch's
+	parts  int             // how many
+	bytes  int             // of all of them
+	untold int             // of an event stream: bytes, since its client was told where it stands
+	more   bool            // there is more than this plan holds
+	full   bool            // a part found no room
+	ends   DropReason      // DropNone, or why the connection ends instead
+	over   []*subscription // ended by what was committed
 
 	// Of the send.
 	out   []byte // at most MaxBytesPerTurn
@@ -48,7 +49,10 @@ type plan struct {
 
 func (p *plan) begin(s *shard, c *conn) {
 	p.shard, p.conn, p.first = s, c, len(s.batch.parts)
-	p.parts, p.bytes, p.more, p.full, p.ends = 0, 0, false, false, DropNone
+	p.parts, p.bytes, p.untold, p.more, p.full, p.ends = 0, 0, 0, false, false, DropNone
+	if c.events != nil {
+		p.untold = c.events.untold
+	}
 }
 
 // list returns the parts in order.
@@ -70,6 +74,10 @@ func (p *plan) collect() {
 	if p.full || c.state != open || p.shard.capped(c) {
 		return
 	}
+	// Of what the turn before had no room to tell of, the client is told first.
+	if c.events != nil && !p.sayStand(c.events.untold) {
+		return
+	}
 	if c.scan {
 		c.scan = false
 		p.collectAll()
@@ -79,7 +87,7 @@ func (p *plan) collect() {
 		}
 	}
 	if c.events != nil {
-		p.sayStand()
+		p.sayStand(p.untold)
 	}
 }
 
@@ -152,6 +160,7 @@ func (p *plan) append(part part) {
 	p.shard.batch.parts = append(p.shard.batch.parts, part)
 	p.parts++
 	p.bytes += len(part.bytes)
+	p.untold += len(part.bytes)
 }
 
 // join makes of the parts what is sent. One alone is not copied, several are copied

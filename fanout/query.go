@@ -141,8 +141,12 @@ func goOn(ask *pb.Subscribe, token string) (*pb.Subscribe, error) {
 			delete(known, key)
 		}
 	}
-	// What a pattern had brought comes before it, from where it stood.
+	// What a pattern had brought comes before it, from where it stood; what has no room
+	// here it brings anew.
 	for _, item := range stands.Items {
+		if len(named)+len(patterns) == MaxEventTopics {
+			break
+		}
 		key, err := grantOf(item)
 		if err == nil && known[key] != nil && slices.ContainsFunc(patterns, func(p *pb.SubscribeItem) bool { return brings(p, item) }) {
 			named = append(named, item)

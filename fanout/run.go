@@ -67,7 +67,7 @@ func (p *plan) commit() (frames uint32) {
 		case part.flight:
 			c.sent += uint32(took)
 		case part.stand:
-			c.events.untold, c.events.tokenSize = 0, len(part.bytes)
+			c.events.untold, c.events.tokenSize = n, len(part.bytes)
 			if !whole {
 				c.begin(newFrame(part.bytes), took)
 			}

@@ -143,6 +143,9 @@ func (s *shard) begin(sub *subscription, key proto.TopicKey, step uint8, most in
 	if len(c.subs) >= most {
 		return refused{code: pb.ErrorCode_ERROR_CODE_TOO_MANY_SUBSCRIPTIONS}
 	}
+	if c.events != nil && !c.events.holds(c, s.named(sub, key)) {
+		return refused{code: pb.ErrorCode_ERROR_CODE_TOO_MANY_SUBSCRIPTIONS, text: tokenFull}
+	}
 	if !s.affords(c) {
 		s.stats.snapshotsRefused.Add(1)
 		return refused{code: pb.ErrorCode_ERROR_CODE_RATE_LIMITED, text: tooManySnapshots}
@@ -167,6 +170,9 @@ func (s *shard) begin(sub *subscription, key proto.TopicKey, step uint8, most in
 	f.join(sub, step)
 	f.topic.forms.note(sub.framing, c.deflate != 0)
 	c.add(sub, s.coming)
+	if c.events != nil {
+		c.events.named += tokenBytes(s.named(sub, key))
+	}
 	s.stats.subscriptions.Add(1)
 	s.stats.subscribed.Add(1)
 	if sub.metered() {
@@ -339,6 +345,9 @@ func (s *shard) remove(sub *subscription) {
 			break
 		}
 	}
+	if c.events != nil {
+		c.events.named -= tokenBytes(s.named(sub, sub.feed.topic.key))
+	}
 	s.leave(sub)
 }
 
@@ -364,29 +373,4 @@ func (s *shard) leave(sub *subscription) {
 	if f.empty() {
 		s.end(f)
 	}
-}
-
-// feed returns the shard's feed of a topic, opening the topic if nobody has.
-func (s *shard) feed(key proto.TopicKey) (*feed, error) {
-	if f := s.feeds[key]; f != nil && !f.topic.ended.Load() {
-		return f, nil
-	}
-	t, err := s.hub.acquire(key)
-	if err != nil {
-		return nil, err
-	}
-	f := &feed{topic: t, shard: s, active: s.since}
-	s.feeds[key] = f
-	// From here on the writer tells of what it publishes; what it published before
-	// is seen by whoever then looks at the ring.
-	t.feeds[s.index].Store(f)
-	return f, nil
-}
-
-func (s *shard) end(f *feed) {
-	f.topic.feeds[s.index].Store(nil)
-	if s.feeds[f.topic.key] == f {
-		delete(s.feeds, f.topic.key)
-	}
-	s.hub.release(f.topic)
 }

@@ -2,11 +2,12 @@ package fanout
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"google.golang.org/protobuf/encoding/protowire"
-	googleproto "google.golang.org/protobuf/proto"
 
 	"github.com/depthcast/depthcast/fanout/ring"
 	"github.com/depthcast/depthcast/proto"
@@ -22,13 +23,26 @@ import (
 // errResumeToken refuses what is no resume token.
 var errResumeToken = errors.New("no resume token of this server")
 
-// maxResumeTokenBytes bounds one, in base64. A URL or header must hold it.
-const maxResumeTokenBytes = 12 << 10
+// MaxResumeTokenBytes bounds one, in base64. The line of a request that has it must be
+// taken by what lies between: NGINX takes 8 KiB where it is not told otherwise.
+const MaxResumeTokenBytes = 7 << 10
+
+// tokenCapBytes is the most that the caps take in one, before it is put into base64.
+const tokenCapBytes = 2 * (1 + binary.MaxVarintLen64)
+
+// holds reports whether a resume token has room for key beside what c has.
+func (e *eventStream) holds(c *conn, key proto.TopicKey) bool {
+	most := base64.RawURLEncoding.DecodedLen(c.shard.config.ResumeTokenBytes)
+	return e.named+tokenBytes(key)+tokenCapBytes <= most
+}
+
+// tokenFull says that there is no room for a topic.
+const tokenFull = "the resume token of an event stream or poll has no room for it: ask for it with another one"
 
 // parseResumeToken returns the request that a token stands for.
 func parseResumeToken(text string) (*pb.Subscribe, error) {
-	if len(text) > maxResumeTokenBytes {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d", errResumeToken, len(text), maxResumeTokenBytes)
+	if len(text) > MaxResumeTokenBytes {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", errResumeToken, len(text), MaxResumeTokenBytes)
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(text)
 	if err != nil {
@@ -46,7 +60,12 @@ func parseResumeToken(text string) (*pb.Subscribe, error) {
 func (s *shard) appendResumeToken(dst []byte, c *conn, p *plan) []byte {
 	raw := s.tokenRoom[:0]
 	for _, sub := range c.subs {
-		raw = sub.appendItem(raw, p)
+		item := s.item(sub)
+		if r, known := sub.stand(p); known {
+			raw = item.appendTo(raw, &r)
+		} else {
+			raw = item.appendTo(raw, nil)
+		}
 	}
 	hz, bytes := c.granted()
 	raw = appendNumber(raw, 2, uint64(hz))
@@ -55,31 +74,66 @@ func (s *shard) appendResumeToken(dst []byte, c *conn, p *plan) []byte {
 	return base64.RawURLEncoding.AppendEncode(dst, raw)
 }
 
-// appendItem appends sub as an item of a subscribe request.
-func (sub *subscription) appendItem(dst []byte, p *plan) []byte {
-	if w := p.shard.wildcards[sub]; w != nil {
-		item, _ := googleproto.Marshal(w.item) // what was decoded can be encoded
-		return protowire.AppendBytes(protowire.AppendTag(dst, 1, protowire.BytesType), item)
+// tokenItem is a topic, or a pattern in a channel of many, as a resume token names it.
+type tokenItem struct {
+	key  proto.TopicKey
+	step uint8 // index of the interval
+	drop bool
+	last uint32 // of a trades channel
+}
+
+// named returns what a token calls sub, which has, or is to have, the topic of key: for
+// a wildcard its own pattern and view.
+func (s *shard) named(sub *subscription, key proto.TopicKey) proto.TopicKey {
+	if w := s.wildcards[sub]; w != nil {
+		return w.key
 	}
-	var room [192]byte
-	key := &sub.feed.topic.key
+	return key
+}
+
+// item returns sub as a token names it.
+func (s *shard) item(sub *subscription) tokenItem {
+	if w := s.wildcards[sub]; w != nil {
+		last := min(w.item.Last, proto.MaxPastTrades)
+		return tokenItem{w.key, grantInterval(w.item.IntervalMs), w.item.Policy == pb.Policy_POLICY_DROP, last}
+	}
+	return tokenItem{sub.feed.topic.key, sub.step, sub.drop, sub.past()}
+}
+
+// tokenBytes is the most that a topic takes in a token, before it is put into base64.
+func tokenBytes(key proto.TopicKey) int {
+	var room [256]byte
+	most := tokenItem{key: key, step: uint8(len(intervals) - 1), drop: true, last: proto.MaxPastTrades}
+	return len(most.appendTo(room[:0], &resume{epoch: math.MaxUint64, seq: -1, hash: math.MaxUint32, ordinal: math.MaxUint64}))
+}
+
+// appendTo appends i as an item of a subscribe request; at is where its client stands,
+// if that is known.
+func (i *tokenItem) appendTo(dst []byte, at *resume) []byte {
+	var room [256]byte
 	b := protowire.AppendTag(room[:0], 1, protowire.BytesType)
-	b = protowire.AppendString(b, key.Symbol)
-	b = appendNumber(b, 2, uint64(key.Channel))
-	b = appendNumber(b, 3, uint64(key.View.Depth))
-	if g := key.View.Group; !g.None() {
+	b = protowire.AppendString(b, i.key.Symbol)
+	b = appendNumber(b, 2, uint64(i.key.Channel))
+	b = appendNumber(b, 3, uint64(i.key.View.Depth))
+	if g := i.key.View.Group; !g.None() {
 		b = protowire.AppendString(protowire.AppendTag(b, 4, protowire.BytesType), g.String())
 	}
-	if key.View.Counts {
+	if i.key.View.Counts {
 		b = appendNumber(b, 5, 1)
 	}
-	b = appendNumber(b, 6, uint64(intervalMS(sub.step)))
-	if sub.drop {
+	b = appendNumber(b, 6, uint64(intervalMS(i.step)))
+	if i.drop {
 		b = appendNumber(b, 7, uint64(pb.Policy_POLICY_DROP))
 	}
-	b = appendNumber(b, 8, uint64(sub.past()))
-	if r, known := sub.stand(p); known {
-		b = r.appendTo(b)
+	if i.key.Channel == proto.ChannelTrades {
+		b = appendNumber(b, 8, uint64(i.last))
+	}
+	if at != nil {
+		stand := *at
+		if i.key.Channel != proto.ChannelTrades {
+			stand.ordinal = 0
+		}
+		b = stand.appendTo(b)
 	}
 	dst = protowire.AppendTag(dst, 1, protowire.BytesType)
 	return protowire.AppendBytes(dst, b)

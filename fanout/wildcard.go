@@ -56,14 +56,16 @@ func (s *shard) subscribeAll(c *conn, a answer, item *pb.SubscribeItem, key prot
 		return
 	}
 	sub := &subscription{conn: c, framing: c.framing, state: apart}
-	if !s.beginOr(sub, a, proto.TopicKey{Symbol: key.Symbol, Channel: proto.ChannelInstruments}, 0, c.mostSubs()) {
-		return
-	}
-	w := &wildcard{sub: sub, number: s.hub.newNumber(), answer: a, item: item, key: key}
+	w := &wildcard{sub: sub, answer: a, item: item, key: key}
 	if s.wildcards == nil {
 		s.wildcards = make(map[*subscription]*wildcard)
 	}
 	s.wildcards[sub] = w
+	if !s.beginOr(sub, a, proto.TopicKey{Symbol: key.Symbol, Channel: proto.ChannelInstruments}, 0, c.mostSubs()) {
+		delete(s.wildcards, sub)
+		return
+	}
+	w.number = s.hub.newNumber()
 	w.list(sub.feed.topic.snapshot.Load())
 	ack := sub.ack(a)
 	ack.Topic, ack.Channel, ack.Depth, ack.Counts = w.number, pb.Channel(key.Channel), key.View.Depth, key.View.Counts

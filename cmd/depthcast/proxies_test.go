@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -19,10 +21,13 @@ import (
 	"github.com/gobwas/httphead"
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
+	googleproto "google.golang.org/protobuf/proto"
 
 	"github.com/depthcast/depthcast/client"
+	"github.com/depthcast/depthcast/fanout"
 	"github.com/depthcast/depthcast/ingest/feed"
 	"github.com/depthcast/depthcast/proto"
+	"github.com/depthcast/depthcast/proto/pb"
 )
 
 // A proxy is a real one, started with the configuration of deploy/.
@@ -334,6 +339,67 @@ func TestProxiesThatSpeakHTTP10AreToldSo(t *testing.T) {
 		if err == nil {
 			_ = conn.Close()
 			t.Error("it was upgraded")
+		}
+	})
+}
+
+// longestCursor is a resume token as great as can be, of topics that do not exist.
+func longestCursor(t *testing.T) (cursor string, symbols []string) {
+	t.Helper()
+	ask := &pb.Subscribe{}
+	for {
+		symbol := fmt.Sprintf("NONE:%059d", len(symbols))
+		ask.Items = append(ask.Items, &pb.SubscribeItem{Symbol: symbol, Resume: &pb.Resume{Epoch: 1, Seq: -1, Hash: 1}})
+		raw, err := googleproto.Marshal(ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if base64.RawURLEncoding.EncodedLen(len(raw)) > fanout.MaxResumeTokenBytes {
+			return cursor, symbols
+		}
+		cursor, symbols = base64.RawURLEncoding.EncodeToString(raw), append(symbols, symbol)
+	}
+}
+
+// What a server hands out comes back to it: behind its own configuration also together
+// with all that it names, and behind NGINX as it is without one.
+func TestProxiesTakeTheLongestCursor(t *testing.T) {
+	server := newLab(t, 1).serve(nil)
+	cursor, symbols := longestCursor(t)
+	if len(cursor) < fanout.MaxResumeTokenBytes*98/100 {
+		t.Fatalf("a cursor of %d bytes", len(cursor))
+	}
+	eachProxy(t, func(t *testing.T, p proxy, scheme string) {
+		var usual []string
+		if p.program == "nginx" {
+			usual = []string{"large_client_header_buffers 4 16k;", ""}
+		}
+		for query, f := range map[string]*front{
+			"": p.before(t, server, scheme, usual...),
+			"&symbol=" + strings.Join(symbols, "&symbol="): p.before(t, server, scheme),
+		} {
+			web := http.Client{Transport: &http.Transport{TLSClientConfig: f.tls, ForceAttemptHTTP2: true}, Timeout: patience}
+			ask, err := http.NewRequest(http.MethodGet, f.http("/v1/sse?"+query), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ask.Header.Set("Last-Event-ID", cursor)
+			for what, do := range map[string]func() (*http.Response, error){
+				"an event stream": func() (*http.Response, error) { return web.Do(ask) },
+				"a poll": func() (*http.Response, error) {
+					return web.Get(f.http("/v1/poll?wait_ms=30000&cursor=" + cursor + query))
+				},
+			} {
+				resp, err := do()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if line, err := firstWith(resp.Body, "unknown_symbol"); err != nil {
+					t.Errorf("%s of %d bytes: %d %v %.200s", what, len(cursor)+len(query), resp.StatusCode, err, line)
+				}
+				_ = resp.Body.Close()
+			}
+			web.CloseIdleConnections()
 		}
 	})
 }

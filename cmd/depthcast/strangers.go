@@ -111,6 +111,7 @@ const streamsPerConnection = 100
 func (f *strangerFlags) bound(c *fanout.Config) {
 	c.MaxConnsPerAddress, c.MaxRelaysPerAddress = f.MaxConnsPerAddress, f.MaxRelaysPerAddress
 	c.HTTPRequestsPerAddress = f.HTTPRequestsPerAddress
+	c.ResumeTokenBytes = min(fanout.MaxResumeTokenBytes, max(1, cmp.Or(f.MaxHeaderBytes, headerBytes)/2))
 	c.RequestsPerSecond, c.SnapshotBytesPerSecond = f.MaxRequests, f.SnapshotBytes
 	c.MessagesInPerSecond, c.BytesInPerSecond = f.MessagesIn, f.BytesIn
 	c.ExemptAddresses, c.Proxies = nets(f.ExemptAddress), f.proxies()

@@ -6,6 +6,7 @@ import type { Subscription } from "./subscription.js";
 import type { ErrorFrame, Frame } from "./wire.js";
 
 const MAX_TOPICS = 64; // that one URL may ask for
+const MAX_LINE = 7600; // characters, about, of a URL with its resume token: proxies take lines of 8 KiB
 
 // What a carrier has of its stream.
 export interface Topics {
@@ -247,11 +248,18 @@ export function arrange(subs: Subscription[]): Subscription[][] {
     const signature = JSON.stringify(set.map((s) => [s.channel, parameters(s)]));
     const alike = groups.get(signature) ?? [];
     groups.set(signature, alike);
-    const room = alike.find((g) => g.length + set.length <= MAX_TOPICS);
+    const room = alike.find((g) => g.length + set.length <= MAX_TOPICS && taken([...g, ...set]) <= MAX_LINE);
     if (room) room.push(...set);
     else alike.push([...set]);
   }
   return [...groups.values()].flat();
+}
+
+// About how many characters these take in a URL: their symbols, and their places in the token.
+function taken(subs: Subscription[]): number {
+  const symbols = new Set(subs.map((s) => s.item.symbol));
+  const names = [...symbols].reduce((sum, s) => sum + "&symbol=".length + encodeURIComponent(s).length, 0);
+  return subs.reduce((sum, s) => sum + (48 + s.item.symbol.length) * 4 / 3, names);
 }
 
 // Parameters that concern every channel must be the same.

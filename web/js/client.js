@@ -705,6 +705,7 @@ var SocketLink = class {
 
 // web/client/streams.ts
 var MAX_TOPICS = 64;
+var MAX_LINE = 7600;
 var StreamLink = class {
   constructor(kind, host, carry) {
     this.kind = kind;
@@ -923,11 +924,16 @@ function arrange(subs) {
     const signature = JSON.stringify(set.map((s) => [s.channel, parameters(s)]));
     const alike = groups.get(signature) ?? [];
     groups.set(signature, alike);
-    const room = alike.find((g) => g.length + set.length <= MAX_TOPICS);
+    const room = alike.find((g) => g.length + set.length <= MAX_TOPICS && taken([...g, ...set]) <= MAX_LINE);
     if (room) room.push(...set);
     else alike.push([...set]);
   }
   return [...groups.values()].flat();
+}
+function taken(subs) {
+  const symbols = new Set(subs.map((s) => s.item.symbol));
+  const names = [...symbols].reduce((sum, s) => sum + "&symbol=".length + encodeURIComponent(s).length, 0);
+  return subs.reduce((sum, s) => sum + (48 + s.item.symbol.length) * 4 / 3, names);
 }
 var agree = (a, b) => (a.item.intervalMs ?? 0) === (b.item.intervalMs ?? 0) && (a.item.policy ?? "conflate") === (b.item.policy ?? "conflate");
 

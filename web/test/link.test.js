@@ -34,6 +34,13 @@ test("what is followed is sorted into as few URLs as can ask for it", () => {
   ])), ["A book10, A ticker, A trades", "A book1, D book1", "B ticker, C ticker", "D ticker"]);
   const many = Array.from({ length: 130 }, (_, i) => sub(`S${i}`, "ticker"));
   assert.deepEqual(arrange(many).map((g) => g.length), [64, 64, 2]);
+  const long = Array.from({ length: 64 }, (_, i) => sub(`SIM:${"x".repeat(58)}${10 + i}`, "ticker"));
+  for (const g of arrange(long)) {
+    const names = g.reduce((sum, s) => sum + 8 + encodeURIComponent(s.item.symbol).length, 0);
+    // Some 40 bytes of a token beside the name, in base64, of topics that have a large seq.
+    assert.ok(names + g.reduce((sum, s) => sum + (45 + s.item.symbol.length) * 4 / 3, 0) < 8000, `${g.length} in one line`);
+    assert.ok(g.length > 20);
+  }
 });
 
 test("a kind that does not come through is left alone for longer each time, and remembered", () => {
