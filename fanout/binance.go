@@ -45,6 +45,7 @@ func (s *shard) askBinance(c *conn, msg []byte, granted bool) {
 		s.refuseBinance(c, pb.ErrorCode_ERROR_CODE_TOO_MANY_ITEMS, &binance.RequestError{Code: 2, Text: "Invalid request: too many streams"}, r.ID)
 		return
 	}
+	s.asksFor(c, len(r.Streams))
 	s.relieve(c, 1)
 	switch r.Method {
 	case binance.Subscribe:

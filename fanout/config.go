@@ -71,7 +71,7 @@ type Config struct {
 	// 0: any number.
 	HTTPRequestsPerAddress int
 
-	// ExemptAddresses are not bound by the three above.
+	// ExemptAddresses are not bound by the three above, nor by SnapshotBytesPerUser.
 	ExemptAddresses peer.Nets
 
 	// Proxies are those who say for whom they ask.
@@ -97,7 +97,7 @@ type Config struct {
 	MaxMessageBytes int
 
 	// RequestsPerSecond is what a connection may ask on average; it may save up
-	// RequestBurst. Default 50.
+	// RequestBurst. Ten items count as one, a pattern as fifty items. Default 50.
 	RequestsPerSecond int
 
 	// RequestBurst is how many requests may come at once. Default 2 s of them.
@@ -112,6 +112,12 @@ type Config struct {
 	// average (subscribe, modify, resync), about; eight seconds of it at once. Who asks
 	// for more is refused (rate_limited); what a pattern brings waits. 0: any number.
 	SnapshotBytesPerSecond int
+
+	// SnapshotBytesPerUser is the same of all connections of one user together, of one
+	// address where no token says whose they are; each item that is asked for counts for
+	// a KiB, also a refused one. Who asks for more is not heard (rate_limited). 0: any
+	// number.
+	SnapshotBytesPerUser int
 
 	// ResyncInterval is the least time between two snapshots that one connection
 	// asks for (resync, mismatch), on average; eight may come at once. Default 1 s.
@@ -256,7 +262,7 @@ func (c *Config) validate() error {
 		{"MaxItems", int64(c.MaxItems)}, {"ResumeTokenBytes", int64(c.ResumeTokenBytes)}, {"MaxMessageBytes", int64(c.MaxMessageBytes)}, {"DeflateMin", int64(c.DeflateMin)},
 		{"RequestsPerSecond", int64(c.RequestsPerSecond)}, {"RequestBurst", int64(c.RequestBurst)},
 		{"MessagesInPerSecond", int64(c.MessagesInPerSecond)}, {"BytesInPerSecond", int64(c.BytesInPerSecond)},
-		{"SnapshotBytesPerSecond", int64(c.SnapshotBytesPerSecond)},
+		{"SnapshotBytesPerSecond", int64(c.SnapshotBytesPerSecond)}, {"SnapshotBytesPerUser", int64(c.SnapshotBytesPerUser)},
 		{"ResyncInterval", int64(c.ResyncInterval)}, {"MaxBytesPerTurn", int64(c.MaxBytesPerTurn)},
 		{"ControlBytes", int64(c.ControlBytes)}, {"UnsentBytes", int64(c.UnsentBytes)},
 		{"BatchDelay", int64(c.BatchDelay)}, {"PinnedBytes", c.PinnedBytes}, {"MergedBytes", int64(c.MergedBytes)},

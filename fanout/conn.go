@@ -6,7 +6,6 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/depthcast/depthcast/fanout/peer"
-	"github.com/depthcast/depthcast/fanout/poll"
 )
 
 // connState of a connection.
@@ -35,7 +34,7 @@ type conn struct {
 	armed      bool   // EPOLLOUT is asked for
 	conflating bool   // it has met a full socket and not caught up since
 	queued     bool   // in shard.queue
-	unread     bool   // in shard.unread
+	unread     bool   // in shard.patient or shard.greedy
 	scan       bool   // any subscription may have something pending, not only listed ones
 	pinged     bool   // and has said nothing since
 	peerClosed bool   // its close frame came
@@ -56,9 +55,9 @@ type conn struct {
 	in        *inbound        // nil unless a message is incomplete
 	pass      *pass           // what it may have; nil in a hub without a gate
 	laps      *laps           // nil: none yet
-	address   *peer.Count     // whose count it is in; nil: nobody's
+	address   *peer.Count     // whose count it is in; nil: nobody's, as its address is exempt
 	remote    string
-	requests  bucket
+	requests  bucket // and their items, see mayAsk
 	resyncs   bucket
 	incoming  bucket // messages and bytes, see sends
 	snapshots bucket // bytes of those that it has asked for, see owe
@@ -82,15 +81,15 @@ type laps struct {
 // come back.
 type bucket time.Duration
 
-// take takes one token, each of which comes back after an interval; false if there
-// is none.
-func (b *bucket) take(now, interval time.Duration, burst int) bool {
+// take takes one token, each of which comes back after an interval, or returns how
+// long it is until there is one.
+func (b *bucket) take(now, interval time.Duration, burst int) (wait time.Duration) {
 	full := max(time.Duration(*b), now) + interval
-	if full-now > time.Duration(burst)*interval {
-		return false
+	if wait = full - now - time.Duration(burst)*interval; wait > 0 {
+		return wait
 	}
 	*b = bucket(full)
-	return true
+	return 0
 }
 
 // spend takes what comes back after cost; false if more is out by then than comes back
@@ -98,68 +97,6 @@ func (b *bucket) take(now, interval time.Duration, burst int) bool {
 func (b *bucket) spend(now, cost, most time.Duration) bool {
 	*b = bucket(max(time.Duration(*b), now) + cost)
 	return time.Duration(*b)-now <= most
-}
-
-// Ready handles what the poller saw of the socket. Sending is left to the turn.
-func (c *conn) Ready(events poll.Events) {
-	if c.state == closed {
-		return
-	}
-	s := c.shard
-	s.look()
-	if events.Readable() && !c.unread { // else its turn comes
-		s.receive(c)
-	}
-	if events.Writable() && c.armed && c.state != closed {
-		c.blocked = false
-		c.scan = true
-		s.enqueue(c)
-	}
-	if len(s.queue)+len(s.unread) > 0 {
-		s.poller.Wake()
-	}
-}
-
-const (
-	// maxReads bounds how often a connection is read before the others have their turn.
-	maxReads = 4
-	// turnBytes is about how much is read of all connections in a turn, so that however
-	// many flood, it is a millisecond or two until those who only read are served.
-	turnBytes = 512 << 10
-)
-
-// receive reads what has come, or notes that c is to be read when others that came
-// before have been.
-func (s *shard) receive(c *conn) {
-	for range maxReads {
-		if s.received >= turnBytes {
-			break
-		}
-		n, class := c.transport.Recv(s.inbox)
-		switch class {
-		case poll.OK, poll.Partial:
-			s.received += n
-			s.parse(c, s.inbox[:n])
-			if c.state == closed {
-				return
-			}
-			if class == poll.Partial {
-				s.answered(c)
-				return
-			}
-		case poll.Again:
-			s.answered(c)
-			return
-		default:
-			s.lost(c)
-			return
-		}
-	}
-	s.answered(c)
-	if !c.unread {
-		c.unread = true
-		s.unread = append(s.unread, c)
-	}
 }
 
 // answered sees to it that what reading left to be sent is sent.
@@ -271,32 +208,6 @@ func (s *shard) message(op ws.OpCode, payload []byte) error {
 		return errEnded
 	}
 	return nil
-}
-
-// readBytes is what a read counts for beside its bytes, as a packet has headers: bytes
-// that come one by one take as much work.
-const readBytes = 64
-
-// inSeconds is for how long a connection may save up what it may send.
-const inSeconds = 8
-
-// share is the time in which a limit of perSecond lets n through. 0: there is none.
-func (s *shard) share(n, perSecond int) time.Duration {
-	if perSecond == 0 {
-		return 0
-	}
-	return time.Duration(n) * time.Second / time.Duration(perSecond)
-}
-
-// sends has c pay for what it has sent; false: that was more than it may, and it has
-// been dropped. A message counts for its share of MessagesInPerSecond where that is
-// more than the share of BytesInPerSecond that its bytes have paid.
-func (s *shard) sends(c *conn, share time.Duration) bool {
-	if share <= 0 || c.incoming.spend(s.since, share, inSeconds*time.Second) {
-		return true
-	}
-	s.fail(c, DropFlooding)
-	return false
 }
 
 // answerClose ends c with the code that its close frame gave (RFC 6455 section 5.5.1).

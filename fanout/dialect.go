@@ -69,11 +69,14 @@ func (s *shard) grantWish(c *conn, w wish) refused {
 	return refused{}
 }
 
+// largeMessage is from where on a message of a dialect over the rate is refused unread.
+const largeMessage = 1024
+
 // ask handles one message of c, which speaks a dialect. Whatever it holds, it is
 // answered and c goes on.
 func (s *shard) ask(c *conn, msg []byte) {
-	s.stats.requests.Add(1)
-	granted := s.mayAsk(c)
+	wait, _ := s.mayAsk(c)
+	granted := wait == 0
 	if c.framing == framingKraken {
 		s.askKraken(c, msg, granted)
 	} else {
@@ -90,6 +93,7 @@ func (s *shard) greet(c *conn, streams []string) {
 		return
 	}
 	s.stats.binance.Add(1)
+	s.asksFor(c, len(streams))
 	s.beginStreams(c, streams) // one that does not exist is passed over, as the exchange does
 }
 

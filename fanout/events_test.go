@@ -7,7 +7,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -560,4 +562,30 @@ func FuzzResumeTokenIsTakenOrRefused(f *testing.F) {
 			t.Errorf("%d items", n)
 		}
 	})
+}
+
+// Acks without data, of which nothing that is known has so many, end a poll too: it
+// keeps no more of them.
+func TestPollIsAnsweredBeforeItsAcksAreTooMany(t *testing.T) {
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = out.Close() }()
+	go func() {
+		defer func() { _ = in.Close() }()
+		_, err := io.WriteString(in, "id: here\n\n")
+		for err == nil {
+			_, err = io.WriteString(in, `data: {"type":"ack","id":1}`+"\n\n")
+		}
+	}()
+	w := httptest.NewRecorder()
+	a := pollAnswer{w: w, relay: &relay{Reader: bufio.NewReader(out), pipe: out}, until: time.Now().Add(patience)}
+	if err := a.collect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a.end()
+	if n := w.Body.Len(); n < maxEarlyBytes || n > 2*maxEarlyBytes || !strings.HasSuffix(w.Body.String(), `],"cursor":"here"}`+"\n") {
+		t.Errorf("%d bytes", n)
+	}
 }

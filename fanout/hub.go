@@ -46,9 +46,10 @@ type Hub struct {
 	pairs   *pairs
 
 	wholeReads *rate.Limiter
-	addresses  *peer.Counts // connections
-	relaying   *peer.Counts // relays
-	asking     *peer.Rates  // requests over HTTP
+	addresses  *peer.Counts   // connections
+	accounts   *peer.Accounts // what users and addresses have been sent, see Config.SnapshotBytesPerUser
+	relaying   *peer.Counts   // relays
+	asking     *peer.Rates    // requests over HTTP
 	symbolList symbolList
 
 	// Atomics.
@@ -86,11 +87,15 @@ func New(c Config) (*Hub, error) {
 		users:   users{conns: make(map[string]int)},
 		checks:  newChecks(),
 
-		addresses:  peer.NewCounts(c.MaxConnsPerAddress, c.ExemptAddresses),
+		accounts:   peer.NewAccounts(),
 		relaying:   peer.NewCounts(c.MaxRelaysPerAddress, c.ExemptAddresses),
 		asking:     peer.NewRates(c.HTTPRequestsPerAddress, httpBurst*c.HTTPRequestsPerAddress, c.ExemptAddresses),
 		wholeReads: rate.NewLimiter(rate.Limit(c.WholeReads), 2*c.WholeReads),
 		shards:     make([]*shard, c.Shards),
+	}
+	h.addresses = peer.NewCounts(c.MaxConnsPerAddress, c.ExemptAddresses)
+	if c.SnapshotBytesPerUser > 0 {
+		h.addresses.Keep(h.accounts)
 	}
 	h.pairs = &pairs{hub: h, venue: c.DialectVenue, told: make(map[string]bool)}
 	for i := range h.shards {

@@ -49,6 +49,7 @@ func (s *shard) askKraken(c *conn, msg []byte, granted bool) {
 	case !slices.Contains([]string{"book", "trade", "ticker", "instrument"}, r.Params.Channel):
 		s.refuseKraken(c, a, pb.ErrorCode_ERROR_CODE_UNKNOWN_CHANNEL, "Unsupported channel: "+r.Params.Channel)
 	case r.Params.Channel == "instrument":
+		s.asksFor(c, patternItems)
 		s.relieve(c, 1)
 		s.krakenItem(c, r, "", a)
 	case len(r.Params.Symbol) == 0:
@@ -56,6 +57,7 @@ func (s *shard) askKraken(c *conn, msg []byte, granted bool) {
 	case len(r.Params.Symbol) > s.config.MaxItems:
 		s.refuseKraken(c, a, pb.ErrorCode_ERROR_CODE_TOO_MANY_ITEMS, "Too many symbols in one request")
 	default:
+		s.asksFor(c, len(r.Params.Symbol))
 		s.relieve(c, len(r.Params.Symbol))
 		for _, symbol := range r.Params.Symbol {
 			s.krakenItem(c, r, symbol, a)

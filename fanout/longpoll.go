@@ -21,6 +21,9 @@ const (
 const (
 	// maxPollBytes is about how much one poll answers; the next has the rest.
 	maxPollBytes = 1 << 20
+	// maxEarlyBytes is from how many bytes of acks and errors on a poll is answered
+	// without data. Those of as many topics as it may have are fewer.
+	maxEarlyBytes = 128 << 10
 	// pollGrace bounds the time in which the acks, and the rest of a frame that has
 	// begun, must arrive.
 	pollGrace = 5 * time.Second
@@ -100,7 +103,10 @@ func (a *pollAnswer) collect(ctx context.Context) error {
 // complete reports whether the answer may end here: the cursor names what it has
 // brought, and nothing more has come with it, or it is long enough.
 func (a *pollAnswer) complete() bool {
-	return a.begun && a.named && (a.relay.Buffered() <= len("\n") || a.bytes > maxPollBytes)
+	if !a.begun {
+		return a.early.Len() >= maxEarlyBytes && a.cursor != ""
+	}
+	return a.named && (a.relay.Buffered() <= len("\n") || a.bytes > maxPollBytes)
 }
 
 // await waits until there is something to read.

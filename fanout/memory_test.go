@@ -21,22 +21,22 @@ func TestBucketGivesItsBurstAndThenItsRate(t *testing.T) {
 	const interval, burst = 20, 5
 	var b bucket
 	now, took := time.Duration(1000), 0
-	for b.take(now, interval, burst) {
+	for b.take(now, interval, burst) == 0 {
 		took++
 	}
 	if took != burst {
 		t.Errorf("%d at once, want %d", took, burst)
 	}
 	for range 100 {
-		if b.take(now+interval-1, interval, burst) {
+		if b.take(now+interval-1, interval, burst) == 0 {
 			t.Fatal("one came back before its time")
 		}
 		now += interval
-		if !b.take(now, interval, burst) {
+		if b.take(now, interval, burst) > 0 {
 			t.Fatal("none came back in its time")
 		}
 	}
-	for took, now = 0, now+1000*interval; b.take(now, interval, burst); took++ {
+	for took, now = 0, now+1000*interval; b.take(now, interval, burst) == 0; took++ {
 	}
 	if took != burst {
 		t.Errorf("%d at once after a long time, want %d", took, burst)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/depthcast/depthcast/fanout/peer"
 	"github.com/depthcast/depthcast/proto"
 	"github.com/depthcast/depthcast/proto/pb"
 )
@@ -16,6 +17,7 @@ import (
 type pass struct {
 	conn     *conn
 	grant    *Grant        // nil: a stranger's, who has to show a token first
+	account  *peer.Account // what its user's connections share; nil: nothing, or no user is known
 	ends     time.Duration // on the shard's clock: when the token ends, or must have come; noEnd: never
 	place    int           // in shard.passes; -1: it is not there
 	refused  uint8         // tokens in a row
@@ -67,13 +69,21 @@ func (s *shard) issue(c *conn, g *Grant) {
 	if s.config.Gate == nil {
 		return
 	}
-	c.pass = &pass{conn: c, grant: g, place: -1}
+	c.pass = &pass{conn: c, grant: g, place: -1, account: s.accountOf(g)}
 	if g == nil {
 		s.expect(c.pass, s.since+s.config.AuthTimeout)
 		return
 	}
 	s.expect(c.pass, s.endOf(g))
 	s.confirm(g)
+}
+
+// accountOf returns what the connections of g's user share; nil: nothing.
+func (s *shard) accountOf(g *Grant) *peer.Account {
+	if g == nil || s.config.SnapshotBytesPerUser == 0 {
+		return nil
+	}
+	return s.hub.accounts.OfUser(g.User)
 }
 
 // confirm sees to it that a grant which the gate has changed since it was given is
@@ -157,7 +167,7 @@ func (s *shard) reconsiderAll() {
 // any more ends, each with an error (revoked) that answers the request id; what
 // came more often than it grants comes as often as it does.
 func (s *shard) regrant(c *conn, id uint32, g *Grant) {
-	c.pass.grant, c.pass.refused = g, 0
+	c.pass.grant, c.pass.refused, c.pass.account = g, 0, s.accountOf(g)
 	s.expect(c.pass, s.endOf(g))
 	for _, sub := range slices.Clone(c.subs) {
 		if s.relieve(c, 1); c.state != open {

@@ -10,44 +10,27 @@ import (
 	"github.com/depthcast/depthcast/proto/pb"
 )
 
-// largeMessage is from where on a request over the rate is refused unread.
-const largeMessage = 1024
-
-// mayAsk reports whether c may ask once more now.
-func (s *shard) mayAsk(c *conn) bool {
-	return c.requests.take(s.since, time.Second/time.Duration(s.config.RequestsPerSecond), s.config.RequestBurst)
-}
-
 // request handles one message of c. Whatever it holds, it is answered and c goes
-// on, save that what breaks a limit of memory ends it.
+// on, save that what breaks a limit of memory, or of what it may send, ends it.
 func (s *shard) request(c *conn, msg []byte) {
-	s.stats.requests.Add(1)
-	granted := s.mayAsk(c)
-	if !granted && len(msg) > largeMessage {
-		s.refuse(c, answer{id: c.framing.codec().RequestID(msg)}, pb.ErrorCode_ERROR_CODE_RATE_LIMITED, "")
+	if wait, why := s.mayAsk(c); wait > 0 {
+		s.refuseFor(c, answer{id: c.framing.codec().RequestID(msg)}, pb.ErrorCode_ERROR_CODE_RATE_LIMITED, why, wait)
 		return
 	}
 	req, err := c.framing.codec().DecodeRequest(msg)
 	var bad *proto.RequestError
 	switch {
 	case errors.As(err, &bad):
-		a := answer{id: bad.ID}
-		if !granted {
-			s.refuse(c, a, pb.ErrorCode_ERROR_CODE_RATE_LIMITED, "")
-			return
-		}
-		s.refuse(c, a, bad.Code, bad.Error())
+		s.refuse(c, answer{id: bad.ID}, bad.Code, bad.Error())
 	case err != nil:
 		s.refuse(c, answer{}, pb.ErrorCode_ERROR_CODE_BAD_REQUEST, err.Error())
-	case !granted:
-		s.refuse(c, answer{id: req.Id}, pb.ErrorCode_ERROR_CODE_RATE_LIMITED, "")
 	default:
 		s.dispatch(c, req)
 	}
 }
 
 func (s *shard) dispatch(c *conn, req *pb.Request) {
-	if n := itemsOf(req); n > s.config.MaxItems {
+	if n := itemsIn(req); n > s.config.MaxItems {
 		s.refuse(c, answer{id: req.Id}, pb.ErrorCode_ERROR_CODE_TOO_MANY_ITEMS, fmt.Sprintf("%d items, at most %d", n, s.config.MaxItems))
 		return
 	}
@@ -55,7 +38,8 @@ func (s *shard) dispatch(c *conn, req *pb.Request) {
 		s.refuse(c, answer{id: req.Id}, pb.ErrorCode_ERROR_CODE_UNAUTHENTICATED, "")
 		return
 	}
-	s.relieve(c, itemsOf(req))
+	s.asksFor(c, s.itemsOf(req))
+	s.relieve(c, itemsIn(req))
 	switch body := req.Body.(type) {
 	case *pb.Request_Subscribe:
 		c.setCaps(body.Subscribe.MaxHz, body.Subscribe.MaxBytesPerS)
@@ -90,7 +74,7 @@ func (s *shard) dispatch(c *conn, req *pb.Request) {
 	}
 }
 
-func itemsOf(req *pb.Request) int {
+func itemsIn(req *pb.Request) int {
 	return len(req.GetSubscribe().GetItems()) + len(req.GetUnsubscribe().GetTopics()) +
 		len(req.GetModify().GetItems()) + len(req.GetResync().GetTopics())
 }
@@ -130,7 +114,7 @@ func (s *shard) resync(c *conn, a answer, sub *subscription) {
 		s.refuse(c, a, pb.ErrorCode_ERROR_CODE_BAD_REQUEST, notOfPatterns)
 		return
 	}
-	if !c.resyncs.take(s.since, s.config.ResyncInterval, resyncBurst) {
+	if c.resyncs.take(s.since, s.config.ResyncInterval, resyncBurst) > 0 {
 		s.refuse(c, a, pb.ErrorCode_ERROR_CODE_RATE_LIMITED, "")
 		return
 	}
@@ -163,7 +147,13 @@ const resyncBurst = 8
 
 // refuse answers with an error; without a text, with that of the table.
 func (s *shard) refuse(c *conn, a answer, code pb.ErrorCode, text string) {
+	s.refuseFor(c, a, code, text, 0)
+}
+
+// refuseFor is refuse where it is known for how long.
+func (s *shard) refuseFor(c *conn, a answer, code pb.ErrorCode, text string, wait time.Duration) {
 	row := errorRows[code]
+	row.RetryAfterMS = max(row.RetryAfterMS, uint32(wait.Milliseconds()))
 	if text == "" {
 		text = row.Text
 	}

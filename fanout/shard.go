@@ -4,7 +4,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,14 +67,15 @@ type shard struct {
 	krakens   []*conn // those that speak Kraken's protocol; some may have ended
 	swept     int     // conns below it have been looked at in this round
 	feeds     map[proto.TopicKey]*feed
-	queue     []*conn // to be served in the next turn
-	serving   []*conn // the queue's other half
-	unread    []*conn // may have more to read, which no event tells of; the first have waited longest
-	received  int     // bytes, since the last turn began
-	rereads   []*conn // its other half
-	stalls    stalls  // blocked connections, longest first
-	farewell  []*conn // closing connections, by deadline
-	leaving   []*conn // open connections of a server that stops, by deadline; some may have ended
+	queue     []*conn       // to be served in the next turn
+	serving   []*conn       // the queue's other half
+	patient   line          // have something to be read that came when the turn had no time for it
+	greedy    line          // were read and may have more, which no event tells of
+	received  int           // bytes, since the last turn began to read
+	busy      time.Duration // reading them, and doing what they ask for
+	stalls    stalls        // blocked connections, longest first
+	farewell  []*conn       // closing connections, by deadline
+	leaving   []*conn       // open connections of a server that stops, by deadline; some may have ended
 	waiting   []behind
 	wildcards map[*subscription]*wildcard // by what reads their listings; nil until there is one
 	unfold    []*subscription             // of those, to be looked at
@@ -100,7 +100,6 @@ const (
 	sweepEvery = 250 * time.Millisecond
 	// expireSweeps is how many sweeps lie between two looks at idle topics.
 	expireSweeps = 4
-	receiveBytes = 64 << 10
 	// arenaBytes bounds the runs that a turn shares; beyond it they are not shared.
 	arenaBytes = 512 << 10
 )
@@ -162,29 +161,12 @@ func (s *shard) turn() {
 		s.serveQueue()
 	}
 	s.limitPinned()
-	if len(s.queue)+len(s.unread) > 0 {
+	if s.unfinished() {
 		s.poller.Wake()
 	}
 	now := time.Now()
 	s.setTimer(now)
 	s.yield(now)
-}
-
-// reread reads those that were not read to the end, as far as one turn goes.
-func (s *shard) reread() {
-	s.received = 0
-	s.rereads, s.unread = s.unread, s.rereads[:0]
-	for i, c := range s.rereads {
-		if s.received >= turnBytes {
-			s.unread = slices.Insert(s.unread, 0, s.rereads[i:]...) // before those that were read: all have their turn
-			break
-		}
-		c.unread = false
-		if c.state != closed {
-			s.receive(c)
-		}
-	}
-	clear(s.rereads)
 }
 
 // setTimer asks for the turn of the next sweep, tick or end of a pause. The timer
@@ -293,7 +275,7 @@ func (s *shard) welcome(a *Accepted) {
 		s.parse(c, a.Buffered)
 	}
 	if c.state != closed {
-		s.receive(c) // what TLS has read ahead no event tells of
+		s.listen(c) // what TLS has read ahead no event tells of
 	}
 	if c.state == closed {
 		return

@@ -26,9 +26,11 @@ type stats struct {
 	snapshotsMade    atomic.Uint64
 	laps             atomic.Uint64
 	requests         atomic.Uint64
+	items            atomic.Uint64
 	mismatches       atomic.Uint64
 	resyncs          atomic.Uint64
 	snapshotsRefused atomic.Uint64
+	sharesRefused    atomic.Uint64
 	resumed          atomic.Uint64
 	subscribed       atomic.Uint64
 	subscriptions    atomic.Int64
@@ -77,9 +79,11 @@ type Stats struct {
 	SnapshotsMade    uint64 // among Encoded: one a version, reason and form
 	Laps             uint64 // cursors that the ring went past
 	Requests         uint64 // messages from clients
+	Items            uint64 // of those that were heard; a pattern is as many as it counts for
 	Mismatches       uint64 // reported by clients
 	Resyncs          uint64 // snapshots asked for and granted
 	SnapshotsRefused uint64 // beyond Config.SnapshotBytesPerSecond
+	SharesRefused    uint64 // requests beyond Config.SnapshotBytesPerUser
 	Resumed          uint64 // subscriptions that went on without a snapshot
 	Subscribed       uint64 // subscriptions begun
 
@@ -161,9 +165,11 @@ func (sum *Stats) add(s *stats) {
 	sum.SnapshotsMade += s.snapshotsMade.Load()
 	sum.Laps += s.laps.Load()
 	sum.Requests += s.requests.Load()
+	sum.Items += s.items.Load()
 	sum.Mismatches += s.mismatches.Load()
 	sum.Resyncs += s.resyncs.Load()
 	sum.SnapshotsRefused += s.snapshotsRefused.Load()
+	sum.SharesRefused += s.sharesRefused.Load()
 	sum.Resumed += s.resumed.Load()
 	sum.Subscribed += s.subscribed.Load()
 	sum.Kraken += s.kraken.Load()

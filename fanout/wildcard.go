@@ -22,14 +22,17 @@ type wildcard struct {
 	waiting []*proto.Listing // of symbols that are yet to be subscribed to; may be a snapshot's
 	brought []uint32         // numbers of the topics that it has brought
 	told    bool             // the client knows that there is no room for more
+	unfit   bool             // likewise, that its view cannot be made of every symbol
 }
 
 const (
 	// maxWildcards bounds those of a connection.
 	maxWildcards = 16
 	// wildcardsPerTurn is how many topics one may open before the others of its shard
-	// have their turn: each may wait for a partition.
+	// have their turn, and allPerTurn how many all of them may: each may wait for a
+	// partition.
 	wildcardsPerTurn = 32
+	allPerTurn       = 128
 )
 
 // isWildcard reports whether an item of a channel stands for topics of many symbols.
@@ -122,46 +125,57 @@ func (w *wildcard) read() {
 func (s *shard) unfoldAll() {
 	work := s.unfold
 	s.unfold = nil
-	for _, sub := range work {
-		sub.listed = false
-		if w := s.wildcards[sub]; w != nil {
-			s.unfoldOne(w)
+	for i, n := 0, 0; i < len(work); i++ {
+		if n >= allPerTurn {
+			s.unfold = append(slices.Clip(work[i:]), s.unfold...) // the others have had their turn
+			s.poller.Wake()
+			return
+		}
+		work[i].listed = false
+		if w := s.wildcards[work[i]]; w != nil {
+			n += s.unfoldOne(w)
 		}
 	}
 }
 
-func (s *shard) unfoldOne(w *wildcard) {
-	c := w.sub.conn
-	for n := 0; c.state == open; n++ {
+// unfoldOne returns how many symbols it has looked at.
+func (s *shard) unfoldOne(w *wildcard) (n int) {
+	for c := w.sub.conn; c.state == open; n++ {
 		if len(w.waiting) == 0 {
 			w.read()
 		}
 		if len(w.waiting) == 0 {
-			return
+			return n
 		}
 		if s.relieve(c, 1); c.state != open {
-			return
+			return n
 		}
-		room := len(c.control)+maxAnswerBytes <= s.config.ControlBytes && s.affords(c)
+		room := len(c.control)+maxAnswerBytes <= s.config.ControlBytes && s.affords(c) && s.shareUsedUp(c) == 0
 		if !room || n == wildcardsPerTurn {
 			s.list(w.sub)
 			if room {
 				s.poller.Wake() // else when the socket has taken something, or c can afford more, at the next sweep
 			}
-			return
+			return n
 		}
 		symbol := w.waiting[0].Symbol
 		w.waiting = w.waiting[1:]
 		s.bring(w, symbol)
 	}
+	return n
 }
 
-// bring subscribes to one symbol of w.
+// bring subscribes to one symbol of w, which pays for it as for an item, also where it
+// is passed over.
 func (s *shard) bring(w *wildcard, symbol string) {
 	c, key := w.sub.conn, w.key
 	key.Symbol = symbol
 	sub := newSubscription(c, w.item.Policy == pb.Policy_POLICY_DROP, w.item.Last)
 	no := s.begin(sub, key, grantInterval(w.item.IntervalMs), c.mostSubs())
+	c.account().Spend(s.since, s.share(itemBytes, s.config.SnapshotBytesPerUser))
+	if no.code != 0 {
+		c.snapshots.spend(s.since, s.share(itemBytes, s.config.SnapshotBytesPerSecond), 0)
+	}
 	switch no.code {
 	case 0:
 		w.told = false
@@ -177,7 +191,10 @@ func (s *shard) bring(w *wildcard, symbol string) {
 	case pb.ErrorCode_ERROR_CODE_UNKNOWN_SYMBOL, pb.ErrorCode_ERROR_CODE_UNKNOWN_CHANNEL, pb.ErrorCode_ERROR_CODE_NOT_READY:
 		// It has ended meanwhile, or has no such channel: it does not match.
 	case pb.ErrorCode_ERROR_CODE_BAD_VIEW:
-		s.refuse(c, w.answer, no.code, symbol+": "+no.text)
+		if !w.unfit {
+			w.unfit = true
+			s.refuse(c, w.answer, no.code, symbol+", and maybe others: "+no.text)
+		}
 	default:
 		w.waiting = nil
 		if !w.told {
@@ -190,6 +207,7 @@ func (s *shard) bring(w *wildcard, symbol string) {
 // endWildcard ends a wildcard and the topics that it has brought, each answered
 // for itself.
 func (s *shard) endWildcard(c *conn, a answer, w *wildcard) {
+	s.asksFor(c, len(w.brought))
 	for _, number := range slices.Clone(w.brought) {
 		s.relieve(c, 2)
 		if sub := c.subscription(number); sub != nil {

@@ -168,3 +168,74 @@ func TestPatternThatBroughtVeryManyTopicsEndsInPeace(t *testing.T) {
 		}
 	}
 }
+
+// A view that cannot be made of one symbol after the other is said once.
+func TestPatternWhoseGroupFitsNothingIsAnsweredOnce(t *testing.T) {
+	symbols := many(50)
+	r := newRig(t, nil, symbols...)
+	for _, symbol := range symbols {
+		r.books.listings = append(r.books.listings, &proto.Listing{Symbol: symbol})
+	}
+	c := r.dial(proto.CodecProto)
+	c.subscribe(&pb.SubscribeItem{Symbol: "SIM:*", Group: "0.003"})
+	if e := c.refused(pb.ErrorCode_ERROR_CODE_BAD_VIEW); !strings.Contains(e.Message, symbols[0]) || e.Item == nil {
+		t.Errorf("%v", e)
+	}
+	r.until("all are looked at", func() (done bool) {
+		for _, s := range r.hub.shards {
+			r.hub.ask(s.index, func(s *shard) {
+				for _, w := range s.wildcards {
+					done = len(w.waiting) == 0
+				}
+			})
+		}
+		return done
+	})
+	c.ask(&pb.Request{Id: 9, Body: &pb.Request_Ping{Ping: &pb.Ping{}}})
+	if f := c.next(); f.GetPong() == nil {
+		t.Errorf("then comes %v", f)
+	}
+	_, frames := r.open(false).poll(newListener(t, nil), "symbol=SIM:*&group=0.003&wait_ms=0")
+	if len(frames) != 2 || frames[0].GetAck() == nil || frames[1].GetError() == nil {
+		t.Errorf("a poll is answered with %v", frames)
+	}
+}
+
+// However many patterns there are, a turn opens so many topics and no more, and each
+// has its turns.
+func TestAllPatternsTogetherOpenALittleAtATime(t *testing.T) {
+	symbols := many(100)
+	r := newRig(t, func(c *Config) { c.Shards = 1 }, symbols...)
+	for _, symbol := range symbols {
+		r.books.listings = append(r.books.listings, &proto.Listing{Symbol: symbol})
+	}
+	const patterns = 10
+	clients := make([]*client, patterns)
+	for i := range clients {
+		clients[i] = r.dial(proto.CodecProto)
+	}
+	asks := asksForAll(t, []string{"SIM:*"})
+	r.hub.ask(0, func(s *shard) {
+		for _, c := range s.conns {
+			s.request(c, asks)
+		}
+		least, had := 0, s.stats.subscriptions.Load()
+		for turns := 0; least < len(symbols); turns++ {
+			s.turn()
+			has := s.stats.subscriptions.Load()
+			if n := has - had; n > allPerTurn+wildcardsPerTurn {
+				t.Errorf("%d topics in a turn", n)
+			}
+			had, least = has, len(symbols)
+			for _, w := range s.wildcards {
+				least = min(least, len(w.brought))
+			}
+			if turns == 2*patterns && least == 0 {
+				t.Error("one has had no turn")
+			}
+			if turns > 1000 {
+				t.Fatal("they come to no end")
+			}
+		}
+	})
+}

@@ -8,11 +8,11 @@ import (
 )
 
 // requestIDBytes is how far into a message RequestID looks.
-const requestIDBytes = 64
+const requestIDBytes = 1024
 
 // RequestID returns the id of a request that is not worth decoding, 0 unless it
-// stands among the first bytes, as clients for the most part have it. It checks
-// nothing else of msg.
+// stands among the first bytes, in protobuf at the very beginning, as clients have it.
+// It checks nothing else of msg.
 func (c Codec) RequestID(msg []byte) uint32 {
 	msg = msg[:min(len(msg), requestIDBytes)]
 	if c == CodecJSON {
@@ -30,16 +30,51 @@ func (c Codec) RequestID(msg []byte) uint32 {
 }
 
 func jsonRequestID(msg []byte) uint32 {
-	before, after, found := bytes.Cut(msg, []byte(`"id":`))
-	if !found || bytes.Count(before, []byte{'{'}) != 1 || bytes.IndexByte(before, '[') >= 0 {
-		return 0 // of something within the request
+	depth := 0
+	for i := 0; i < len(msg); i++ {
+		switch msg[i] {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		case '"':
+			text := untilQuote(msg[i+1:])
+			i += len(text) + 1
+			if depth != 1 || string(text) != "id" {
+				continue
+			}
+			if value, named := bytes.CutPrefix(bytes.TrimLeft(msg[min(i+1, len(msg)):], space), []byte{':'}); named {
+				return number(bytes.TrimLeft(value, space))
+			}
+		}
 	}
-	after = bytes.TrimLeft(after, " \t\r\n")
-	end := countDigits(after)
-	if end == len(after) {
-		return 0 // there may be more of it
+	return 0
+}
+
+const space = " \t\r\n"
+
+// untilQuote returns what of b comes before the quote that ends a text; all of b where
+// there is none.
+func untilQuote(b []byte) []byte {
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '\\':
+			i++
+		case '"':
+			return b[:i]
+		}
 	}
-	id, err := strconv.ParseUint(string(after[:end]), 10, 32)
+	return b
+}
+
+// number returns the one that b begins with, 0 where it is none, or there may be more
+// of it.
+func number(b []byte) uint32 {
+	end := countDigits(b)
+	if end == len(b) {
+		return 0
+	}
+	id, err := strconv.ParseUint(string(b[:end]), 10, 32)
 	if err != nil {
 		return 0
 	}

@@ -29,18 +29,20 @@ func TestRequestIDIsThatOfTheWholeRequest(t *testing.T) {
 }
 
 func TestRequestIDThatIsNotPlainToSeeIsNone(t *testing.T) {
-	far := strings.Repeat(" ", 70)
+	far := strings.Repeat(" ", requestIDBytes)
 	for text, want := range map[string]uint32{
-		`{"id": 7,"type":"ping"}`:                 7,
-		`{"type":"ping","id":4294967295}`:         4294967295,
-		`{"type":"ping","id":4294967296}`:         0,
-		`{"type":"ping","id":-1}`:                 0,
-		`{"type":"ping","id":"1"}`:                0,
-		`{"type":"ping","id":1`:                   0,
-		`{"items":[{"id":5}],"id":1}`:             0,
-		`{"x":{"id":5},"id":1}`:                   0,
-		`{"type":"ping"` + far + `,"id":1}`:       0,
-		`{"type":"ping",` + far[:43] + `"id":123`: 0,
+		`{"id": 7,"type":"ping"}`:                                7,
+		`{"type":"ping","id":4294967295}`:                        4294967295,
+		`{"type":"ping","id":4294967296}`:                        0,
+		`{"type":"ping","id":-1}`:                                0,
+		`{"type":"ping","id":"1"}`:                               0,
+		`{"type":"ping","id":1`:                                  0,
+		`{"items":[{"id":5}],"id" : 1}`:                          1,
+		`{"x":{"id":5},"y":"id","z":"\"id\":3","id":1}`:          1,
+		`{"x":{"id":5},"y":"id","z":["id",3]}`:                   0,
+		`{"type":"ping"` + far + `,"id":1}`:                      0,
+		`{"type":"ping",` + far[:requestIDBytes-21] + `"id":123`: 0,
+		`{"id`: 0, `{"id"`: 0, `{"id":`: 0, `{"id\`: 0, `"id":1,`: 0,
 		"": 0,
 	} {
 		if got := CodecJSON.RequestID([]byte(text)); got != want {

@@ -25,13 +25,15 @@ type strangerFlags struct {
 	HandshakeTimeout        time.Duration `help:"How long a client may take for its TLS handshake, and then for the header of a request; a proxy for its own." default:"5s"`
 	MaxHeaderBytes          int           `help:"Most bytes of a request's header, its URL included." default:"16384"`
 	MaxHandshakes           int           `help:"Most connections in plain HTTP or in their handshake; the next wait." default:"1024"`
-	MaxHandshakesPerAddress int           `help:"Of these, and of those that wait, most of one address; one more is ended without an answer. 0: no bound." default:"256"`
+	MaxHandshakesPerAddress int           `help:"Of these, and of those that wait, most of one address; one more is ended without an answer. 0: no bound." default:"128"`
 	LogRate                 int           `help:"Most lines a second that are logged about clients, and as many warnings; ten seconds' at once. 0: all." default:"50"`
 
-	MaxRequests   int `help:"Most requests a second of a connection; two seconds' at once. One more is refused (rate_limited)." default:"50"`
+	MaxRequests   int `help:"Most requests a second of a connection; two seconds' at once. Ten items count as one, a pattern as fifty items. One more is refused (rate_limited)." default:"50"`
 	MessagesIn    int `help:"Most messages a second of a connection, pings and refused requests included; eight seconds' at once. Who sends more is dropped (flooding). 0: no bound." default:"500"`
 	BytesIn       int `help:"Most bytes a second of a connection, likewise." default:"262144"`
 	SnapshotBytes int `help:"About how many bytes of snapshots a second a connection may ask for; eight seconds' at once. 0: no bound." default:"16777216"`
+
+	SnapshotBytesPerUser int `help:"The same of all connections of one user together; of one address where no token says whose they are. 0: no bound." default:"67108864"`
 
 	TrustedProxy        []addressRange `help:"Addresses of proxies whose word counts on whom they speak for." placeholder:"CIDR"`
 	ClientAddressHeader string         `help:"In which header they say it; the client is the rightmost hop that is not trusted. none: in no header." enum:"x-forwarded-for,forwarded,none" default:"x-forwarded-for"`
@@ -112,7 +114,7 @@ func (f *strangerFlags) bound(c *fanout.Config) {
 	c.MaxConnsPerAddress, c.MaxRelaysPerAddress = f.MaxConnsPerAddress, f.MaxRelaysPerAddress
 	c.HTTPRequestsPerAddress = f.HTTPRequestsPerAddress
 	c.ResumeTokenBytes = min(fanout.MaxResumeTokenBytes, max(1, cmp.Or(f.MaxHeaderBytes, headerBytes)/2))
-	c.RequestsPerSecond, c.SnapshotBytesPerSecond = f.MaxRequests, f.SnapshotBytes
+	c.RequestsPerSecond, c.SnapshotBytesPerSecond, c.SnapshotBytesPerUser = f.MaxRequests, f.SnapshotBytes, f.SnapshotBytesPerUser
 	c.MessagesInPerSecond, c.BytesInPerSecond = f.MessagesIn, f.BytesIn
 	c.ExemptAddresses, c.Proxies = nets(f.ExemptAddress), f.proxies()
 }

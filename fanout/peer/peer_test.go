@@ -138,7 +138,7 @@ func TestVeryManyAddressesTakeBoundedMemory(t *testing.T) {
 			t.Fatal("a new one is refused")
 		}
 	}
-	if n := len(r.newer) + len(r.older); n > 2*maxRated || n <= maxRated {
+	if n := len(r.of.newer) + len(r.of.older); n > 2*maxRated || n <= maxRated {
 		t.Errorf("%d addresses are kept", n)
 	}
 	if r.Allow(netip.AddrFrom4(b)) {

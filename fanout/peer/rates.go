@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/time/rate"
 )
@@ -25,15 +26,15 @@ type Rates struct {
 
 	refused atomic.Uint64
 
-	// mu guards the fields below, and is a leaf.
-	mu           sync.Mutex
-	newer, older map[netip.Prefix]*rate.Limiter
+	// mu guards of, and is a leaf.
+	mu sync.Mutex
+	of generations[netip.Prefix, *rate.Limiter]
 }
 
 // NewRates allows each address perSecond on average, of which it may save up burst;
 // those of exempt as often as they like. 0: all may.
 func NewRates(perSecond, burst int, exempt Nets) *Rates {
-	return &Rates{each: rate.Limit(perSecond), burst: burst, exempt: exempt, newer: make(map[netip.Prefix]*rate.Limiter)}
+	return &Rates{each: rate.Limit(perSecond), burst: burst, exempt: exempt}
 }
 
 // Allow reports whether a may once more now.
@@ -45,21 +46,25 @@ func (r *Rates) Allow(a netip.Addr) bool {
 	return false
 }
 
+// Charge has the address of n pay as for so many times, however few it has left: up to
+// mostDebts bursts of them. nil pays nothing.
+func (r *Rates) Charge(n *Count, times int) {
+	if n == nil || r.each == 0 {
+		return
+	}
+	l := r.limiter(n.key)
+	if l.Tokens() > -mostDebts*float64(r.burst) {
+		l.ReserveN(time.Now(), min(times, r.burst))
+	}
+}
+
+// mostDebts bounds for how long an address may have to wait.
+const mostDebts = 4
+
 func (r *Rates) limiter(key netip.Prefix) *rate.Limiter {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l := r.newer[key]
-	if l != nil {
-		return l
-	}
-	if l = r.older[key]; l == nil {
-		l = rate.NewLimiter(r.each, r.burst)
-	}
-	if len(r.newer) >= maxRated {
-		r.older, r.newer = r.newer, make(map[netip.Prefix]*rate.Limiter)
-	}
-	r.newer[key] = l
-	return l
+	return r.of.get(key, func() *rate.Limiter { return rate.NewLimiter(r.each, r.burst) })
 }
 
 // Refused returns how often Allow refused.
