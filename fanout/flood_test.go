@@ -134,7 +134,7 @@ func TestWhoArrivesIsReadBeforeFloodsThatGoOn(t *testing.T) {
 	late := r.dial(proto.CodecProto)
 	pong := masked(ws.OpPong, true, string(bytes.Repeat([]byte{'p'}, ws.MaxControlFramePayloadSize)))
 	flood := bytes.Repeat(pong, 3*receiveBytes/len(pong)) // all of which a socket takes
-	r.hub.ask(0, func(s *shard) { // which reads nothing meanwhile
+	r.hub.ask(0, func(s *shard) {                         // which reads nothing meanwhile
 		for i, c := range floods {
 			if _, err := c.conn.Write(flood); err != nil {
 				t.Fatal(err)

@@ -42,6 +42,10 @@ func (c *conn) limits() *pb.Limits {
 	if cfg.MaxRelaysPerAddress > 0 {
 		relays = min(relays, cfg.MaxRelaysPerAddress)
 	}
+	shared := uint32(0)
+	if c.account() != nil {
+		shared = uint32(cfg.SnapshotBytesPerUser)
+	}
 	return &pb.Limits{
 		MaxSubscriptions: uint32(c.mostSubs()),
 		MaxItems:         uint32(cfg.MaxItems),
@@ -52,7 +56,12 @@ func (c *conn) limits() *pb.Limits {
 		MaxBytesInPerS:       uint32(cfg.BytesInPerSecond),
 		MaxSnapshotBytesPerS: uint32(cfg.SnapshotBytesPerSecond),
 		ResyncIntervalMs:     inMS(cfg.ResyncInterval),
-		MaxPatterns:          maxWildcards,
+
+		ItemsPerRequest:          requestItems,
+		ItemsPerPattern:          patternItems,
+		MaxUserSnapshotBytesPerS: shared,
+
+		MaxPatterns: maxWildcards,
 
 		MaxEventTopics: uint32(cfg.mostEventTopics()),
 		MaxPollWaitMs:  maxPollWaitMS,

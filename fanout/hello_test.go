@@ -148,6 +148,36 @@ var limits = map[string]struct {
 			t.Errorf("%d bytes after two seconds", n)
 		}
 	}},
+	"items_per_request": {func(c *Config) { c.RequestsPerSecond = 5 }, func(t *testing.T, r *rig, limits *pb.Limits) {
+		c := r.dial(proto.CodecProto)
+		items := &pb.Request{Id: 1, Body: &pb.Request_Unsubscribe{Unsubscribe: &pb.Unsubscribe{Topics: make([]uint32, 3*limits.ItemsPerRequest)}}}
+		c.ask(items)
+		for range 3 * limits.ItemsPerRequest {
+			c.code(1)
+		}
+		c.atMost(2*limits.MaxRequestsPerS-3, pb.ErrorCode_ERROR_CODE_RATE_LIMITED, func(id uint32) { c.ask(pinged(id)) })
+	}},
+	"items_per_pattern": {func(c *Config) { c.RequestsPerSecond = 5 }, func(t *testing.T, r *rig, limits *pb.Limits) {
+		c := r.dial(proto.CodecProto)
+		c.ask(subscribeTo(1, &pb.SubscribeItem{Symbol: "NONE:*"}))
+		if code := c.code(1); code != 0 {
+			t.Fatal(code)
+		}
+		left := 2*limits.MaxRequestsPerS - limits.ItemsPerPattern/limits.ItemsPerRequest
+		c.atMost(left, pb.ErrorCode_ERROR_CODE_RATE_LIMITED, func(id uint32) { c.ask(pinged(id)) })
+	}},
+	"max_user_snapshot_bytes_per_s": {func(c *Config) { c.SnapshotBytesPerUser = 8 << 10 }, func(t *testing.T, r *rig, limits *pb.Limits) {
+		n := uint32(0) // bytes, at 1 KiB for what is small
+		for c := r.dial(proto.CodecProto); n < 16*limits.MaxUserSnapshotBytesPerS; c = r.dial(proto.CodecProto) {
+			if c.ask(subscribeTo(1, book)); c.code(1) != 0 {
+				break
+			}
+			n += itemBytes
+		}
+		if most := 8 * limits.MaxUserSnapshotBytesPerS; n < most*7/8 || n > most+itemBytes {
+			t.Errorf("%d bytes at once", n)
+		}
+	}},
 	"resync_interval_ms": {func(c *Config) { c.ResyncInterval = 3 * time.Second }, func(t *testing.T, r *rig, limits *pb.Limits) {
 		c := r.dial(proto.CodecProto)
 		topic := c.subscribe(book).Topic
@@ -338,7 +368,7 @@ func (r *rig) announced(admitted bool) *pb.Limits {
 func TestHelloIsSilentOnLimitsThatThereAreNot(t *testing.T) {
 	r := newRig(t, nil, btc)
 	l := r.announced(false)
-	if l.MaxMessagesInPerS != 0 || l.MaxBytesInPerS != 0 || l.MaxSnapshotBytesPerS != 0 || l.MaxDepth != 0 || l.MaxConnections != 0 || l.AuthTimeoutMs != 0 {
+	if l.MaxMessagesInPerS != 0 || l.MaxBytesInPerS != 0 || l.MaxSnapshotBytesPerS != 0 || l.MaxUserSnapshotBytesPerS != 0 || l.MaxDepth != 0 || l.MaxConnections != 0 || l.AuthTimeoutMs != 0 {
 		t.Errorf("says %v", l)
 	}
 	if uint32(r.hub.config.MaxRelays) != l.MaxRelays {

@@ -1905,8 +1905,15 @@ type Limits struct {
 	AuthTimeoutMs uint32 `protobuf:"varint,16,opt,name=auth_timeout_ms,json=authTimeoutMs,proto3" json:"auth_timeout_ms,omitempty"`
 	// Connections that the token grants its user.
 	MaxConnections uint32 `protobuf:"varint,17,opt,name=max_connections,json=maxConnections,proto3" json:"max_connections,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// So many items count as one request.
+	ItemsPerRequest uint32 `protobuf:"varint,18,opt,name=items_per_request,json=itemsPerRequest,proto3" json:"items_per_request,omitempty"`
+	// A pattern counts for so many items.
+	ItemsPerPattern uint32 `protobuf:"varint,19,opt,name=items_per_pattern,json=itemsPerPattern,proto3" json:"items_per_pattern,omitempty"`
+	// As max_snapshot_bytes_per_s, of all connections of the user together; of the address
+	// where no token says whose they are. Each item counts for 1 KiB.
+	MaxUserSnapshotBytesPerS uint32 `protobuf:"varint,20,opt,name=max_user_snapshot_bytes_per_s,json=maxUserSnapshotBytesPerS,proto3" json:"max_user_snapshot_bytes_per_s,omitempty"`
+	unknownFields            protoimpl.UnknownFields
+	sizeCache                protoimpl.SizeCache
 }
 
 func (x *Limits) Reset() {
@@ -2054,6 +2061,27 @@ func (x *Limits) GetAuthTimeoutMs() uint32 {
 func (x *Limits) GetMaxConnections() uint32 {
 	if x != nil {
 		return x.MaxConnections
+	}
+	return 0
+}
+
+func (x *Limits) GetItemsPerRequest() uint32 {
+	if x != nil {
+		return x.ItemsPerRequest
+	}
+	return 0
+}
+
+func (x *Limits) GetItemsPerPattern() uint32 {
+	if x != nil {
+		return x.ItemsPerPattern
+	}
+	return 0
+}
+
+func (x *Limits) GetMaxUserSnapshotBytesPerS() uint32 {
+	if x != nil {
+		return x.MaxUserSnapshotBytesPerS
 	}
 	return 0
 }
@@ -4637,7 +4665,7 @@ const file_stream_proto_rawDesc = "" +
 	" \x01(\bR\fauthRequired\x12\x19\n" +
 	"\bdelay_ms\x18\v \x01(\rR\adelayMs\x12\x1d\n" +
 	"\n" +
-	"auth_until\x18\f \x01(\x10R\tauthUntil\"\xca\x05\n" +
+	"auth_until\x18\f \x01(\x10R\tauthUntil\"\xe3\x06\n" +
 	"\x06Limits\x12+\n" +
 	"\x11max_subscriptions\x18\x01 \x01(\rR\x10maxSubscriptions\x12\x1b\n" +
 	"\tmax_items\x18\x02 \x01(\rR\bmaxItems\x12*\n" +
@@ -4657,7 +4685,10 @@ const file_stream_proto_rawDesc = "" +
 	"\x12silence_timeout_ms\x18\x0e \x01(\rR\x10silenceTimeoutMs\x12(\n" +
 	"\x10stall_timeout_ms\x18\x0f \x01(\rR\x0estallTimeoutMs\x12&\n" +
 	"\x0fauth_timeout_ms\x18\x10 \x01(\rR\rauthTimeoutMs\x12'\n" +
-	"\x0fmax_connections\x18\x11 \x01(\rR\x0emaxConnections\"\x99\x06\n" +
+	"\x0fmax_connections\x18\x11 \x01(\rR\x0emaxConnections\x12*\n" +
+	"\x11items_per_request\x18\x12 \x01(\rR\x0fitemsPerRequest\x12*\n" +
+	"\x11items_per_pattern\x18\x13 \x01(\rR\x0fitemsPerPattern\x12?\n" +
+	"\x1dmax_user_snapshot_bytes_per_s\x18\x14 \x01(\rR\x18maxUserSnapshotBytesPerS\"\x99\x06\n" +
 	"\x03Ack\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x12\n" +
 	"\x04item\x18\x02 \x01(\rR\x04item\x12\x14\n" +

@@ -19,6 +19,7 @@ export interface Limits {
   max_depth?: number; max_connections?: number; max_patterns?: number;
   max_messages_in_per_s?: number; max_bytes_in_per_s?: number; max_snapshot_bytes_per_s?: number; resync_interval_ms?: number;
   max_event_topics?: number; max_poll_wait_ms?: number; max_relays?: number;
+  items_per_request?: number; items_per_pattern?: number; max_user_snapshot_bytes_per_s?: number;
   silence_timeout_ms?: number; stall_timeout_ms?: number; auth_timeout_ms?: number;
 }
 
