@@ -71,14 +71,23 @@ func eventTime(t proto.Times) int64 {
 	return t.Published
 }
 
+// appendLevels appends a side, levels that are deleted first: a client may cut its
+// book to depth after every level, and would lose its last one to an insertion that
+// comes before the deletion beside it.
 func appendLevels(dst []byte, levels []proto.Level, x proto.Exponents) []byte {
 	dst = append(dst, '[')
-	for i := range levels {
-		if i > 0 {
-			dst = append(dst, ',')
+	begin := len(dst)
+	for _, deleted := range [2]bool{true, false} {
+		for i := range levels {
+			if (levels[i].Qty == 0) != deleted {
+				continue
+			}
+			if len(dst) > begin {
+				dst = append(dst, ',')
+			}
+			dst = proto.AppendDecimal(append(dst, `{"price":`...), levels[i].Price, x.Price)
+			dst = append(proto.AppendDecimal(append(dst, `,"qty":`...), levels[i].Qty, x.Qty), '}')
 		}
-		dst = proto.AppendDecimal(append(dst, `{"price":`...), levels[i].Price, x.Price)
-		dst = append(proto.AppendDecimal(append(dst, `,"qty":`...), levels[i].Qty, x.Qty), '}')
 	}
 	return append(dst, ']')
 }

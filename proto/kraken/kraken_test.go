@@ -3,6 +3,8 @@ package kraken
 import (
 	"encoding/json"
 	"hash/crc32"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,6 +52,64 @@ func TestChecksumIsOverTheDigitsAsTheyAreWritten(t *testing.T) {
 		}
 		if got, want := Checksum(bids, asks, x), crc32.ChecksumIEEE([]byte(text.String())); got != want {
 			t.Fatalf("%d, want %d of %s", got, want, text.String())
+		}
+	})
+}
+
+// eager is a side of a book whose client cuts it to depth after every level, not
+// after every message, as some do: rising prices, quantities by price.
+type eager struct {
+	depth int
+	qty   map[int64]int64
+}
+
+func (e *eager) set(price, qty int64) {
+	e.qty[price] = qty
+	if qty == 0 {
+		delete(e.qty, price)
+	}
+	if prices := slices.Sorted(maps.Keys(e.qty)); len(prices) > e.depth {
+		delete(e.qty, prices[e.depth])
+	}
+}
+
+// best returns the depth lowest of levels.
+func best(levels map[int64]int64, depth int) map[int64]int64 {
+	shown := map[int64]int64{}
+	prices := slices.Sorted(maps.Keys(levels))
+	for _, price := range prices[:min(depth, len(prices))] {
+		shown[price] = levels[price]
+	}
+	return shown
+}
+
+func TestClientThatCutsItsBookAfterEveryLevelLosesNone(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		book := rapid.MapOfN(rapid.Int64Range(1, 12), rapid.Int64Range(1, 2), 0, 10)
+		depth := rapid.IntRange(1, 6).Draw(t, "depth")
+		levels := book.Draw(t, "book")
+		before := best(levels, depth)
+		maps.Copy(levels, rapid.MapOfN(rapid.Int64Range(1, 12), rapid.Int64Range(0, 1), 1, 6).Draw(t, "changes"))
+		maps.DeleteFunc(levels, func(_, qty int64) bool { return qty == 0 })
+		after := best(levels, depth)
+		d := &proto.Delta{}
+		for price := range int64(13) {
+			if before[price] != after[price] {
+				d.Asks = append(d.Asks, proto.Level{Price: price, Qty: after[price]})
+			}
+		}
+		var m struct {
+			Data []struct{ Asks []struct{ Price, Qty int64 } }
+		}
+		if err := json.Unmarshal(AppendUpdate(nil, "A/B", proto.Exponents{}, d, 0), &m); err != nil {
+			t.Fatal(err)
+		}
+		client := eager{depth, maps.Clone(before)}
+		for _, l := range m.Data[0].Asks {
+			client.set(l.Price, l.Qty)
+		}
+		if len(m.Data[0].Asks) != len(d.Asks) || !maps.Equal(client.qty, after) {
+			t.Fatalf("from %v by %v it comes to %v, want %v", before, m.Data[0].Asks, client.qty, after)
 		}
 	})
 }
