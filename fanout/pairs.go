@@ -45,9 +45,10 @@ type listedPair struct {
 	proto.SymbolInfo
 }
 
-// Ages at which the table is made anew: where a name is not in it, and where all of
-// it is asked for.
+// Ages at which the table is made anew: where a name is in it, which another symbol
+// may have come to share, where it is not, and where all of it is asked for.
 const (
+	pairsHitAge  = 30 * time.Second
 	pairsMissAge = 5 * time.Second
 	pairsListAge = time.Second
 )
@@ -58,12 +59,14 @@ const (
 // know all symbols, it knows none (proto.ErrNotReady): another might have the same name.
 func (p *pairs) find(may *Grant, id string) (*listedPair, error) {
 	t, age := p.table.Load(), pairsMissAge
-	if t != nil && t.early {
+	switch {
+	case t == nil:
+	case t.early:
 		age = pairsListAge
+	case t.byID[id] != nil:
+		age = pairsHitAge
 	}
-	if t == nil || t.early || t.byID[id] == nil {
-		t = p.fresh(age)
-	}
+	t = p.fresh(age)
 	found, delay := t.byID[id], p.hub.config.Delay
 	switch {
 	case t.early:
