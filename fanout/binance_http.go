@@ -53,7 +53,10 @@ func (h *Hub) serveBinanceDepth(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var snap proto.Snapshot
-	err := h.readPair(may, id, limit, &snap)
+	found, err := h.pairs.find(may, id)
+	if err == nil {
+		err = h.readLive(may, found.Symbol, uint32(limit), &snap)
+	}
 	switch {
 	case errors.Is(err, proto.ErrUnknownSymbol):
 		binanceError(w, http.StatusBadRequest, -1121, "Invalid symbol.")

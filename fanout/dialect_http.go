@@ -83,15 +83,6 @@ func answerBytes(w http.ResponseWriter, status int, body []byte) {
 	_, _ = w.Write(body) // the asker may have gone
 }
 
-// readPair is readLive by a dialect's name of a symbol.
-func (h *Hub) readPair(may *Grant, id string, depth uint64, snap *proto.Snapshot) error {
-	found, err := h.pairs.find(may, id)
-	if err != nil {
-		return err
-	}
-	return h.readLive(may, found.Symbol, uint32(depth), snap)
-}
-
 // readLive fills snap with at least depth levels a side of a symbol's book, 0 for
 // all, which may must grant. A book that is not live is refused with
 // proto.ErrNotReady: a dialect has no word for what it is.

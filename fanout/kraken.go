@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/depthcast/depthcast/proto"
@@ -46,7 +47,7 @@ func (s *shard) askKraken(c *conn, msg []byte, granted bool) {
 		s.answerKraken(c, &kraken.Answer{Method: "pong", ReqID: r.ReqID})
 	case r.Method != "subscribe" && r.Method != "unsubscribe":
 		s.refuseKraken(c, a, pb.ErrorCode_ERROR_CODE_UNKNOWN_REQUEST, "Unsupported method: "+r.Method)
-	case !slices.Contains([]string{"book", "trade", "ticker", "instrument"}, r.Params.Channel):
+	case krakenChannels[r.Params.Channel] == 0:
 		s.refuseKraken(c, a, pb.ErrorCode_ERROR_CODE_UNKNOWN_CHANNEL, "Unsupported channel: "+r.Params.Channel)
 	case r.Params.Channel == "instrument":
 		s.asksFor(c, patternItems)
@@ -68,29 +69,23 @@ func (s *shard) askKraken(c *conn, msg []byte, granted bool) {
 // krakenItem subscribes to or unsubscribes from one symbol of r, and answers it.
 func (s *shard) krakenItem(c *conn, r *kraken.Request, symbol string, a kraken.Answer) {
 	a.Symbol = symbol
+	had := c.krakenSubscription(r.Params.Channel, symbol)
+	if r.Method == "unsubscribe" && had != nil {
+		s.krakenEnd(c, r, had, a)
+		return
+	}
 	w, code, text := s.krakenWish(c, r, symbol)
-	if code != 0 {
+	switch {
+	case code != 0:
 		s.refuseKraken(c, a, code, text)
 		return
-	}
-	had := slices.IndexFunc(c.subs, func(sub *subscription) bool {
-		key := sub.feed.topic.key
-		return key.Symbol == w.key.Symbol && key.Channel == w.key.Channel
-	})
-	if r.Method == "unsubscribe" {
-		if had < 0 {
-			s.refuseKraken(c, a, pb.ErrorCode_ERROR_CODE_UNKNOWN_TOPIC, "Subscription Not Found")
-			return
-		}
-		s.remove(c.subs[had])
-		s.answerKraken(c, &a)
+	case r.Method == "unsubscribe":
+		s.refuseKraken(c, a, pb.ErrorCode_ERROR_CODE_UNKNOWN_TOPIC, errNotSubscribed)
 		return
-	}
-	if had >= 0 {
+	case had != nil:
 		s.refuseKraken(c, a, pb.ErrorCode_ERROR_CODE_ALREADY_SUBSCRIBED, "Already subscribed")
 		return
-	}
-	if c.state != open {
+	case c.state != open:
 		return
 	}
 	if no := s.grantWish(c, w); no.code != 0 {
@@ -98,10 +93,49 @@ func (s *shard) krakenItem(c *conn, r *kraken.Request, symbol string, a kraken.A
 		return
 	}
 	a.Snapshot = &w.snapshot
-	if r.Params.Channel == "book" {
+	switch r.Params.Channel {
+	case "book":
 		a.Depth = int(w.key.View.Depth)
+	case "ticker":
+		a.Trigger = cmp.Or(r.Params.EventTrigger, "trades")
 	}
 	s.answerKraken(c, &a)
+}
+
+const errNotSubscribed = "Subscription Not Found"
+
+// krakenEnd unsubscribes from had, unless r names one of another depth.
+func (s *shard) krakenEnd(c *conn, r *kraken.Request, had *subscription, a kraken.Answer) {
+	depth := int(had.feed.topic.key.View.Depth)
+	if r.Params.Channel == "book" {
+		if r.Params.Depth != nil && *r.Params.Depth != depth {
+			s.refuseKraken(c, a, pb.ErrorCode_ERROR_CODE_UNKNOWN_TOPIC, errNotSubscribed)
+			return
+		}
+		a.Depth = depth
+	}
+	s.remove(had)
+	s.answerKraken(c, &a)
+}
+
+// krakenSubscription returns c's subscription of a channel and a symbol, by the name
+// that it was asked for by, whatever has that name now; nil if it has none.
+func (c *conn) krakenSubscription(channel, symbol string) *subscription {
+	for _, sub := range c.subs {
+		t := sub.feed.topic
+		if t.key.Channel != krakenChannels[channel] {
+			continue
+		}
+		if channel == "instrument" || kraken.Symbol(t.dialects.Load().pair) == symbol {
+			return sub
+		}
+	}
+	return nil
+}
+
+// krakenChannels are those of Kraken's channels.
+var krakenChannels = map[string]proto.Channel{
+	"book": proto.ChannelBook, "trade": proto.ChannelTrades, "ticker": proto.ChannelTicker, "instrument": proto.ChannelInstruments,
 }
 
 // krakenWish returns what one symbol of r asks for, or why it cannot be had.

@@ -38,24 +38,36 @@ func krakenError(w http.ResponseWriter, status int, text string) {
 	answerJSON(w, status, map[string]any{"error": []string{text}})
 }
 
-// krakenInstruments returns the symbols that have a name, or those that the query
-// names in key, by ID or by name. unknown is the first that does not exist.
-func (h *Hub) krakenInstruments(may *Grant, asked string) (list []kraken.Instrument, unknown string) {
-	table := h.pairs.fresh(pairsListAge)
-	if asked == "" {
-		for _, p := range may.granted(table.list, h.config.Delay) {
-			list = append(list, krakenInstrument(p))
-		}
-		return list, ""
-	}
-	for id := range strings.SplitSeq(asked, ",") {
-		p := table.byID[strings.ReplaceAll(id, "/", "")]
-		if p == nil || !may.knows(p.Symbol, h.config.Delay) {
-			return nil, id
-		}
+// krakenInstruments returns the symbols that have a name.
+func (h *Hub) krakenInstruments(may *Grant) (list []kraken.Instrument) {
+	for _, p := range may.granted(h.pairs.fresh(pairsListAge).list, h.config.Delay) {
 		list = append(list, krakenInstrument(p))
 	}
-	return list, ""
+	return list
+}
+
+// krakenPairs returns those that asked names, by ID or by name, or all there are. They
+// are called what they were asked for by, as their client looks for them by that. false:
+// one of them does not exist.
+func (h *Hub) krakenPairs(may *Grant, asked string) (pairs map[string]kraken.Pair, ok bool) {
+	pairs = map[string]kraken.Pair{}
+	if asked == "" {
+		for _, in := range h.krakenInstruments(may) {
+			pairs[kraken.ID(in.Pair)] = in.PairInfo()
+		}
+		return pairs, true
+	}
+	table := h.pairs.fresh(pairsListAge)
+	for name := range strings.SplitSeq(asked, ",") {
+		base, quote, symbol := strings.Cut(name, "/")
+		p := table.byID[base+quote]
+		if p == nil || symbol && kraken.Symbol(p.Pair) != name || !may.knows(p.Symbol, h.config.Delay) {
+			return nil, false
+		}
+		in := krakenInstrument(p)
+		pairs[name] = in.PairInfo()
+	}
+	return pairs, true
 }
 
 func krakenInstrument(p *listedPair) kraken.Instrument {
@@ -71,7 +83,7 @@ func (h *Hub) serveKrakenAssets(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	list, _ := h.krakenInstruments(may, "")
+	list := h.krakenInstruments(may)
 	if len(list) > smallList && !h.wholeRead() {
 		krakenError(w, http.StatusTooManyRequests, "EGeneral:Too many requests")
 		return
@@ -100,20 +112,15 @@ func (h *Hub) serveKrakenPairs(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	list, unknown := h.krakenInstruments(may, r.URL.Query().Get("pair"))
-	if unknown != "" {
+	result, ok := h.krakenPairs(may, r.URL.Query().Get("pair"))
+	switch {
+	case !ok:
 		krakenError(w, http.StatusOK, "EQuery:Unknown asset pair")
-		return
-	}
-	if len(list) > smallList && !h.wholeRead() {
+	case len(result) > smallList && !h.wholeRead():
 		krakenError(w, http.StatusTooManyRequests, "EGeneral:Too many requests")
-		return
+	default:
+		krakenResult(w, result)
 	}
-	result := map[string]kraken.Pair{}
-	for i := range list {
-		result[kraken.ID(list[i].Pair)] = list[i].PairInfo()
-	}
-	krakenResult(w, result)
 }
 
 func (h *Hub) serveKrakenDepth(w http.ResponseWriter, r *http.Request) {
@@ -130,9 +137,15 @@ func (h *Hub) serveKrakenDepth(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	count = min(count, kraken.MaxDepth)
-	id := strings.ReplaceAll(r.URL.Query().Get("pair"), "/", "")
+	name, find := r.URL.Query().Get("pair"), h.pairs.find
+	if strings.Contains(name, "/") {
+		find = h.pairs.named
+	}
 	var snap proto.Snapshot
-	err := h.readPair(may, id, count, &snap)
+	found, err := find(may, name)
+	if err == nil {
+		err = h.readLive(may, found.Symbol, uint32(count), &snap)
+	}
 	switch {
 	case errors.Is(err, proto.ErrUnknownSymbol):
 		krakenError(w, http.StatusOK, "EQuery:Unknown asset pair")
@@ -141,6 +154,6 @@ func (h *Hub) serveKrakenDepth(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		krakenError(w, http.StatusServiceUnavailable, "EService:Unavailable")
 	default:
-		answerBytes(w, http.StatusOK, kraken.AppendDepth(nil, id, &snap, int(count)))
+		answerBytes(w, http.StatusOK, kraken.AppendDepth(nil, name, &snap, int(count)))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -336,6 +337,8 @@ func TestKrakenRequestsAreAnsweredEachForItself(t *testing.T) {
 		{`{"method":"subscribe","params":{"channel":"trade","symbol":["ETH/USD"]},"req_id":9}`, `"result":{"channel":"trade","symbol":"ETH/USD","snapshot":false},"success":true,"req_id":9`},
 		{`{"method":"subscribe","params":{"channel":"trade","symbol":["ETH/USD"]}}`, `Already subscribed`},
 		{`{"method":"unsubscribe","params":{"channel":"trade","symbol":["ETH/USD"]}}`, `"success":true`},
+		{`{"method":"subscribe","params":{"channel":"ticker","symbol":["ETH/USD"],"event_trigger":"bbo","snapshot":false}}`, `"result":{"channel":"ticker","symbol":"ETH/USD","event_trigger":"bbo","snapshot":false}`},
+		{`{"method":"unsubscribe","params":{"channel":"ticker","symbol":["ETH/USD"],"event_trigger":"bbo"}}`, `"success":true`},
 		{`{"method":"subscribe","params":{"channel":"instrument"}}`, `"result":{"channel":"instrument","snapshot":true},"success":true`},
 	} {
 		c.say("%s", ask.request)
@@ -348,6 +351,61 @@ func TestKrakenRequestsAreAnsweredEachForItself(t *testing.T) {
 	}
 	if r.hub.Stats().Conns != 1 {
 		t.Error("the connection ended")
+	}
+}
+
+func TestKrakenUnsubscribeEndsTheSubscriptionThatItNames(t *testing.T) {
+	r := newRig(t, nil, btc, eth)
+	b := r.book(btc)
+	random := seeded(6)
+	b.publish(random, 30)
+	c := r.speak(framingKraken)
+	book := c.krakenSubscribe()
+	book.follow(c, b)
+	c.say(`{"method":"unsubscribe","params":{"channel":"book","symbol":["BTC/USD"],"depth":25}}`) // it has 100
+	if got := c.kraken(); got.Error != "Subscription Not Found" {
+		t.Fatalf("of another depth: %+v", got)
+	}
+	b.publish(random, 6)
+	book.follow(c, b)
+	c.say(`{"method":"unsubscribe","params":{"channel":"book","symbol":["BTC/USD"],"depth":100},"req_id":8}`)
+	if got := c.kraken(); got.Success == nil || !*got.Success || got.Result.Depth != 100 || got.ReqID != 8 {
+		t.Fatalf("answered with %+v", got)
+	}
+	book = c.krakenSubscribe()
+	book.follow(c, b)
+	// Its name is another's too from now on: who has it can still end it.
+	r.hold(func() {
+		other := newTestBooks("XX:BTC/USD").books["XX:BTC/USD"]
+		other.books, r.books.books["XX:BTC/USD"] = r.books, other
+	})
+	r.advance(pairsHitAge)
+	c.say(`{"method":"subscribe","params":{"channel":"trade","symbol":["BTC/USD"]}}`)
+	if got := c.kraken(); !strings.HasPrefix(got.Error, "Currency pair not supported") {
+		t.Fatalf("a name of two: %+v", got)
+	}
+	c.say(`{"method":"unsubscribe","params":{"channel":"book","symbol":["BTC/USD"]}}`)
+	if got := c.kraken(); got.Success == nil || !*got.Success || got.Result.Depth != 100 {
+		t.Errorf("answered with %+v", got)
+	}
+	if n := r.hub.Stats().Subscriptions; n != 0 {
+		t.Errorf("%d subscriptions", n)
+	}
+}
+
+// Who asks for a pair looks for it in the answer by the name that it has asked for.
+func TestKrakenAnswersAreByTheNamesThatWereAsked(t *testing.T) {
+	r := newRig(t, nil, btc, eth)
+	r.book(btc).publish(seeded(7), 30)
+	for path, want := range map[string]string{
+		"AssetPairs?pair=BTC/USD,ETHUSD": `"result":{"BTC/USD":{"altname":"BTCUSD",`,
+		"AssetPairs?pair=BTCUSD":         `"result":{"BTCUSD":{"altname":"BTCUSD",`,
+		"Depth?pair=BTC%2FUSD":           `"result":{"BTC/USD":{"asks":`,
+		"Depth?pair=BTCUSD":              `"result":{"BTCUSD":{"asks":`,
+	} {
+		if status, body := r.rest("/dialect/kraken/0/public/" + path); status != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
 	}
 }
 

@@ -166,10 +166,11 @@ func (a Asset) Info() AssetInfo {
 	return AssetInfo{Aclass: "currency", Altname: a.ID, Decimals: a.Decimals, DisplayDecimals: a.Decimals, Status: "enabled"}
 }
 
-// AppendDepth appends the result of /0/public/Depth of at most count levels a side.
-func AppendDepth(dst []byte, id string, s *proto.Snapshot, count int) []byte {
+// AppendDepth appends the result of /0/public/Depth of at most count levels a side,
+// under the name that it was asked for by.
+func AppendDepth(dst []byte, name string, s *proto.Snapshot, count int) []byte {
 	seconds := eventTime(s.Times) / int64(1e9)
-	dst = append(append(append(dst, `{"error":[],"result":{"`...), id...), `":{"asks":`...)
+	dst = append(append(append(dst, `{"error":[],"result":{"`...), name...), `":{"asks":`...)
 	dst = appendRESTLevels(dst, s.Asks[:min(len(s.Asks), count)], s.Exponents, seconds)
 	dst = appendRESTLevels(append(dst, `,"bids":`...), s.Bids[:min(len(s.Bids), count)], s.Exponents, seconds)
 	return append(dst, `}}}`...)

@@ -59,6 +59,7 @@ type Answer struct {
 	Channel  string
 	Symbol   string // empty: none is concerned
 	Depth    int    // 0: none is concerned
+	Trigger  string // empty: none is concerned
 	Snapshot *bool
 
 	// Error refuses the request; empty: it succeeded.
@@ -80,6 +81,9 @@ func AppendAnswer(dst []byte, a *Answer) []byte {
 		}
 		if a.Depth != 0 {
 			dst = strconv.AppendInt(append(dst, `,"depth":`...), int64(a.Depth), 10)
+		}
+		if a.Trigger != "" {
+			dst = appendString(append(dst, `,"event_trigger":`...), a.Trigger)
 		}
 		if a.Snapshot != nil {
 			dst = strconv.AppendBool(append(dst, `,"snapshot":`...), *a.Snapshot)
