@@ -47,6 +47,21 @@ func TestSideWithoutLevelsHasAQuoteOfZero(t *testing.T) {
 	}
 }
 
+func TestRequestThatIsWrongKeepsItsID(t *testing.T) {
+	for msg, id := range map[string]string{
+		`{"method":"SUBSCRIBE","params":"btcusdt@depth","id":7}`:          "7",
+		`{"id":"a-1","method":5}`:                                         `"a-1"`,
+		`{"method":"SUBSCRIBE","params":{"0":"btcusdt@depth"},"id":null}`: "null",
+		`{"method":"SUBSCRIBE","params":7,"id":1.5}`:                      "null",
+		`[1]`: "null",
+	} {
+		r, err := Decode([]byte(msg))
+		if err == nil || string(r.ID) != id {
+			t.Errorf("%s: %v, of the request %s", msg, err, r.ID)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"method":"SUBSCRIBE","params":["btcusdt@depth","btcusdt@trade"],"id":1}`))
 	f.Add([]byte(`{"method":"SET_PROPERTY","params":["combined",true],"id":"abc"}`))

@@ -47,11 +47,9 @@ func Decode(msg []byte) (*Request, error) {
 		Params []json.RawMessage `json:"params"`
 		ID     json.RawMessage   `json:"id"`
 	}
-	if err := json.Unmarshal(msg, &body); err != nil {
-		var kind *json.UnmarshalTypeError
-		if errors.As(err, &kind) {
-			return r, invalid("field `%s` is of the wrong type", kind.Field)
-		}
+	err := json.Unmarshal(msg, &body)
+	var kind *json.UnmarshalTypeError
+	if err != nil && !errors.As(err, &kind) {
 		return r, &RequestError{3, "Invalid JSON: " + err.Error()}
 	}
 	if len(body.ID) > 0 {
@@ -59,6 +57,9 @@ func Decode(msg []byte) (*Request, error) {
 			return r, invalid("request ID must be an integer, a string of at most 36 letters and digits, or null")
 		}
 		r.ID = body.ID
+	}
+	if kind != nil { // what is of the right type was read all the same
+		return r, invalid("field `%s` is of the wrong type", kind.Field)
 	}
 	if body.Method == nil {
 		return r, invalid("missing field `method`")
