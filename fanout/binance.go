@@ -3,6 +3,7 @@ package fanout
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"github.com/depthcast/depthcast/proto"
 	"github.com/depthcast/depthcast/proto/binance"
@@ -120,20 +121,25 @@ func (s *shard) streamWish(c *conn, name string) (w wish, err error) {
 		w.key.View.Depth = 1
 	case binance.Diff:
 		w.manner = diffs
-		fallthrough
-	default:
-		w.step = slowStep
-		if stream.Fast {
-			w.step = fastStep
-		}
 	}
-	w.step = c.granting().step(w.step)
+	w.step = c.stepOf(stream)
 	w.framing = c.streamFraming(w.step == fastStep)
 	return w, nil
 }
 
 // fastStep and slowStep are the intervals of depth streams.
 var fastStep, slowStep = grantInterval(100), grantInterval(1000)
+
+// stepOf returns the index of the interval at which c has a stream.
+func (c *conn) stepOf(stream binance.Stream) (step uint8) {
+	switch {
+	case stream.Fast:
+		step = fastStep
+	case stream.Kind == binance.Diff || stream.Kind == binance.Partial:
+		step = slowStep
+	}
+	return c.granting().step(step)
+}
 
 // streamFraming returns how c is told of a stream.
 func (c *conn) streamFraming(fast bool) framing {
@@ -154,6 +160,7 @@ func (c *conn) combine(combined bool) {
 	}
 	for _, sub := range c.subs {
 		sub.framing = c.streamFraming(sub.step == fastStep)
+		sub.feed.topic.forms.note(sub.framing, c.deflate != 0)
 	}
 }
 
@@ -167,12 +174,20 @@ func (c *conn) stream(key proto.TopicKey, step uint8) *subscription {
 	return nil
 }
 
+// endStreams unsubscribes c from streams, by the names that they were asked for by,
+// whatever has these names now. One that c does not have is passed over.
 func (s *shard) endStreams(c *conn, names []string) {
 	for _, name := range names {
-		if w, err := s.streamWish(c, name); err == nil {
-			if sub := c.stream(w.key, w.step); sub != nil {
-				s.remove(sub)
-			}
+		stream, ok := binance.ParseStream(name)
+		if !ok {
+			continue
+		}
+		i := slices.IndexFunc(c.subs, func(sub *subscription) bool {
+			t := sub.feed.topic
+			return streamOf(t.key, t.dialects.Load().pair, stream.Fast) == stream && sub.step == c.stepOf(stream)
+		})
+		if i >= 0 {
+			s.remove(c.subs[i])
 		}
 	}
 }

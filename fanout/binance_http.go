@@ -17,12 +17,20 @@ func (h *Hub) handleBinance(mux *http.ServeMux) {
 	mux.HandleFunc(root+"depth", h.serveBinanceDepth)
 	mux.HandleFunc(root+"exchangeInfo", h.serveExchangeInfo)
 	mux.HandleFunc(root+"ping", func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, http.StatusOK, struct{}{}) })
-	mux.HandleFunc(root+"time", func(w http.ResponseWriter, _ *http.Request) {
-		answerJSON(w, http.StatusOK, map[string]int64{"serverTime": h.config.Now().UnixMilli()})
+	mux.HandleFunc(root+"time", func(w http.ResponseWriter, r *http.Request) {
+		answerJSON(w, http.StatusOK, map[string]int64{"serverTime": h.binanceTime(r)})
 	})
 	mux.HandleFunc("/dialect/binance/", func(w http.ResponseWriter, _ *http.Request) {
 		binanceError(w, http.StatusNotFound, -1020, "This operation is not supported.")
 	})
+}
+
+// binanceTime returns the time in the unit that r asks for.
+func (h *Hub) binanceTime(r *http.Request) int64 {
+	if microseconds(r.Header.Get("X-Mbx-Time-Unit")) {
+		return h.config.Now().UnixMicro()
+	}
+	return h.config.Now().UnixMilli()
 }
 
 func binanceError(w http.ResponseWriter, status, code int, text string) {
@@ -93,7 +101,7 @@ func (h *Hub) serveExchangeInfo(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	info := binance.ExchangeInfo{
-		Timezone: "UTC", ServerTime: h.config.Now().UnixMilli(),
+		Timezone: "UTC", ServerTime: h.binanceTime(r),
 		RateLimits: []string{}, ExchangeFilters: []string{}, Symbols: []binance.Market{},
 	}
 	for _, p := range list {

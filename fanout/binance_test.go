@@ -105,12 +105,16 @@ func (r *rig) tick() {
 	r.sync()
 }
 
-// rest asks the dialects' HTTP handler.
-func (r *rig) rest(path string) (int, string) {
+// rest asks the dialects' HTTP handler, with headers each given as name and value.
+func (r *rig) rest(path string, headers ...string) (int, string) {
 	r.t.Helper()
 	handler := (&StreamHandler{Hub: r.hub, Log: slog.New(slog.DiscardHandler)}).Dialects()
+	request := httptest.NewRequest(http.MethodGet, path, nil)
+	for i := 0; i < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
+	}
 	answer := httptest.NewRecorder()
-	handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))
+	handler.ServeHTTP(answer, request)
 	body, _ := io.ReadAll(answer.Result().Body)
 	return answer.Code, string(body)
 }
@@ -342,6 +346,68 @@ func TestBinanceRequests(t *testing.T) {
 			t.Fatalf("got %+v %+v: %v", e, trade, err)
 		}
 		want++
+	}
+}
+
+// Who asks for microseconds is not to take milliseconds for them.
+func TestBinanceTimesAreInTheUnitThatWasAskedOrRefused(t *testing.T) {
+	r := newRig(t, nil, btc)
+	for _, path := range []string{"ws?", "ws/btcusd@trade?", "stream?streams=btcusd@trade&"} {
+		for unit, want := range map[string]int{"MICROSECOND": http.StatusBadRequest, "microsecond": http.StatusBadRequest, "MILLISECOND": http.StatusInternalServerError} {
+			status, body := r.rest("/dialect/binance/"+path+"timeUnit="+unit, "Connection", "Upgrade", "Upgrade", "websocket",
+				"Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==")
+			if status != want { // 500: a recorder cannot be upgraded
+				t.Errorf("%s in %s: %d %s", path, unit, status, body)
+			}
+		}
+	}
+	for unit, want := range map[string]string{"": "1700000000000", "MILLISECOND": "1700000000000", "microsecond": "1700000000000000"} {
+		for _, path := range []string{"time", "exchangeInfo"} {
+			if status, body := r.rest("/dialect/binance/api/v3/"+path, "X-MBX-TIME-UNIT", unit); status != http.StatusOK || !strings.Contains(body, `"serverTime":`+want+`,`) && !strings.Contains(body, `"serverTime":`+want+`}`) {
+				t.Errorf("%s in %s: %d %s", path, unit, status, body)
+			}
+		}
+	}
+}
+
+// A client may name its streams otherwise while it follows them: what is made for it
+// then counts in the ring's bytes like what was made for it before.
+func TestStreamsThatAreNamedLaterAreWeighedToo(t *testing.T) {
+	r := newRig(t, nil, btc)
+	c := r.speak(framingBinance, "btcusd@depth5@100ms", "btcusd@trade")
+	c.say(`{"method":"SET_PROPERTY","params":["combined",true],"id":1}`)
+	for !strings.Contains(c.text(), `"id":1`) {
+	}
+	r.hub.shards[0].do(func() {
+		for _, sub := range r.hub.shards[0].conns[0].subs {
+			if sub.feed.topic.forms.Load()&(1<<sub.framing) == 0 {
+				t.Errorf("frames of framing %d are made and not weighed", sub.framing)
+			}
+		}
+	})
+	r.sync()
+}
+
+func TestBinanceStreamEndsByTheNameThatItHas(t *testing.T) {
+	r := newRig(t, nil, btc)
+	c := r.speak(framingBinance, "btcusd@depth", "btcusd@trade")
+	r.sync()
+	// Its name is another's too from now on: who has it can still end it.
+	r.hold(func() {
+		other := newTestBooks("XX:BTC/USD").books["XX:BTC/USD"]
+		other.books, r.books.books["XX:BTC/USD"] = r.books, other
+	})
+	r.advance(pairsHitAge)
+	c.say(`{"method":"SUBSCRIBE","params":["btcusd@bookTicker"],"id":1}`)
+	if got := c.text(); !strings.Contains(got, "unknown symbol") {
+		t.Fatalf("a name of two: %s", got)
+	}
+	c.say(`{"method":"UNSUBSCRIBE","params":["btcusd@depth@1000ms","btcusd@trade"],"id":2}`)
+	if got := c.text(); got != `{"result":null,"id":2}` {
+		t.Errorf("answered with %s", got)
+	}
+	if n := r.hub.Stats().Subscriptions; n != 0 {
+		t.Errorf("%d subscriptions are left", n)
 	}
 }
 

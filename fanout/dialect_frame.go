@@ -186,18 +186,17 @@ func endStream(b []byte, w framing) []byte {
 	return append(b, '}')
 }
 
-// streamOf returns the stream that a topic is to Binance's clients.
+// streamOf returns the stream that a topic is to Binance's clients, fast if it is of
+// those that may be.
 func streamOf(key proto.TopicKey, pair proto.Pair, fast bool) binance.Stream {
-	stream := binance.Stream{ID: binance.ID(pair), Fast: fast}
+	id := binance.ID(pair)
 	switch {
 	case key.Channel == proto.ChannelTrades:
-		stream.Kind = binance.Trades
+		return binance.Stream{ID: id, Kind: binance.Trades}
 	case key.View.Depth == 0:
-		stream.Kind = binance.Diff
+		return binance.Stream{ID: id, Kind: binance.Diff, Fast: fast}
 	case key.View.Depth == 1:
-		stream.Kind = binance.Quote
-	default:
-		stream.Kind, stream.Levels = binance.Partial, key.View.Depth
+		return binance.Stream{ID: id, Kind: binance.Quote}
 	}
-	return stream
+	return binance.Stream{ID: id, Kind: binance.Partial, Levels: key.View.Depth, Fast: fast}
 }

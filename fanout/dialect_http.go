@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -21,7 +22,7 @@ import (
 // Handshakes are s's in all but their protocol.
 func (s *StreamHandler) Dialects() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/dialect/kraken/v2", s.speaking(func(*http.Request) speech { return speech{framing: framingKraken} }))
+	mux.Handle("/dialect/kraken/v2", s.speaking(speechOfKraken))
 	binance := s.speaking(speechOfBinance)
 	mux.Handle("/dialect/binance/ws", binance)
 	mux.Handle("/dialect/binance/ws/{stream...}", binance)
@@ -38,24 +39,36 @@ type speech struct {
 }
 
 // speaking returns a handler like s of connections that speak a dialect.
-func (s *StreamHandler) speaking(of func(*http.Request) speech) http.Handler {
+func (s *StreamHandler) speaking(of func(*http.Request) (speech, error)) http.Handler {
 	dialect := *s
 	dialect.speech = of
 	return &dialect
 }
 
+func speechOfKraken(*http.Request) (speech, error) { return speech{framing: framingKraken}, nil }
+
+// errUnit refuses times in another unit than they are sent in: who asks for it would
+// take what comes for something else.
+var errUnit = errors.New("times of streams are in milliseconds here: timeUnit=MICROSECOND cannot be had")
+
 // speechOfBinance reads the streams of an address: one raw stream below /ws/, or
 // combined ones in the query of /stream.
-func speechOfBinance(r *http.Request) speech {
+func speechOfBinance(r *http.Request) (speech, error) {
+	if microseconds(r.URL.Query().Get("timeUnit")) {
+		return speech{}, errUnit
+	}
 	if strings.HasSuffix(r.URL.Path, "/stream") {
 		streams := strings.Split(r.URL.Query().Get("streams"), "/")
-		return speech{framing: framingStreams, streams: streams}
+		return speech{framing: framingStreams, streams: streams}, nil
 	}
 	if stream := r.PathValue("stream"); stream != "" {
-		return speech{framing: framingBinance, streams: strings.Split(stream, "/")}
+		return speech{framing: framingBinance, streams: strings.Split(stream, "/")}, nil
 	}
-	return speech{framing: framingBinance}
+	return speech{framing: framingBinance}, nil
 }
+
+// microseconds reports whether a client of Binance names that unit.
+func microseconds(unit string) bool { return strings.EqualFold(unit, "MICROSECOND") }
 
 // granted returns those of list that the bearer of may knows of.
 func (may *Grant) granted(list []*listedPair, delay time.Duration) []*listedPair {

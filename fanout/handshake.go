@@ -35,7 +35,7 @@ type StreamHandler struct {
 
 	// speech is the dialect that a request's address stands for; nil: the client
 	// protocol is spoken.
-	speech func(*http.Request) speech
+	speech func(*http.Request) (speech, error)
 }
 
 // handshakeRefusal answers a handshake that is not to be: plain HTTP, before the
@@ -102,10 +102,15 @@ func isNonce(key string) bool {
 func (s *StreamHandler) negotiate(r *http.Request) (a Accepted, no *handshakeRefusal) {
 	a = Accepted{Remote: r.RemoteAddr, Codec: proto.CodecJSON}
 	var err error
-	if s.speech == nil { // an exchange's clients know no subprotocol of ours, and need none
-		if a.Codec, err = codecOf(r.Header["Sec-Websocket-Protocol"]); err != nil {
-			return a, &handshakeRefusal{http.StatusBadRequest, err.Error(), nil}
-		}
+	if s.speech == nil {
+		a.Codec, err = codecOf(r.Header["Sec-Websocket-Protocol"])
+	} else { // an exchange's clients know no subprotocol of ours, and need none
+		var speech speech
+		speech, err = s.speech(r)
+		a.framing, a.streams = speech.framing, speech.streams
+	}
+	if err != nil {
+		return a, &handshakeRefusal{http.StatusBadRequest, err.Error(), nil}
 	}
 	extensions, window, err := agree(r.Header)
 	if err != nil {
@@ -224,10 +229,6 @@ func (s *StreamHandler) takeOver(w http.ResponseWriter, r *http.Request, a *Acce
 		return err
 	}
 	a.Buffered = bytes.Clone(buffered)
-	if s.speech != nil {
-		speech := s.speech(r)
-		a.framing, a.streams = speech.framing, speech.streams
-	}
 	return a.take(conn, s.Hub.config.Sockets)
 }
 

@@ -13,7 +13,7 @@ type Instrument struct {
 // ExchangeInfo is the answer of /api/v3/exchangeInfo.
 type ExchangeInfo struct {
 	Timezone        string   `json:"timezone"`
-	ServerTime      int64    `json:"serverTime"` // ms since 1970
+	ServerTime      int64    `json:"serverTime"` // ms since 1970, or µs for who asks for these
 	RateLimits      []string `json:"rateLimits"`
 	ExchangeFilters []string `json:"exchangeFilters"`
 	Symbols         []Market `json:"symbols"`
