@@ -234,10 +234,10 @@ func (e *Engine) forgetEnded() {
 const maxTainted = proto.MaxTainted
 
 // Best returns the best bid and offer of the symbol's book; false if there is none
-// that is known to be whole.
+// that is known to be whole, or if others that nobody told of may be better.
 func (e *Engine) Best(symbol string) (proto.Quote, bool) {
 	b := e.books[symbol]
-	if b == nil || !b.whole {
+	if b == nil || !b.whole || !b.bids.bestKnown() || !b.asks.bestKnown() {
 		return proto.Quote{}, false
 	}
 	return proto.Quote{Bid: b.bids.first(), Ask: b.asks.first()}, true

@@ -25,6 +25,13 @@ func (s *side) floorOf(shown uint32) int64 {
 	return s.edge(s.len())
 }
 
+// bestKnown reports whether no level that nobody told of can be better than the
+// best of s, or be there where s is empty.
+func (s *side) bestKnown() bool {
+	best, ok := s.levels.best()
+	return s.floor == allKnown || ok && best >= s.floor
+}
+
 // known returns the price of the floor of s, unset where all is known.
 func (s *side) known() proto.Optional {
 	if s.floor == allKnown {

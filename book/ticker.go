@@ -114,11 +114,11 @@ func (b *book) ticker(t *proto.Ticker) {
 	if !b.shown() {
 		return
 	}
-	if price, ok := b.bids.best(); ok {
-		t.Bid, t.BidQty = set(price), set(b.bids.get(price^b.bids.mask).qty)
+	if l := b.bids.first(); l.Qty > 0 && b.bids.bestKnown() {
+		t.Bid, t.BidQty = set(l.Price), set(l.Qty)
 	}
-	if price, ok := b.asks.best(); ok {
-		t.Ask, t.AskQty = set(price), set(b.asks.get(price^b.asks.mask).qty)
+	if l := b.asks.first(); l.Qty > 0 && b.asks.bestKnown() {
+		t.Ask, t.AskQty = set(l.Price), set(l.Qty)
 	}
 }
 

@@ -25,7 +25,7 @@ type Books interface {
 	// symbol holds heartbeats of its feed.
 	Apply(b *proto.Batch) (proto.Outcome, error)
 	// Best returns the best bid and offer of a symbol's book; false if it is not
-	// known to be whole.
+	// known to be whole, or not so far from the middle.
 	Best(symbol string) (proto.Quote, bool)
 	// Refuse puts a book into recovering because of something at the offset seq
 	// that Apply never saw. A symbol without a book will not begin whole. "":
