@@ -43,6 +43,7 @@ type binanceMessage struct {
 	exponents          proto.Exponents
 	event              []byte // "e", else from the name of the stream
 	streamed           bool   // in the combined form
+	channel            []byte // what its stream is of, by its name; nil: the name does not say
 	rest               bool   // with "lastUpdateId"
 	aggregate          uint64 // "a" of an aggTrade
 	withPrice, withQty bool
@@ -80,12 +81,15 @@ func (m *binanceMessage) object(outer bool) {
 	}
 }
 
-// stream takes the kind from a stream's name, for messages without "e".
+// stream takes the kind from a stream's name, SYMBOL@KIND or SYMBOL@KIND@SPEED, for
+// messages without "e".
 func (m *binanceMessage) stream(name []byte) {
 	m.streamed = true
-	if _, kind, ok := bytes.Cut(name, []byte{'@'}); ok && m.event == nil {
-		kind, _, _ = bytes.Cut(kind, []byte{'@'})
-		m.event = kind
+	if _, kind, ok := bytes.Cut(name, []byte{'@'}); ok {
+		m.channel, _, _ = bytes.Cut(kind, []byte{'@'})
+		if m.event == nil {
+			m.event = m.channel
+		}
 	}
 }
 
@@ -204,6 +208,9 @@ func (m *binanceMessage) classify() error {
 	}
 	switch string(m.event) {
 	case "depthUpdate":
+		if m.channel != nil && string(m.channel) != "depth" {
+			return nil // a stream of futures' best few levels, or of a book with RPI orders: told in the same words
+		}
 		m.kind = binanceDiff
 		if m.first == 0 || m.last < m.first || m.symbol == nil {
 			return errBinanceDiff

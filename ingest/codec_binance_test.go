@@ -332,13 +332,30 @@ func TestBinanceDiffsChainAsTheVenueSays(t *testing.T) {
 	}
 }
 
+func TestBinanceStreamsThatLookLikeDiffsArePassedOver(t *testing.T) {
+	codec := newBinanceCodec(fixedExponents{"BINANCE:X": {Price: -2, Qty: 0}})
+	next := futuresDiff(12, 13, 14)
+	for i, s := range []step{
+		{restSnapshot(10), "nothing"},
+		{futuresDiff(9, 10, 12), "snapshot 10, set 12"},
+		{strings.Replace(next, "@depth@0ms", "@depth20@100ms", 1), "nothing"},
+		{strings.Replace(next, "@depth@0ms", "@rpiDepth@500ms", 1), "nothing"},
+		{`{"data":{"e":"depthUpdate","E":1,"s":"X","U":13,"u":14,"pu":12,"b":[["1.00","9"]],"a":[]},"stream":"x@depth5"}`, "nothing"},
+		{strings.Replace(next, "@depth@0ms", "@depth", 1), "set 14"},
+	} {
+		if got := outcome(t, codec, "BINANCE:X", s.value); got != s.want {
+			t.Fatalf("step %d: %s: %q, want %q", i+1, s.value, got, s.want)
+		}
+	}
+}
+
 // otherForm is a message in the combined form if it is bare, and bare if it is not.
 func otherForm(value string) string {
 	if bare, ok := strings.CutPrefix(value, `{"stream":`); ok {
 		_, bare, _ = strings.Cut(bare, `"data":`)
 		return strings.TrimSuffix(bare, "}")
 	}
-	return `{"stream":"x@anything","data":` + value + `}`
+	return `{"stream":"x@depth","data":` + value + `}`
 }
 
 func TestBinanceBareAndCombinedFormSayTheSame(t *testing.T) {
