@@ -220,6 +220,9 @@ func (b *book) begin(r *proto.Batch) {
 	b.applied, b.parts.old, b.parts.source = 0, false, 0
 	if b.kinds&(orderKinds|1<<proto.EventSnapshot|1<<proto.EventInstrument) != 0 { // what may rank orders, or take some away
 		b.orders.rankSeq, b.orders.rankIndex = seqOf(r), 0
+		if b.orders.loose(b.orders.index.n) {
+			b.packOrders()
+		}
 	}
 	if len(b.views) > 0 && b.broken == 0 && b.shown() {
 		b.track(true)
@@ -294,17 +297,17 @@ func (b *book) refuse(r *proto.Batch, why *refusal, event int) (proto.Outcome, e
 
 // lose empties the book, which is no longer known to be whole.
 func (b *book) lose(reason proto.Reason) {
-	b.empty()
+	b.empty(0)
 	b.parts.active = false
 	b.whole, b.fresh, b.reason = false, false, reason
 	b.breaks(proto.SnapshotRecovered)
 }
 
-// empty takes all levels and orders away.
-func (b *book) empty() {
+// empty takes all levels and orders away; so many orders are to come.
+func (b *book) empty(toCome int) {
 	b.bids.clear()
 	b.asks.clear()
-	b.orders.clear()
+	b.orders.clear(toCome)
 	b.kind, b.bids.floor, b.asks.floor = keptUndecided, allKnown, allKnown
 }
 

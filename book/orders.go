@@ -39,42 +39,6 @@ type orders struct {
 	touches *orderTouches // of the batch in hand; nil: nobody asks
 }
 
-func (o *orders) clear() {
-	o.slab, o.free = o.slab[:0], 0
-	o.index.clear()
-}
-
-// take returns a slot that holds an order without its place in a queue and its
-// rank: both are for enqueue to set.
-func (o *orders) take(id uint64, side proto.Side, key, qty int64) uint32 {
-	if o.touches != nil {
-		o.note(&order{id: id, side: side})
-	}
-	slot := o.free
-	if slot != 0 {
-		o.free = o.slab[slot].next
-	} else {
-		if len(o.slab) == 0 {
-			o.slab = append(o.slab, order{})
-		}
-		slot = uint32(len(o.slab))
-		o.slab = append(o.slab, order{})
-	}
-	v := &o.slab[slot]
-	v.id, v.side, v.key, v.qty = id, side, key, qty
-	o.index.put(id, slot)
-	return slot
-}
-
-// give frees a slot that no queue holds any more. But for id and next it keeps what
-// it held.
-func (o *orders) give(slot uint32) {
-	v := &o.slab[slot]
-	o.index.remove(v.id)
-	v.id, v.next = 0, o.free
-	o.free = slot
-}
-
 // side returns the side of that name; nil for none.
 func (b *book) side(which proto.Side) *side {
 	switch which {
@@ -151,6 +115,14 @@ func (o *orders) enqueue(l *level, slot uint32) {
 	v := &o.slab[slot]
 	v.rankSeq, v.rankIndex = o.rankSeq, o.rankIndex
 	o.rankIndex++
+	l.qty += v.qty
+	l.count++
+	o.link(l, slot)
+}
+
+// link puts the order of slot at the end of the queue of l, whose sums have it.
+func (o *orders) link(l *level, slot uint32) {
+	v := &o.slab[slot]
 	v.next, v.prev = 0, l.tail
 	if l.tail != 0 {
 		o.slab[l.tail].next = slot
@@ -158,8 +130,6 @@ func (o *orders) enqueue(l *level, slot uint32) {
 		l.head = slot
 	}
 	l.tail = slot
-	l.qty += v.qty
-	l.count++
 }
 
 // dequeue takes the order of v out of the queue of l.

@@ -147,6 +147,9 @@ func (m *market) step() {
 			first = m.source
 		}
 	}
+	if m.seq%8 == 0 { // as after many orders have gone
+		m.engine.books["SIM:A"].packOrders()
+	}
 	m.send(events, first, last, more)
 	m.disturb()
 	if m.choose(30) == 0 {

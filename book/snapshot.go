@@ -79,7 +79,7 @@ func (b *book) install() *refusal {
 		b.noteOld()
 		p.wasBids, p.wasAsks = b.bids.copyTo(p.wasBids[:0]), b.asks.copyTo(p.wasAsks[:0])
 	}
-	b.empty()
+	b.empty(len(p.bidOrders) + len(p.askOrders))
 	b.orders.touches = nil // none of the new ones is noted
 	b.applied++
 	b.whole, b.fresh, b.limit = true, false, p.limit
