@@ -178,7 +178,9 @@ func (s *shard) regrant(c *conn, id uint32, g *Grant) {
 			key = w.key
 		}
 		if err := c.allows(key); err != nil {
-			s.forgetBrought(c, number)
+			if w := s.bringer(sub); w != nil {
+				delete(w.brought, key.Symbol)
+			}
 			s.remove(sub)
 			s.refuse(c, answer{id: id, topic: number}, pb.ErrorCode_ERROR_CODE_REVOKED, err.Error()+" any more: the topic has ended")
 		} else if step := g.step(sub.step); step != sub.step && sub.state != apart {

@@ -275,7 +275,9 @@ func (s *shard) unsubscribe(c *conn, a answer, sub *subscription) {
 		s.endWildcard(c, a, w)
 		return
 	}
-	s.forgetBrought(c, a.topic)
+	if w := s.bringer(sub); w != nil {
+		w.brought[sub.feed.topic.key.Symbol] = declined
+	}
 	ack := &pb.Ack{Id: a.id, Item: a.item, Topic: a.topic, Ended: true,
 		Symbol: sub.feed.topic.key.Symbol, Channel: pb.Channel(sub.feed.topic.key.Channel)}
 	s.remove(sub)
@@ -327,6 +329,9 @@ func (s *shard) modify(c *conn, a answer, item *pb.ModifyItem) {
 	sub := newSubscription(c, drop, old.past())
 	if !s.beginOr(sub, a, key, step, c.mostSubs()+1) {
 		return
+	}
+	if w := s.bringer(old); w != nil {
+		w.brought[key.Symbol] = sub.feed.topic.number // and ends with it
 	}
 	s.remove(old)
 	ack := sub.ack(a)

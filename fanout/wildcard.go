@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/depthcast/depthcast/fanout/ring"
@@ -20,10 +21,17 @@ type wildcard struct {
 	item    *pb.SubscribeItem
 	key     proto.TopicKey   // of what it stands for, with the pattern as symbol
 	waiting []*proto.Listing // of symbols that are yet to be subscribed to; may be a snapshot's
-	brought []uint32         // numbers of the topics that it has brought
 	told    bool             // the client knows that there is no room for more
 	unfit   bool             // likewise, that its view cannot be made of every symbol
+
+	// brought has the number of the topic that it has brought of a symbol, or what modify
+	// has made of it; declined where the client has ended that: the symbol's next listings
+	// do not bring it again. What has ended by itself may still be there.
+	brought map[string]uint32
 }
+
+// declined is the number of no topic.
+const declined = 0
 
 const (
 	// maxWildcards bounds those of a connection.
@@ -115,6 +123,8 @@ func (w *wildcard) read() {
 		for _, l := range e.Value.summary.instruments.Listings {
 			if !l.Ended {
 				w.waiting = append(slices.Clip(w.waiting), l)
+			} else if n, had := w.brought[l.Symbol]; had && n == declined {
+				delete(w.brought, l.Symbol) // what has its name later is another instrument
 			}
 		}
 	}
@@ -169,6 +179,9 @@ func (s *shard) unfoldOne(w *wildcard) (n int) {
 // is passed over.
 func (s *shard) bring(w *wildcard, symbol string) {
 	c, key := w.sub.conn, w.key
+	if n, had := w.brought[symbol]; had && (n == declined || c.subscription(n) != nil) {
+		return
+	}
 	key.Symbol = symbol
 	sub := newSubscription(c, w.item.Policy == pb.Policy_POLICY_DROP, w.item.Last)
 	no := s.begin(sub, key, grantInterval(w.item.IntervalMs), c.mostSubs())
@@ -179,10 +192,7 @@ func (s *shard) bring(w *wildcard, symbol string) {
 	switch no.code {
 	case 0:
 		w.told = false
-		if len(w.brought) >= 2*c.mostSubs() { // some have ended by themselves
-			w.brought = slices.DeleteFunc(w.brought, func(n uint32) bool { return c.subscription(n) == nil })
-		}
-		w.brought = append(w.brought, sub.feed.topic.number)
+		w.remember(symbol, sub.feed.topic.number)
 		ack := sub.ack(w.answer)
 		ack.PatternTopic = w.number
 		s.say(c, &pb.Frame{Body: &pb.Frame_Ack{Ack: ack}}, sub.feed.topic.snapshot.Load().state.Exponents)
@@ -204,13 +214,31 @@ func (s *shard) bring(w *wildcard, symbol string) {
 	}
 }
 
+// remember notes what w has brought of a symbol. Where that becomes more than twice what
+// its connection may have, it forgets what has ended by itself, then what was declined.
+func (w *wildcard) remember(symbol string, number uint32) {
+	c := w.sub.conn
+	if w.brought == nil {
+		w.brought = make(map[string]uint32)
+	}
+	for _, forget := range []func(n uint32) bool{
+		func(n uint32) bool { return n != declined && c.subscription(n) == nil },
+		func(n uint32) bool { return n == declined },
+	} {
+		if len(w.brought) >= 2*c.mostSubs() {
+			maps.DeleteFunc(w.brought, func(_ string, n uint32) bool { return forget(n) })
+		}
+	}
+	w.brought[symbol] = number
+}
+
 // endWildcard ends a wildcard and the topics that it has brought, each answered
 // for itself.
 func (s *shard) endWildcard(c *conn, a answer, w *wildcard) {
 	s.asksFor(c, len(w.brought))
-	for _, number := range slices.Clone(w.brought) {
+	for _, number := range slices.Sorted(maps.Values(w.brought)) {
 		s.relieve(c, 2)
-		if sub := c.subscription(number); sub != nil {
+		if sub := c.subscription(number); number != declined && sub != nil {
 			one := a
 			one.topic = number
 			s.unsubscribe(c, one, sub)
@@ -224,14 +252,19 @@ func (s *shard) endWildcard(c *conn, a answer, w *wildcard) {
 	s.say(c, &pb.Frame{Body: &pb.Frame_Ack{Ack: ack}}, proto.Exponents{})
 }
 
-// forgetBrought has no wildcard of c end a topic that c has ended by name.
-func (s *shard) forgetBrought(c *conn, number uint32) {
-	if len(s.wildcards) == 0 {
-		return
+// bringer returns the wildcard that has brought sub; nil: none has.
+func (s *shard) bringer(sub *subscription) *wildcard {
+	if len(s.wildcards) == 0 || sub.state == apart {
+		return nil
 	}
-	for _, sub := range c.subs {
-		if w := s.wildcards[sub]; w != nil {
-			w.brought = slices.DeleteFunc(w.brought, func(n uint32) bool { return n == number })
+	t := sub.feed.topic
+	for _, other := range sub.conn.subs {
+		if other.state != apart {
+			continue
+		}
+		if w := s.wildcards[other]; w.brought[t.key.Symbol] == t.number {
+			return w
 		}
 	}
+	return nil
 }

@@ -239,3 +239,59 @@ func TestAllPatternsTogetherOpenALittleAtATime(t *testing.T) {
 		}
 	})
 }
+
+// unsubscribes ends a topic, and returns the acks of n.
+func (c *client) unsubscribes(topic uint32, n int) []*pb.Ack {
+	c.t.Helper()
+	c.ask(&pb.Request{Id: 9, Body: &pb.Request_Unsubscribe{Unsubscribe: &pb.Unsubscribe{Topics: []uint32{topic}}}})
+	return c.acks(n)
+}
+
+func TestTopicOfAPatternBelongsToItHoweverItWasModified(t *testing.T) {
+	r := newRig(t, nil, btc, eth)
+	r.books.listings = []*proto.Listing{{Symbol: btc}}
+	c := r.dial(proto.CodecProto)
+	wild := c.wild(pb.Channel_CHANNEL_BOOK)
+	topic := c.acks(1)[0].Topic
+	for _, depth := range []uint32{50, 100} {
+		c.ask(&pb.Request{Id: 4, Body: &pb.Request_Modify{Modify: &pb.Modify{Items: []*pb.ModifyItem{{Topic: topic, Depth: &depth}}}}})
+		a := c.acks(1)[0]
+		if a.Replaces != topic || a.Depth != depth {
+			t.Fatalf("modified with %v", a)
+		}
+		topic = a.Topic
+	}
+	// What is heard of the symbol does not bring the first view back.
+	r.listed(&proto.Listing{Symbol: btc, Phase: proto.Halted})
+	r.listed(&proto.Listing{Symbol: eth})
+	other := c.acks(1)[0]
+	if other.Symbol != eth || other.Depth != 10 {
+		t.Errorf("after a change of its listing, %v", other)
+	}
+	ends := c.unsubscribes(wild.Topic, 3)
+	if !ends[0].Ended || ends[0].Topic != topic || !ends[1].Ended || ends[1].Topic != other.Topic || ends[2].Topic != wild.Topic {
+		t.Errorf("the pattern ends with %v", ends)
+	}
+	if n := r.hub.Stats().Subscriptions; n != 0 {
+		t.Errorf("%d subscriptions are left", n)
+	}
+}
+
+func TestTopicOfAPatternThatWasEndedComesBackOnlyWithTheInstrument(t *testing.T) {
+	r := newRig(t, nil, btc, eth)
+	r.books.listings = []*proto.Listing{{Symbol: btc}}
+	c := r.dial(proto.CodecProto)
+	wild := c.wild(pb.Channel_CHANNEL_BOOK)
+	c.unsubscribes(c.acks(1)[0].Topic, 1)
+	r.listed(&proto.Listing{Symbol: btc, Phase: proto.Halted}) // it was not wanted
+	r.listed(&proto.Listing{Symbol: eth})
+	if a := c.acks(1)[0]; a.Symbol != eth {
+		t.Errorf("%s comes again", a.Symbol)
+	}
+	r.listed(&proto.Listing{Symbol: btc, Ended: true})
+	r.listed(&proto.Listing{Symbol: btc})
+	if a := c.acks(1)[0]; a.Symbol != btc || a.PatternTopic != wild.Topic {
+		t.Errorf("what is listed anew is answered by %v", a)
+	}
+	c.unsubscribes(wild.Topic, 3)
+}
