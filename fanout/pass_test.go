@@ -547,7 +547,9 @@ func TestTokenThatLosesVeryManyTopicsHarmsNobodyElse(t *testing.T) {
 		symbols = append(symbols, fmt.Sprintf("SIM:S-%03d", i))
 	}
 	gate := newTestGate(map[string]*Grant{"all": {User: "a", Symbols: []string{"*"}}, "other": {User: "b", Symbols: []string{"*"}}})
-	r := newRig(t, func(c *Config) { c.Gate, c.ControlBytes, c.MaxItems, c.RequestBurst = gate, 4<<10, 8, 1000 }, symbols...)
+	r := newRig(t, func(c *Config) {
+		c.Gate, c.AuthTimeout, c.ControlBytes, c.MaxItems, c.RequestBurst = gate, time.Minute, 4<<10, 8, 1000
+	}, symbols...)
 	c, other := r.dial(proto.CodecProto), r.dial(proto.CodecProto)
 	c.login("all")
 	other.login("other")
