@@ -31,7 +31,7 @@ type jwks struct {
 	stats   *Stats
 	client  http.Client
 	current atomic.Pointer[keySet] // nil: none was fetched yet
-	wanted  chan struct{}          // somebody waits for a fetch
+	wanted  chan struct{}          // somebody waits for a fetch; sent to under mu
 
 	mu       sync.Mutex
 	fetching bool
@@ -90,6 +90,10 @@ func (s *jwks) run(ctx context.Context) {
 func (s *jwks) fetch(ctx context.Context) error {
 	s.mu.Lock()
 	s.fetching = true
+	select {
+	case <-s.wanted: // this fetch is it
+	default:
+	}
 	s.mu.Unlock()
 	set, err := s.get(ctx)
 	s.stats.Fetches.Add(1)
@@ -160,25 +164,34 @@ func (s *jwks) find(ctx context.Context, t *jwt.Token, kid string) ([]jwt.Verifi
 
 // refresh has the set fetched and waits for that, unless it was fetched just now.
 func (s *jwks) refresh(ctx context.Context) {
-	s.mu.Lock()
-	fetched, fetching, since := s.fetched, s.fetching, s.config.Now().Sub(s.ended)
-	s.mu.Unlock()
+	fetched := s.want()
+	if fetched == nil {
+		return
+	}
+	select {
+	case <-fetched:
+	case <-ctx.Done():
+	}
+}
+
+// want asks for a fetch and returns what is closed when it has ended: the one under
+// way if there is one; nil: the last one was just now.
+func (s *jwks) want() <-chan struct{} {
 	gap := s.config.RefreshGap
 	if s.current.Load() == nil {
 		gap = min(gap, retryAfter)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch {
-	case fetching:
-	case since < gap:
-		return
+	case s.fetching:
+	case s.config.Now().Sub(s.ended) < gap:
+		return nil
 	default:
 		select {
 		case s.wanted <- struct{}{}:
 		default: // it is wanted already
 		}
 	}
-	select {
-	case <-fetched:
-	case <-ctx.Done():
-	}
+	return s.fetched
 }
