@@ -100,6 +100,11 @@ func FuzzHandshake(f *testing.F) {
 		if r.Method != http.MethodGet || r.ProtoMajor != 1 || r.ProtoMinor < 1 || r.Header.Get("Sec-Websocket-Version") != "13" {
 			t.Errorf("%s of HTTP/%d.%d, version %s was upgraded", r.Method, r.ProtoMajor, r.ProtoMinor, r.Header.Get("Sec-Websocket-Version"))
 		}
+		if o := r.Header.Get("Origin"); o != "" && o != s.Origins[0] {
+			if u, err := url.Parse(o); err != nil || !strings.EqualFold(u.Host, r.Host) {
+				t.Errorf("a page of %q was upgraded, at %q", o, r.Host)
+			}
+		}
 		offered := strings.Join(r.Header["Sec-Websocket-Protocol"], ",")
 		if p := resp.Header["Sec-Websocket-Protocol"]; len(p) > 1 || len(p) == 1 && !slices.ContainsFunc(strings.Split(offered, ","), func(o string) bool { return strings.TrimSpace(o) == p[0] }) {
 			t.Errorf("of %q it chose %q", offered, p)

@@ -70,12 +70,14 @@ func (s *signer) sign(changes jwt.MapClaims) string {
 	return text
 }
 
-// signers has one for each algorithm that is taken. RSA keys take long to draw.
+// signers has one for each algorithm that is taken. Their keys are the same in every
+// process, so that what a fuzz target has found stays what it is, but for that of RSA,
+// which takes long to draw.
 var signers = sync.OnceValue(func() map[string]*signer {
 	r, err1 := rsa.GenerateKey(rand.Reader, 2048)
-	e, err2 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	_, d, err3 := ed25519.GenerateKey(rand.Reader)
-	if err := errors.Join(err1, err2, err3); err != nil {
+	e, err2 := ecdsa.ParseRawPrivateKey(elliptic.P256(), []byte(strings.Repeat("P256", 8)))
+	d := ed25519.NewKeyFromSeed([]byte(strings.Repeat("Ed25519.", 4)))
+	if err := errors.Join(err1, err2); err != nil {
 		panic(err)
 	}
 	return map[string]*signer{
@@ -344,6 +346,30 @@ func TestWeakKeysAreRefused(t *testing.T) {
 	}
 }
 
+func TestClaimsAreTakenByTheirExactNames(t *testing.T) {
+	s := signers()["HS256"]
+	d := newDoor(t, Config{SecretFile: secretFile(t, s)})
+	for name, c := range map[string]struct {
+		changes jwt.MapClaims
+		want    Outcome
+	}{
+		"another's subject under a like name":  {jwt.MapClaims{"Sub": "eve", "ſub": "eve"}, ByJWT},
+		"another's claim under a like name":    {jwt.MapClaims{"Depthcast": map[string]any{"symbols": []string{"*"}}}, ByJWT},
+		"a later end under a like name":        {jwt.MapClaims{"EXP": now.Add(24 * time.Hour).Unix()}, ByJWT},
+		"an end under a like name alone":       {jwt.MapClaims{"exp": nil, "Exp": now.Add(time.Hour).Unix()}, Claims},
+		"an issuer under a like name":          {jwt.MapClaims{"iss": "eve", "iſs": issuer}, Issuer},
+		"an audience under a like name":        {jwt.MapClaims{"aud": "eve", "Aud": audience}, Audience},
+		"a member that is none, but for a cap": {jwt.MapClaims{"depthcast": map[string]any{"symbols": []string{"SIM:*"}, "Depth": 5}}, Malformed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := admitted(t, d, s.sign(c.changes), c.want)
+			if g != nil && (g.User != "alice" || len(g.Symbols) != 1 || g.Symbols[0] != "SIM:*" || !g.Until.Equal(now.Add(time.Hour))) {
+				t.Errorf("granted %+v", g)
+			}
+		})
+	}
+}
+
 func TestConfigurationsThatCannotWorkAreRefused(t *testing.T) {
 	secret := secretFile(t, signers()["HS256"])
 	for name, c := range map[string]Config{
@@ -360,35 +386,6 @@ func TestConfigurationsThatCannotWorkAreRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-}
-
-// Whatever comes as a token, it is refused unless it is one that was signed here,
-// and nothing panics.
-func FuzzToken(f *testing.F) {
-	d := newDoor(f, Config{
-		SecretFile:     secretFile(f, signers()["HS256"]),
-		PublicKeyFiles: []string{publicFile(f, signers()["ES256"].public(), signers()["EdDSA"].public(), signers()["RS256"].public())},
-	})
-	good := map[string]bool{}
-	for _, name := range []string{"HS256", "ES256", "EdDSA", "RS256"} {
-		token := signers()[name].sign(nil)
-		head, rest, _ := strings.Cut(token, ".")
-		good[token] = true
-		f.Add(token)
-		f.Add(head + "." + rest[:len(rest)/2])
-	}
-	for _, token := range []string{"", "a", "..", "a.b.c", "e30.e30.", unsigned(map[string]any{"alg": "none"}, ""), "dck_" + strings.Repeat("A", 43)} {
-		f.Add(token)
-	}
-	f.Fuzz(func(t *testing.T, token string) {
-		g, err := d.Admit(context.Background(), token)
-		if g != nil && !good[token] {
-			t.Errorf("%q grants %v", token, g)
-		}
-		if g == nil && (err == nil || len(err.Error()) > 100) {
-			t.Errorf("%v", err)
-		}
-	})
 }
 
 func Example() {

@@ -6,7 +6,9 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -43,6 +45,25 @@ func algorithmOf(key any) string {
 type claims struct {
 	jwt.RegisteredClaims
 	Terms *Terms `json:"depthcast"`
+}
+
+// claimNames are the members of claims.
+var claimNames = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "depthcast"}
+
+// UnmarshalJSON takes members by their exact names: encoding/json alone would take
+// "Sub", which an issuer may let its users choose, for "sub".
+func (c *claims) UnmarshalJSON(b []byte) error {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(b, &members); err != nil {
+		return err
+	}
+	maps.DeleteFunc(members, func(name string, _ json.RawMessage) bool { return !slices.Contains(claimNames, name) })
+	exact, err := json.Marshal(members)
+	if err != nil {
+		return err
+	}
+	type plain claims
+	return json.Unmarshal(exact, (*plain)(c))
 }
 
 // jwts checks JWTs.

@@ -1,10 +1,10 @@
 package door
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -32,12 +32,22 @@ type Terms struct {
 	DelayMS uint64 `json:"delay_ms" yaml:"delay_ms"`
 }
 
-// UnmarshalJSON takes no member that Terms does not have.
+// termNames are the members of Terms.
+var termNames = []string{"symbols", "channels", "depth", "min_interval_ms", "connections", "delay_ms"}
+
+// UnmarshalJSON takes no member that Terms does not have by exactly its name.
 func (t *Terms) UnmarshalJSON(b []byte) error {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(b, &members); err != nil {
+		return err
+	}
+	for name := range members {
+		if !slices.Contains(termNames, name) {
+			return fmt.Errorf("%w: a member that is not known", errTerms)
+		}
+	}
 	type plain Terms
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	return d.Decode((*plain)(t))
+	return json.Unmarshal(b, (*plain)(t))
 }
 
 var errTerms = errors.New("door: terms that cannot be kept")

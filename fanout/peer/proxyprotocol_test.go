@@ -74,23 +74,44 @@ func TestHeaderOfTheProxyProtocolIsReadToItsEndAndNoFurther(t *testing.T) {
 	}
 }
 
+// Whatever comes, what is taken for a header is one, is read to its end and no
+// further, and speaks for whom it names.
 func FuzzProxyHeader(f *testing.F) {
 	f.Add(tcp4("198.51.100.1:4711", 3, 0, 4, 1, 2, 3, 4))
 	f.Add(tcp6("[2001:db8::7]:4711"))
+	f.Add(tcp6("[::ffff:198.51.100.1]:4711"))
 	f.Add(headerFor(0x20, 0, nil))
+	f.Add(headerFor(0x20, 0x11, make([]byte, 12)))
+	f.Add(headerFor(0x21, 0x31, make([]byte, 216)))
 	f.Add([]byte("PROXY TCP4 198.51.100.1 127.0.0.1 4711 80\r\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		from := bytes.NewReader(b)
 		client, err := ReadHeader(from)
-		if err != nil {
+		whole := len(b) >= 16 && string(b[:12]) == "\r\n\r\n\x00\r\nQUIT\n" && len(b)-16 >= int(binary.BigEndian.Uint16(b[14:]))
+		if !whole && err == nil {
+			t.Fatalf("% x is taken for a header", b)
+		}
+		if !whole {
 			return
 		}
-		took := len(b) - from.Len()
-		if size := fixedBytes + int(binary.BigEndian.Uint16(b[14:])); took != size || size > fixedBytes+maxRestBytes {
-			t.Fatalf("took %d bytes of a header of %d", took, size)
+		rest := b[16:][:binary.BigEndian.Uint16(b[14:])]
+		want, bad := netip.AddrPort{}, len(rest) > maxRestBytes
+		switch {
+		case b[12] == 0x20: // the proxy's own
+		case b[12] != 0x21:
+			bad = true
+		case b[13] == 0x11 && len(rest) >= 12:
+			want = netip.AddrPortFrom(netip.AddrFrom4([4]byte(rest)), binary.BigEndian.Uint16(rest[8:]))
+		case b[13] == 0x21 && len(rest) >= 36:
+			want = netip.AddrPortFrom(netip.AddrFrom16([16]byte(rest)).Unmap(), binary.BigEndian.Uint16(rest[32:]))
+		case b[13]>>4 != 0 && b[13]>>4 != 3:
+			bad = true
 		}
-		if client.IsValid() && !bytes.Contains(b[fixedBytes:took], client.Addr().AsSlice()) && !client.Addr().Is4() {
-			t.Fatalf("%v is not in the header", client)
+		if bad != (err != nil) || !bad && client != want {
+			t.Fatalf("% x is %v, %v; want %v, refused %v", b, client, err, want, bad)
+		}
+		if took := len(b) - from.Len(); !bad && took != 16+len(rest) {
+			t.Fatalf("took %d bytes of a header of %d", took, 16+len(rest))
 		}
 	})
 }
