@@ -47,6 +47,10 @@ type Guard struct {
 }
 
 func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 { // nothing here takes a body, and so none is waited for
+		w.Header().Set("Connection", "close")
+		_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) // a server that knows no deadlines waits
+	}
 	client := g.Hub.config.Proxies.Client(peer.AddrOf(r.RemoteAddr), r.Header)
 	if !g.Hub.asking.Allow(client) {
 		w.Header().Set("Retry-After", "1")
@@ -54,7 +58,8 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r, c := g.strip(r, client)
-	g.Log.Debug("request", "remote", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "credential", c.from)
+	path, _, _ := strings.Cut(r.URL.Path, "?") // escaped by mistake; a token may follow
+	g.Log.Debug("request", "remote", r.RemoteAddr, "method", r.Method, "path", path, "credential", c.from)
 	g.Hub.label(w.Header())
 	g.Next.ServeHTTP(w, r)
 }
@@ -184,14 +189,19 @@ func (g *Guard) fromCookies(r *http.Request) (token, kept string, any bool) {
 // originAllowed says whether the request's origin may connect: none, our own, or
 // one of origins, in which "*" stands for all if anyone is set. Only browsers send
 // one, and they cannot be made to send another: this keeps foreign pages from using
-// a visitor's address or cookies.
+// a visitor's address or cookies. Where we speak TLS ourselves, a page that came
+// without is foreign: anybody on its way may have written it.
 func originAllowed(r *http.Request, origins []string, anyone bool) bool {
-	origin := r.Header.Get("Origin")
-	if origin == "" || slices.Contains(origins, origin) || anyone && slices.Contains(origins, "*") {
+	switch all := r.Header["Origin"]; {
+	case len(all) == 0 || len(all) == 1 && all[0] == "":
+		return true
+	case len(all) > 1:
+		return false
+	case anyone && slices.Contains(origins, "*"), all[0] != "*" && slices.Contains(origins, all[0]):
 		return true
 	}
-	u, err := url.Parse(origin)
-	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
+	u, err := url.Parse(r.Header["Origin"][0])
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host) && (u.Scheme == "https" || u.Scheme == "http" && r.TLS == nil)
 }
 
 var (

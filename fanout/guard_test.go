@@ -98,6 +98,16 @@ func TestCookieIsOfNoUseToForeignPages(t *testing.T) {
 	}
 }
 
+func TestTokenBehindAnEscapedQuestionMarkIsNotLogged(t *testing.T) {
+	logged := &lines{}
+	r, _ := gated(t, nil, nil)
+	d := r.serve(&Guard{Hub: r.hub, Log: slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug})), Next: HTTPHandler(r.hub)})
+	d.handshake("/v1/books/" + btc + "%3Ftoken=SECRET")
+	if text := logged.String(); strings.Contains(text, "SECRET") || !strings.Contains(text, btc) {
+		t.Errorf("logged %s", text)
+	}
+}
+
 func TestNoTokenReachesALogOrAnAnswer(t *testing.T) {
 	logged := &lines{}
 	log := slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -273,4 +283,32 @@ func FuzzCredentials(f *testing.F) {
 			t.Error("the request itself was changed")
 		}
 	})
+}
+
+// Nobody here takes a body, so none is waited for, and what may be one is not taken for
+// the next request.
+func TestRequestWhoseBodyDoesNotComeIsAnsweredAtOnce(t *testing.T) {
+	d := newRig(t, nil, btc).open(false)
+	for request, status := range map[string]int{
+		"GET /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n":              http.StatusOK,
+		"POST /v1/status HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nff":  http.StatusMethodNotAllowed,
+		"GET /v1/stream HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\nGET": http.StatusUpgradeRequired,
+	} {
+		conn := d.connect()
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		if _, err := io.WriteString(conn, request); err != nil {
+			t.Fatal(err)
+		}
+		from := bufio.NewReader(conn)
+		resp, err := http.ReadResponse(from, nil)
+		if err != nil {
+			t.Fatalf("%q: %v", request, err)
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != status || !resp.Close {
+			t.Errorf("%q is answered %s, to be closed %v, %v", request, resp.Status, resp.Close, err)
+		}
+		if rest, err := io.ReadAll(from); err != nil || len(rest) > 0 {
+			t.Errorf("%q: then %q, %v", request, rest, err)
+		}
+	}
 }

@@ -81,6 +81,10 @@ func (s *StreamHandler) check(r *http.Request) *handshakeRefusal {
 		return &handshakeRefusal{http.StatusUpgradeRequired,
 			"this is a WebSocket endpoint: the headers Connection: Upgrade and Upgrade: websocket are missing (does a proxy in between drop them?)",
 			http.Header{"Upgrade": {"websocket"}}}
+	case len(r.Header["Sec-Websocket-Version"]) > 1 || len(r.Header["Sec-Websocket-Key"]) > 1: // RFC 6455, sections 11.3.1 and 11.3.5
+		return &handshakeRefusal{http.StatusBadRequest, "Sec-WebSocket-Key and Sec-WebSocket-Version may be there only once", nil}
+	case r.ContentLength != 0: // a proxy may take for a body what would be taken for frames here
+		return &handshakeRefusal{http.StatusBadRequest, "a handshake has no body", nil}
 	case r.Header.Get("Sec-Websocket-Version") != "13":
 		return &handshakeRefusal{http.StatusUpgradeRequired, "only WebSocket version 13 is spoken here",
 			http.Header{"Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}}}

@@ -227,7 +227,7 @@ func upgradeRequest(version string, changes ...string) string {
 func TestHandshakeThatCannotBeIsRefusedWithASentence(t *testing.T) {
 	r := newRig(t, nil, btc)
 	d := r.open(false)
-	for name, c := range map[string]struct {
+	refused := map[string]struct {
 		request string
 		status  int
 		says    string
@@ -241,7 +241,13 @@ func TestHandshakeThatCannotBeIsRefusedWithASentence(t *testing.T) {
 		"unknown subprotocol":          {upgradeRequest("HTTP/1.1", "Sec-WebSocket-Protocol: mqtt"), http.StatusBadRequest, "depthcast.v1.json"},
 		"foreign origin":               {upgradeRequest("HTTP/1.1", "Origin: https://evil.example"), http.StatusForbidden, "origin"},
 		"POST":                         {strings.Replace(upgradeRequest("HTTP/1.1"), "GET", "POST", 1), http.StatusMethodNotAllowed, "GET"},
-	} {
+		"a body":                       {upgradeRequest("HTTP/1.1", "Content-Length: 5") + "hello", http.StatusBadRequest, "body"},
+		"a body in chunks":             {upgradeRequest("HTTP/1.1", "Transfer-Encoding: chunked") + "0\n\n", http.StatusBadRequest, "body"},
+		"two keys":                     {upgradeRequest("HTTP/1.1", "X: y\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="), http.StatusBadRequest, "once"},
+		"two versions":                 {upgradeRequest("HTTP/1.1", "X: y\nSec-WebSocket-Version: 8"), http.StatusBadRequest, "once"},
+		"two origins":                  {upgradeRequest("HTTP/1.1", "Origin: http://127.0.0.1:1", "X: y\nOrigin: https://friend.example"), http.StatusForbidden, "origin"},
+	}
+	for name, c := range refused {
 		t.Run(name, func(t *testing.T) {
 			status, _, body := d.request(c.request)
 			if status != c.status || !strings.Contains(body, c.says) {
@@ -249,8 +255,8 @@ func TestHandshakeThatCannotBeIsRefusedWithASentence(t *testing.T) {
 			}
 		})
 	}
-	if n := r.hub.Stats().HandshakesRefused; n != 9 {
-		t.Errorf("%d handshakes counted as refused, want 9", n)
+	if n := r.hub.Stats().HandshakesRefused; n != uint64(len(refused)) {
+		t.Errorf("%d handshakes counted as refused, want %d", n, len(refused))
 	}
 	if r.hub.Stats().Conns != 0 {
 		t.Error("a refused handshake became a connection")
@@ -300,6 +306,56 @@ func TestOriginsOfOurOwnAndAllowedOnesMayConnect(t *testing.T) {
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
 			t.Fatalf("origin %q: %v %v", origin, resp, err)
+		}
+	}
+}
+
+func TestOriginIsOursBySchemeHostAndPort(t *testing.T) {
+	listed := []string{"https://friend.example", "*"}
+	for _, c := range []struct {
+		origin, host string
+		tls, ours    bool
+	}{
+		{"", "a.example", true, true},
+		{"https://a.example", "a.example", true, true},
+		{"https://A.EXAMPLE", "a.example", true, true},
+		{"https://a.example:8443", "a.example:8443", true, true},
+		{"https://[::1]:8443", "[::1]:8443", true, true},
+		{"http://a.example", "a.example", false, true},
+		{"https://a.example", "a.example", false, true}, // a proxy before us speaks TLS
+		{"https://friend.example", "a.example", true, true},
+		{"http://a.example", "a.example", true, false},
+		{"http://friend.example", "a.example", true, false},
+		{"https://friend.example:8443", "a.example", true, false},
+		{"https://friend.example.", "a.example", true, false},
+		{"https://a.example.", "a.example", true, false},
+		{"https://a.example:8443", "a.example", true, false},
+		{"https://a.example", "a.example:8443", true, false},
+		{"https://a.example.evil.example", "a.example", true, false},
+		{"https://evil.example#@a.example", "a.example", true, false},
+		{"https://evil.example?a.example", "a.example", true, false},
+		{"https://a.example@evil.example", "a.example", true, false},
+		{"https://a.example:8443:", "a.example:8443", true, false},
+		{"https://[::1]:8443", "[::1]", true, false},
+		{"https://::1:8443", "[::1]:8443", true, false},
+		{"https://a.example, https://evil.example", "a.example", true, false},
+		{"null", "a.example", true, false},
+		{"null", "null", true, false},
+		{"file://", "", true, false},
+		{"https://", "", true, false},
+		{"a.example", "a.example", true, false},
+		{"//a.example", "a.example", true, false},
+		{"*", "a.example", true, false},
+	} {
+		r := &http.Request{Host: c.host, Header: http.Header{}}
+		if c.origin != "" {
+			r.Header.Set("Origin", c.origin)
+		}
+		if c.tls {
+			r.TLS = &tls.ConnectionState{}
+		}
+		if got := originAllowed(r, listed, false); got != c.ours {
+			t.Errorf("origin %q at %q, TLS %v: allowed %v", c.origin, c.host, c.tls, got)
 		}
 	}
 }

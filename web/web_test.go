@@ -3,11 +3,22 @@ package web
 import (
 	"context"
 	"fmt"
+	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 )
+
+func TestPageIsOnlyRead(t *testing.T) {
+	for method, status := range map[string]int{"GET": 200, "HEAD": 200, "POST": 405, "TRACE": 405, "OPTIONS": 405, "DELETE": 405} {
+		w := httptest.NewRecorder()
+		Handler().ServeHTTP(w, httptest.NewRequest(method, "/", nil))
+		if w.Code != status || status == 405 && w.Header().Get("Allow") == "" {
+			t.Errorf("%s is answered %d, allowed is %q", method, w.Code, w.Header().Get("Allow"))
+		}
+	}
+}
 
 // The tests of the client library (web/test) run in Node.js, on the bundle that the
 // page loads.

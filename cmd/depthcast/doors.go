@@ -29,7 +29,7 @@ type serverFlags struct {
 	ReusePort     bool   `help:"Share the port of --listen with other processes that are started with it (SO_REUSEPORT); the kernel spreads clients over them."`
 	authFlags     `embed:""`
 	strangerFlags `embed:""`
-	AllowOrigin   []string `help:"Origins whose pages may connect, besides our own; * for all." placeholder:"https://HOST"`
+	AllowOrigin   []pageOrigin `help:"Origins whose pages may connect, besides our own; * for all." placeholder:"https://HOST"`
 
 	Shards         int           `help:"Event loops that share the connections. 0: one a processor." default:"0"`
 	RingEntries    int           `help:"Most entries of a topic's ring, a power of two; a reader further behind is lapped." default:"4096"`
@@ -152,22 +152,26 @@ func openDoors(s *server, f *serverFlags, log *sparing, fatal <-chan error) (_ *
 	if d.certs, err = f.openCertificates(); err != nil {
 		return nil, err
 	}
-	d.porch = f.porch(d.listen)
+	logger := slog.New(log)
+	d.porch = f.porch(d.listen, logger)
 	l := net.Listener(d.porch)
 	if d.certs != nil {
 		l = fanout.TLSListener(l, d.certs.config())
 	}
-	logger := slog.New(log)
 	d.lobby = newLobby(l, f.places(), httpTurns, func() int { return min(s.hub.Room()+httpLine, longestLine) })
 	d.lobby.open()
 	d.listen = d.lobby
-	d.stream = &fanout.StreamHandler{Hub: s.hub, Origins: f.AllowOrigin, Log: logger}
+	origins := make([]string, len(f.AllowOrigin))
+	for i, o := range f.AllowOrigin {
+		origins[i] = string(o)
+	}
+	d.stream = &fanout.StreamHandler{Hub: s.hub, Origins: origins, Log: logger}
 	clients := clientHandler(s.hub, d.stream)
 	if f.Dialects {
 		clients.Handle("/dialect/", d.stream.Dialects())
 	}
 	d.clients = httpServer(d.lobby.handler(&fanout.Guard{
-		Hub: s.hub, Cookie: f.AuthCookie, Origins: f.AllowOrigin, Next: clients, Log: logger,
+		Hub: s.hub, Cookie: f.AuthCookie, Origins: origins, Next: clients, Log: logger,
 	}))
 	d.clients.WriteTimeout = answerWithin
 	d.clients.ErrorLog = slog.NewLogLogger(log, slog.LevelDebug)

@@ -23,7 +23,7 @@ func TestEndToEndAnswersOverHTTPAreNotForPagesOfOthers(t *testing.T) {
 	l := newLab(t, 1)
 	l.writeRaw(l.producer(), fractional("SIM:BTC-USD", sessionStart, proto.Event{Kind: proto.EventSetLevels, Bids: []proto.Level{{Price: 99, Qty: 1}}, Asks: []proto.Level{{Price: 101, Qty: 2}}}))
 	r := l.serve(func(_ *readFlags, f *serverFlags) {
-		f.Dialects, f.AuthKeys, f.AuthCookie, f.AllowOrigin = true, keyFile(t, "\n"+entry), "depthcast_token", []string{friend}
+		f.Dialects, f.AuthKeys, f.AuthCookie, f.AllowOrigin = true, keyFile(t, "\n"+entry), "depthcast_token", []pageOrigin{friend}
 	})
 	r.caughtUpTo(l)
 	paths := []string{

@@ -58,6 +58,7 @@ func (m scrape) doors(d *doors) {
 	m.gauge("waiting_connections", "Connections that wait for a place in HTTP.", float64(line))
 	m.count("handshakes_unfinished_total", "Connections that ended, or took too long, before a request had come.", float64(d.lobby.unfinished.Load()))
 	m.count("address_handshakes_refused_total", "Connections ended at once because as many of their address were in their handshake or in plain HTTP as may be.", float64(d.porch.Counts.Refused()))
+	m.count("floods_in_http_total", "Connections in plain HTTP or in their handshake that were ended because they sent too many bytes.", float64(d.porch.Flooding()))
 	m.count("proxy_headers_refused_total", "Connections of trusted proxies that were ended because none of the PROXY protocol's headers began them.", float64(d.porch.Refused()))
 	m.count("log_lines_left_out_total", "Lines about clients that were not logged because there were too many.", float64(d.log.shared.left.Load()))
 	if c := d.certs; c != nil {

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -30,7 +32,7 @@ type strangerFlags struct {
 
 	MaxRequests   int `help:"Most requests a second of a connection; two seconds' at once. Ten items count as one, a pattern as fifty items. One more is refused (rate_limited)." default:"50"`
 	MessagesIn    int `help:"Most messages a second of a connection, pings and refused requests included; eight seconds' at once. Who sends more is dropped (flooding). 0: no bound." default:"500"`
-	BytesIn       int `help:"Most bytes a second of a connection, likewise." default:"262144"`
+	BytesIn       int `help:"Most bytes a second of a connection, likewise; one that is in plain HTTP is ended." default:"262144"`
 	SnapshotBytes int `help:"About how many bytes of snapshots a second a connection may ask for; eight seconds' at once. 0: no bound." default:"16777216"`
 
 	SnapshotBytesPerUser int `help:"The same of all connections of one user together; of one address where no token says whose they are. 0: no bound." default:"67108864"`
@@ -57,6 +59,23 @@ func (r *addressRange) UnmarshalText(text []byte) error {
 		return fmt.Errorf("%q: write an IPv4 address as such, and none with a zone", text)
 	}
 	*r = addressRange(p.Masked())
+	return nil
+}
+
+// pageOrigin is an origin as browsers write it; * for all.
+type pageOrigin string
+
+// UnmarshalText reads "https://trade.example", "http://localhost:3000", "*". Others
+// would match nothing, or, as "null", what anybody can make.
+func (o *pageOrigin) UnmarshalText(text []byte) error {
+	u, err := url.Parse(string(text))
+	switch {
+	case string(text) == "*":
+	case err != nil, u.Scheme == "", u.Host == "", strings.Contains(u.Host, "*"), string(text) != u.Scheme+"://"+strings.ToLower(u.Host),
+		u.Scheme == "https" && u.Port() == "443", u.Scheme == "http" && u.Port() == "80":
+		return fmt.Errorf("%q is no origin as browsers write it: scheme and host in lower case, the port unless it is the scheme's, and nothing behind", text)
+	}
+	*o = pageOrigin(text)
 	return nil
 }
 
@@ -92,10 +111,10 @@ func (f *strangerFlags) validate() error {
 func (f *strangerFlags) places() int { return cmp.Or(f.MaxHandshakes, httpPlaces) }
 
 // porch bounds, by address, who is let into l.
-func (f *strangerFlags) porch(l net.Listener) *peer.Listener {
+func (f *strangerFlags) porch(l net.Listener, log *slog.Logger) *peer.Listener {
 	return &peer.Listener{
-		Listener: l, Proxies: f.proxies(), Header: f.ProxyProtocol, Within: cmp.Or(f.HandshakeTimeout, headerWithin),
-		Counts: peer.NewCounts(f.MaxHandshakesPerAddress, nets(f.ExemptAddress)),
+		Listener: l, Log: log, Proxies: f.proxies(), Header: f.ProxyProtocol, Within: cmp.Or(f.HandshakeTimeout, headerWithin),
+		Counts: peer.NewCounts(f.MaxHandshakesPerAddress, nets(f.ExemptAddress)), BytesPerSecond: f.BytesIn,
 	}
 }
 

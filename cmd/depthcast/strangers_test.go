@@ -28,9 +28,22 @@ func TestFlagsOfAddressesThatMeanNothingAreRefused(t *testing.T) {
 		"--client-address-header=x-real-ip":       "must be one of",
 		"--proxy-protocol --trusted-proxy=10/8":   "neither an address nor a range",
 		"--proxy-protocol --trusted-proxy=fd00::": "",
+
+		"--allow-origin=https://a.example,http://localhost:3000,*": "",
+		"--allow-origin=https://[2001:db8::1]:8443":                "",
+		"--allow-origin=https://a.example/":                        "nothing behind",
+		"--allow-origin=https://A.example":                         "lower case",
+		"--allow-origin=HTTPS://a.example":                         "lower case",
+		"--allow-origin=https://a.example:443":                     "unless it is the scheme's",
+		"--allow-origin=https://b@a.example":                       "no origin",
+		"--allow-origin=https://a.example/page":                    "no origin",
+		"--allow-origin=a.example":                                 "no origin",
+		"--allow-origin=a.example:443":                             "no origin",
+		"--allow-origin=null":                                      "no origin",
+		"--allow-origin=https://*.a.example":                       "no origin",
 	} {
 		var f struct {
-			strangerFlags `embed:""`
+			serverFlags `embed:""`
 		}
 		parser, err := kong.New(&f, kong.Writers(&bytes.Buffer{}, &bytes.Buffer{}))
 		if err != nil {
@@ -91,6 +104,48 @@ func TestHeaderBeyondItsBoundIsRefused(t *testing.T) {
 			t.Errorf("answered %.80q", answer)
 		}
 	}
+}
+
+func TestFloodOfBytesInHTTPEndsTheConnection(t *testing.T) {
+	r := newLab(t, 1).serve(func(_ *readFlags, f *serverFlags) { f.BytesIn, f.MaxMessage = 1000, 512 })
+	const ask = "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n"
+	for _, text := range []string{strings.Repeat(ask, 1000), "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n" + strings.Repeat("x", 30_000)} {
+		if answer := r.say(text); strings.Count(answer, "200 OK") > 500 {
+			t.Errorf("%d answers", strings.Count(answer, "200 OK"))
+		}
+	}
+	r.counted("depthcast_floods_in_http_total", "1") // the body was not read at all
+	if answer := r.say(strings.Replace(ask, "\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1)); !strings.HasPrefix(answer, "HTTP/1.1 200 ") {
+		t.Errorf("who does not flood is answered %q", answer)
+	}
+}
+
+// Frames of HTTP/2 that ask for nothing are no requests, so only their bytes can bound
+// them.
+func TestFloodOfFramesOverHTTP2EndsTheConnection(t *testing.T) {
+	cert, key, roots := selfSigned(t)
+	r := newLab(t, 1).serve(func(_ *readFlags, f *serverFlags) {
+		f.BytesIn, f.MaxMessage, f.TLSCert, f.TLSKey = 1000, 512, cert, key
+	})
+	conn, err := tls.Dial("tcp", r.doors.listen.Addr().String(), &tls.Config{RootCAs: roots, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	const settings = "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+	sent := make(chan error, 1)
+	go func() {
+		_, err := io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"+strings.Repeat(settings, 100_000))
+		sent <- err
+	}()
+	n, err := io.Copy(io.Discard, conn)
+	if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
+		t.Errorf("not ended after %d bytes of answers", n)
+	}
+	_ = conn.Close()
+	<-sent
+	r.counted("depthcast_floods_in_http_total", "1")
 }
 
 // What is answered to nonsense names neither what serves nor what went wrong inside.

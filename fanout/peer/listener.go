@@ -3,16 +3,22 @@ package peer
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // errCrowded ends a connection whose address has as many as it may.
 var errCrowded = errors.New("peer: as many connections of the address as configured")
+
+// errFlooding ends a connection that has sent more than it may.
+var errFlooding = errors.New("peer: more bytes than configured")
 
 // Listener bounds the connections that an address has at once, until they are closed
 // or their descriptor is taken over. Those of trusted proxies are not bounded, as they
@@ -28,12 +34,25 @@ type Listener struct {
 	Within time.Duration
 	// Counts bounds each address.
 	Counts *Counts
+	// BytesPerSecond is what a connection may send before its descriptor is taken over,
+	// FloodSeconds' at once: beyond that it ends. 0: no bound. Those that proxies share
+	// among their clients are not bounded.
+	BytesPerSecond int
+	// Log is told, as warnings, of proxies that say something else than the header.
+	Log *slog.Logger
 
-	refused atomic.Uint64
+	refused  atomic.Uint64
+	flooding atomic.Uint64
 }
+
+// FloodSeconds is how many seconds' bytes a connection may send at once.
+const FloodSeconds = 8
 
 // Refused returns how many connections of proxies had no header.
 func (l *Listener) Refused() uint64 { return l.refused.Load() }
+
+// Flooding returns how many connections were ended because of the bytes they sent.
+func (l *Listener) Flooding() uint64 { return l.flooding.Load() }
 
 // Accept does not wait for a header: who first reads, or asks for the address, does.
 // A connection of an address that has as many as it may is closed without a word.
@@ -46,6 +65,9 @@ func (l *Listener) Accept() (net.Conn, error) {
 		c := &conn{Conn: inner, of: l, from: inner.RemoteAddr()}
 		remote := AddrOf(c.from.String())
 		c.proxied = l.Proxies.Trusted.Has(remote)
+		if l.BytesPerSecond > 0 && (l.Header || !c.proxied) {
+			c.bytes = rate.NewLimiter(rate.Limit(l.BytesPerSecond), FloodSeconds*l.BytesPerSecond)
+		}
 		if c.proxied || c.enter(remote) {
 			return c, nil
 		}
@@ -59,6 +81,7 @@ type conn struct {
 	net.Conn
 	of      *Listener
 	proxied bool
+	bytes   *rate.Limiter // nil: no bound
 
 	// once guards what follows until it is done: then it does not change.
 	once sync.Once
@@ -104,6 +127,9 @@ func (c *conn) header() {
 		if err != nil {
 			c.of.refused.Add(1)
 			c.err = err
+			if errors.Is(err, ErrHeader) { // others may have been looks whether we listen
+				c.of.Log.Warn("a trusted proxy does not speak as configured: its connection is ended", "proxy", c.from.String(), "err", err)
+			}
 			return
 		}
 		_ = c.Conn.SetReadDeadline(time.Time{}) // whoever reads on sets his own
@@ -127,7 +153,13 @@ func (c *conn) Read(b []byte) (int, error) {
 	if c.header(); c.err != nil {
 		return 0, c.err
 	}
-	return c.Conn.Read(b)
+	n, err := c.Conn.Read(b)
+	if c.bytes != nil && !c.bytes.AllowN(time.Now(), n) {
+		c.of.flooding.Add(1)
+		_ = c.Close() // nothing more is answered either
+		return 0, errFlooding
+	}
+	return n, err
 }
 
 // SyscallConn gives the descriptor, for who takes it over: nothing is read ahead.

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
+	"strings"
 	"testing"
 	"time"
 )
@@ -12,11 +14,20 @@ import (
 // acceptOne has a connection to a listener that trusts trusted, on which say is said.
 func acceptOne(t *testing.T, trusted string, within time.Duration, say []byte) (net.Conn, *Listener) {
 	t.Helper()
+	return acceptLogged(t, io.Discard, trusted, within, say)
+}
+
+// acceptLogged is acceptOne with a log.
+func acceptLogged(t *testing.T, logged io.Writer, trusted string, within time.Duration, say []byte) (net.Conn, *Listener) {
+	t.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &Listener{Listener: inner, Proxies: Proxies{Trusted: nets(t, trusted)}, Header: true, Within: within, Counts: NewCounts(1, nil)}
+	l := &Listener{
+		Listener: inner, Proxies: Proxies{Trusted: nets(t, trusted)}, Header: true, Within: within, Counts: NewCounts(1, nil),
+		Log: slog.New(slog.NewTextHandler(logged, nil)),
+	}
 	t.Cleanup(func() { _ = l.Close() })
 	client, err := net.Dial("tcp", inner.Addr().String())
 	if err != nil {
@@ -64,6 +75,64 @@ func TestTrustedPeerWithoutAHeaderIsNotHeard(t *testing.T) {
 	}
 	if from := AddrOf(c.RemoteAddr().String()); from != addr("127.0.0.1") || l.Refused() != 1 {
 		t.Errorf("from %s, %d refused", from, l.Refused())
+	}
+}
+
+func TestProxyThatSpeaksVersionOneIsNotHeardAndTheLogSaysWhy(t *testing.T) {
+	for _, say := range []string{"PROXY UNKNOWN\r\n", "PROXY TCP4 198.51.100.1 127.0.0.1 4711 80\r\nGET / HTTP/1.1\r\n"} {
+		var logged bytes.Buffer
+		c, l := acceptLogged(t, &logged, "127.0.0.0/8", 10*time.Second, []byte(say))
+		if n, err := c.Read(make([]byte, 100)); !errors.Is(err, ErrHeader) || n != 0 || l.Refused() != 1 {
+			t.Errorf("%d bytes, %v; %d refused", n, err, l.Refused())
+		}
+		if text := logged.String(); !strings.Contains(text, "WARN") || !strings.Contains(text, "version 1: have the proxy send version 2") || strings.Contains(text, "198.51") {
+			t.Errorf("logged %s", text)
+		}
+	}
+}
+
+func TestConnectionThatFloodsIsEndedWhereverItIs(t *testing.T) {
+	const perSecond = 1000
+	for name, c := range map[string]struct {
+		trusted string
+		header  bool
+		ends    bool
+	}{
+		"a stranger":                   {"10.0.0.0/8", false, true},
+		"a proxy's that many share":    {"127.0.0.0/8", false, false},
+		"a proxy's that is its client": {"127.0.0.0/8", true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			say := make([]byte, 100*FloodSeconds*perSecond)
+			if c.header {
+				say = append(tcp4("198.51.100.1:4711"), say...)
+			}
+			near, l := acceptOne(t, c.trusted, 10*time.Second, nil)
+			l.Header = c.header
+			_ = near.Close()
+			l.BytesPerSecond = perSecond
+			client, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			near, err = l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer near.Close()
+			sent := make(chan error, 1)
+			go func() {
+				_, err := client.Write(say)
+				sent <- errors.Join(err, client.(*net.TCPConn).CloseWrite())
+			}()
+			n, err := io.Copy(io.Discard, near)
+			_ = client.Close()
+			<-sent
+			if ended := errors.Is(err, errFlooding); ended != c.ends || (l.Flooding() == 1) != c.ends || ended && n > 2*FloodSeconds*perSecond {
+				t.Errorf("%d bytes, %v; %d counted", n, err, l.Flooding())
+			}
+		})
 	}
 }
 

@@ -11,8 +11,11 @@ import (
 // ErrHeader marks what is no header of the PROXY protocol, version 2.
 var ErrHeader = errors.New("peer: no header of the PROXY protocol, version 2")
 
-// signature begins every header.
-const signature = "\r\n\r\n\x00\r\nQUIT\n"
+// What begins every header, and every one of version 1.
+const (
+	signature  = "\r\n\r\n\x00\r\nQUIT\n"
+	versionOne = "PROXY "
+)
 
 // Layout of the header: signature, version and command, family, length of the rest.
 const (
@@ -37,7 +40,15 @@ func ReadHeader(from io.Reader) (netip.AddrPort, error) {
 	var none netip.AddrPort
 	var room [maxRestBytes]byte
 	fixed := room[:fixedBytes]
-	if _, err := io.ReadFull(from, fixed); err != nil {
+	// The shortest header of version 1 is shorter than one of ours.
+	n, err := io.ReadAtLeast(from, fixed, len(versionOne))
+	if err != nil {
+		return none, err
+	}
+	if string(fixed[:len(versionOne)]) == versionOne {
+		return none, fmt.Errorf("%w, but of version 1: have the proxy send version 2", ErrHeader)
+	}
+	if _, err := io.ReadFull(from, fixed[n:]); err != nil {
 		return none, err
 	}
 	if string(fixed[:len(signature)]) != signature {
