@@ -367,6 +367,7 @@ func TestWhatIsNoRequestForEventsIsRefused(t *testing.T) {
 		"symbol=A&channel=gossip": "channel is none",
 		"symbol=A&policy=hope":    "policy is neither",
 		"symbol=A&counts=yes":     "counts is neither",
+		"symbol=%ff*":             "symbol is not UTF-8",
 		"symbol=A&resume=*":       "no resume token",
 		"resume=AAAA":             "no resume token",
 		"resume=":                 "symbol is missing",

@@ -44,47 +44,67 @@ var paths = map[string]func(*Hub, http.ResponseWriter, *http.Request){
 // Paths returns what HTTPHandler serves, in order, for its description.
 func Paths() []string { return slices.Sorted(maps.Keys(paths)) }
 
-// Media types of answers. The last two are others' names of the second.
+// Media types of answers.
 const (
 	typeJSON  = "application/json"
 	typeProto = "application/protobuf"
 )
 
-var protoTypes = []string{typeProto, "application/x-protobuf", "application/vnd.google.protobuf"}
+// answerTypes are the media types that each codec answers with, and others' names of
+// them.
+var answerTypes = [proto.NumCodecs][]string{
+	proto.CodecJSON:  {typeJSON},
+	proto.CodecProto: {typeProto, "application/x-protobuf", "application/vnd.google.protobuf"},
+}
+
+// preference is what a request says of a codec: by the most specific of the ranges
+// that its type is in.
+type preference struct {
+	specific int // 0: nothing is said
+	q        float64
+}
+
+// say takes in what is said of a codec.
+func (p *preference) say(specific int, q float64) {
+	if specific > p.specific || specific == p.specific && q > p.q {
+		*p = preference{specific, q}
+	}
+}
 
 // accepted returns the codec that r prefers (RFC 9110 section 12.5.1): JSON where it
 // has no preference. false: it takes neither.
 func accepted(r *http.Request) (proto.Codec, bool) {
-	values := r.Header.Values("Accept")
-	if len(values) == 0 {
+	ranges := strings.TrimSpace(strings.Join(r.Header.Values("Accept"), ","))
+	if ranges == "" {
 		return proto.CodecJSON, true
 	}
-	best := [proto.NumCodecs]float64{}
-	for part := range strings.SplitSeq(strings.Join(values, ","), ",") {
+	var of [proto.NumCodecs]preference
+	for part := range strings.SplitSeq(ranges, ",") {
 		kind, parameters, err := mime.ParseMediaType(part)
 		if err != nil {
 			continue
 		}
 		q := 1.0
 		if text, given := parameters["q"]; given {
-			if q, err = strconv.ParseFloat(text, 64); err != nil {
+			if q, err = strconv.ParseFloat(text, 64); err != nil || !(q >= 0 && q <= 1) {
 				continue
 			}
 		}
-		switch {
-		case kind == typeJSON, kind == "application/*", kind == "*/*":
-			best[proto.CodecJSON] = max(best[proto.CodecJSON], q)
-		}
-		for _, name := range protoTypes {
-			if kind == name {
-				best[proto.CodecProto] = max(best[proto.CodecProto], q)
+		for codec := range of {
+			switch {
+			case kind == "*/*":
+				of[codec].say(1, q)
+			case kind == "application/*":
+				of[codec].say(2, q)
+			case slices.Contains(answerTypes[codec], kind):
+				of[codec].say(3, q)
 			}
 		}
 	}
-	if best[proto.CodecProto] > best[proto.CodecJSON] {
+	if of[proto.CodecProto].q > of[proto.CodecJSON].q {
 		return proto.CodecProto, true
 	}
-	return proto.CodecJSON, best[proto.CodecJSON] > 0
+	return proto.CodecJSON, of[proto.CodecJSON].q > 0
 }
 
 // httpAnswer is what a plain question is answered with. A browser may keep it, and asks
@@ -112,6 +132,7 @@ func (a *httpAnswer) write(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header.Set("Vary", "Accept")
 	header.Set("Cache-Control", "no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
 	if a.tag != "" {
 		tag := strconv.Quote(a.tag + "-" + a.codec.String())
 		header.Set("ETag", tag)
@@ -172,6 +193,7 @@ func readError(w http.ResponseWriter, err error) {
 func httpError(w http.ResponseWriter, status int, code, message string) {
 	w.Header().Set("Content-Type", typeJSON)
 	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(map[string]string{"type": "error", "code": code, "message": message}) // the asker may have gone
 }

@@ -86,7 +86,10 @@ func TestPlainAnswersAreJSONOrProtobufAndKeptByTheirTag(t *testing.T) {
 		tags := map[string]bool{}
 		for accept, kind := range map[string]string{
 			"*/*": "application/json", "text/html, */*;q=0.1": "application/json", "application/json;q=0.5, application/x-protobuf": "application/protobuf",
-			"application/protobuf;q=0.2, application/*;q=0.3": "application/json",
+			"application/protobuf;q=0.2, application/*;q=0.3": "application/json", "": "application/json",
+			// What is said of a type counts, not what is said of all.
+			"application/json;q=0, */*": "application/protobuf", "*/*, application/json;q=0.1": "application/protobuf",
+			"application/json;q=0.9, */*;q=0.8": "application/json", "application/*, application/protobuf;q=0": "application/json",
 		} {
 			status, header, body := ask(path, "Accept: "+accept)
 			tag := header.Get("ETag")
@@ -102,7 +105,7 @@ func TestPlainAnswersAreJSONOrProtobufAndKeptByTheirTag(t *testing.T) {
 			t.Errorf("%s: tags %v of two forms", path, tags)
 		}
 	}
-	for accept, want := range map[string]int{"text/html": 406, "application/json;q=0": 406, "application/protobuf": 200} {
+	for accept, want := range map[string]int{"text/html": 406, "application/json;q=0": 406, "application/protobuf": 200, "*/*;q=0": 406, "application/json;q=7": 406} {
 		if status, _, body := ask("/v1/status", "Accept: "+accept); status != want {
 			t.Errorf("status as %s: %d %s", accept, status, body)
 		}

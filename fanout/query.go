@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/depthcast/depthcast/proto"
 	"github.com/depthcast/depthcast/proto/pb"
@@ -96,6 +97,9 @@ func (q *query) subscribe() *pb.Subscribe {
 		return ask
 	}
 	for _, symbol := range symbols {
+		if !utf8.ValidString(symbol) { // an answer that names it could not be written
+			q.refuse("symbol is not UTF-8")
+		}
 		for _, channel := range channels {
 			one := &pb.SubscribeItem{Symbol: symbol, Channel: channel, IntervalMs: item.IntervalMs, Policy: item.Policy}
 			switch channel {
