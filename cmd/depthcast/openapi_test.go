@@ -18,6 +18,7 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 
 	"github.com/depthcast/depthcast/fanout"
+	"github.com/depthcast/depthcast/fanout/door"
 )
 
 const openAPIPage = "../../docs/openapi.yaml"
@@ -78,7 +79,7 @@ func (o *openAPI) ask(base, path, target string, header map[string]string, want 
 	input := &openapi3filter.RequestValidationInput{
 		Request: r, PathParams: map[string]string{}, QueryParams: r.URL.Query(),
 		Route:   &routers.Route{Spec: o.doc, Path: path, PathItem: item, Method: http.MethodGet, Operation: item.Get},
-		Options: &openapi3filter.Options{IncludeResponseStatus: true},
+		Options: &openapi3filter.Options{IncludeResponseStatus: true, AuthenticationFunc: openapi3filter.NoopAuthenticationFunc},
 	}
 	if symbol, is := strings.CutPrefix(r.URL.Path, "/v1/books/"); is {
 		input.PathParams["symbol"] = symbol
@@ -154,9 +155,23 @@ func TestOpenAPIDescribesWhatTheHandlersDo(t *testing.T) {
 	server.occupyRelay(l)
 	o.ask(base, poll, poll+"?symbol="+exampleSymbol, nil, http.StatusServiceUnavailable)
 
+	key, entry, err := door.NewEntry("alice", []string{exampleStock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	guarded := l.serve(func(_ *readFlags, s *serverFlags) { s.AuthKeys = keyFile(t, "\n"+entry) })
+	guarded.caughtUpTo(l)
+	for path, target := range map[string]string{books: book, symbols: symbols, status: status, events: events + "?symbol=A", poll: poll + "?symbol=A"} {
+		o.ask(guarded.url(), path, target, nil, http.StatusUnauthorized)
+	}
+	o.ask(guarded.url(), books, book, map[string]string{"Authorization": "Bearer " + key}, http.StatusForbidden)
+
 	// What takes a fault of the server, one that has not caught up, or an address that
 	// asks too often, to see.
-	elsewhere := []string{books + " 500", books + " 503", symbols + " 429", events + " 503", status + " 429", events + " 429", poll + " 429"}
+	elsewhere := []string{
+		books + " 500", books + " 503", symbols + " 429", symbols + " 500", symbols + " 503",
+		status + " 429", status + " 500", status + " 503", events + " 429", events + " 503", poll + " 429",
+	}
 	for path, item := range o.doc.Paths.Map() {
 		for code := range item.Get.Responses.Map() {
 			if name := path + " " + code; !o.seen[name] && !slices.Contains(elsewhere, name) {
