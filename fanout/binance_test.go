@@ -108,6 +108,13 @@ func (r *rig) tick() {
 // rest asks the dialects' HTTP handler, with headers each given as name and value.
 func (r *rig) rest(path string, headers ...string) (int, string) {
 	r.t.Helper()
+	status, _, body := r.restful(path, headers...)
+	return status, body
+}
+
+// restful is rest that returns the header too.
+func (r *rig) restful(path string, headers ...string) (int, http.Header, string) {
+	r.t.Helper()
 	handler := (&StreamHandler{Hub: r.hub, Log: slog.New(slog.DiscardHandler)}).Dialects()
 	request := httptest.NewRequest(http.MethodGet, path, nil)
 	for i := 0; i < len(headers); i += 2 {
@@ -116,7 +123,7 @@ func (r *rig) rest(path string, headers ...string) (int, string) {
 	answer := httptest.NewRecorder()
 	handler.ServeHTTP(answer, request)
 	body, _ := io.ReadAll(answer.Result().Body)
-	return answer.Code, string(body)
+	return answer.Code, answer.Header(), string(body)
 }
 
 func (r *rig) binanceDepth() (e binanceEvent) {
@@ -193,8 +200,8 @@ func TestBookThatIsNotLiveIsNoAnswerOfREST(t *testing.T) {
 		"/dialect/binance/api/v3/depth?symbol=BTCUSD": `{"code":-1001,`,
 		"/dialect/kraken/0/public/Depth?pair=BTCUSD":  `{"error":["EService:Unavailable"]}`,
 	} {
-		if status, body := r.rest(path); status != http.StatusServiceUnavailable || !strings.HasPrefix(body, want) {
-			t.Errorf("%s: %d %s", path, status, body)
+		if status, header, body := r.restful(path); status != http.StatusServiceUnavailable || !strings.HasPrefix(body, want) || header.Get("Retry-After") != "1" {
+			t.Errorf("%s: %d %v %s", path, status, header, body)
 		}
 	}
 	b.become(proto.Live, proto.ReasonNone)

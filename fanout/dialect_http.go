@@ -88,7 +88,12 @@ func answerJSON(w http.ResponseWriter, status int, answer any) {
 	answerBytes(w, status, body)
 }
 
+// answerBytes is answerJSON for what is JSON. Who is refused for now, not for what
+// was asked, may come again.
 func answerBytes(w http.ResponseWriter, status int, body []byte) {
+	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
 	w.Header().Set("Content-Type", typeJSON)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")

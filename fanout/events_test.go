@@ -393,6 +393,30 @@ func TestWhatIsNoRequestForEventsIsRefused(t *testing.T) {
 	}
 }
 
+// HEAD asks for what GET's header would be: it begins nothing, waits for nothing, and is
+// not answered to strangers.
+func TestHeadOfEventsAndPollsBeginsNothing(t *testing.T) {
+	for name, change := range map[string]func(*Config){"": nil, "gated": func(c *Config) { c.Gate = newTestGate(nil) }} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, change, btc)
+			d := r.open(false)
+			want := http.StatusOK
+			if change != nil {
+				want = http.StatusUnauthorized
+			}
+			for path, kind := range map[string]string{"/v1/sse?symbol=" + btc: "text/event-stream", "/v1/poll?wait_ms=30000&symbol=" + btc: "application/json"} {
+				status, header, body := d.request("HEAD " + path + " HTTP/1.1\nHost: a\nConnection: close\n\n")
+				if status != want || body != "" || header.Get("Cache-Control") != "no-store" || want == http.StatusOK && header.Get("Content-Type") != kind {
+					t.Errorf("%s: %d %v %q", path, status, header, body)
+				}
+			}
+			if s := r.hub.Stats(); s.Requests != 0 || s.Subscribed != 0 {
+				t.Errorf("%d requests, %d subscriptions were begun", s.Requests, s.Subscribed)
+			}
+		})
+	}
+}
+
 // listen2 begins an event stream over HTTP/2.
 func (d *door) listen2(query string, before *listener) *listener {
 	d.rig.t.Helper()

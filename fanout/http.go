@@ -46,8 +46,9 @@ func Paths() []string { return slices.Sorted(maps.Keys(paths)) }
 
 // Media types of answers.
 const (
-	typeJSON  = "application/json"
-	typeProto = "application/protobuf"
+	typeJSON   = "application/json"
+	typeProto  = "application/protobuf"
+	typeEvents = "text/event-stream"
 )
 
 // answerTypes are the media types that each codec answers with, and others' names of

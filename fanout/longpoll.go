@@ -40,6 +40,10 @@ func (h *Hub) servePoll(w http.ResponseWriter, r *http.Request) {
 		httpError(w, http.StatusBadRequest, "bad_request", err.Error())
 		return
 	}
+	if r.Method == http.MethodHead {
+		h.serveHead(w, r, typeJSON)
+		return
+	}
 	grant, err := h.enter(r)
 	if !letIn(w, err) {
 		return

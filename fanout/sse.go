@@ -11,7 +11,7 @@ import (
 // eventsHeader begins an event stream on a connection that is taken over. Its end is
 // that of the connection, which HTTP/1.0 knows as well.
 const eventsHeader = "HTTP/1.1 200 OK\r\n" +
-	"Content-Type: text/event-stream\r\n" +
+	"Content-Type: " + typeEvents + "\r\n" +
 	"Cache-Control: no-store\r\n" +
 	"X-Content-Type-Options: nosniff\r\n" +
 	"X-Accel-Buffering: no\r\n" + // nginx: hand each event on at once
@@ -31,7 +31,7 @@ func (h *Hub) serveEvents(w http.ResponseWriter, r *http.Request) {
 		httpError(w, http.StatusBadRequest, "bad_request", err.Error())
 		return
 	case r.Method == http.MethodHead:
-		w.Header().Set("Content-Type", "text/event-stream")
+		h.serveHead(w, r, typeEvents)
 		return
 	}
 	grant, err := h.enter(r)
@@ -52,6 +52,14 @@ func (h *Hub) serveEvents(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	h.relayEvents(w, r, e, grant)
+}
+
+// serveHead answers HEAD where GET begins a stream, or a poll: it begins nothing.
+func (h *Hub) serveHead(w http.ResponseWriter, r *http.Request, contentType string) {
+	if _, ok := h.entitled(w, r); ok {
+		w.Header().Set("Content-Type", contentType)
+		w.Header().Set("Cache-Control", "no-store")
+	}
 }
 
 // handOver gives the connection of w, for which a has a place, to a shard. false: it
@@ -101,7 +109,7 @@ func (h *Hub) relayEvents(w http.ResponseWriter, r *http.Request, e *eventStream
 	defer relayBegins(r)()
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // the request is over, its answer is not
 	header := w.Header()
-	header.Set("Content-Type", "text/event-stream")
+	header.Set("Content-Type", typeEvents)
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
 	l.copyTo(w)
