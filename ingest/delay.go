@@ -45,6 +45,8 @@ type delayed struct {
 	count    uint64    // of looks noted
 	topicID  [16]byte  // of the log that they are of
 	logStart int64     // at the last
+	coming   sightings // of a log that Next has not come to yet
+	comingID [16]byte  // of that
 	next     int64     // what was handed out ends before it
 	shown    int64     // records before it were due when a checkpoint was made
 	answered time.Time // when the broker last did
@@ -58,9 +60,11 @@ type delayable interface {
 }
 
 const (
-	// idleFor is after how long without a fetch the connection is made anew, since
-	// brokers close idle ones; the log's identity is looked at then.
-	idleFor = time.Minute
+	// idleFor is after how long without a fetch the connection is made anew, so that
+	// the log's identity is looked at: a fetch that is under way fails when the log
+	// becomes another, while one that comes later may just go on. Brokers close
+	// connections that are idle for much longer.
+	idleFor = time.Second
 	// dueTogether is by how much a record may come later than it is due, so that
 	// what becomes due within it comes together.
 	dueTogether = 5 * time.Millisecond
@@ -101,7 +105,7 @@ func (d *delayed) Next(ctx context.Context) (Fetched, error) {
 	}
 	if d.fault != nil && wait <= 0 {
 		err := d.fault
-		d.fault = nil
+		d.fault, d.held = nil, d.nothing()
 		return Fetched{}, err
 	}
 	return d.handOut(n), nil
@@ -125,12 +129,20 @@ func (d *delayed) fetch(ctx context.Context) error {
 	at := d.current() // before looks are given up
 	d.failed(err)
 	if !d.begun || !at.After(d.fetched) {
+		d.held = d.nothing()
 		return err
 	}
 	d.fault, d.faultAt = err, at
 	d.held = Fetched{From: d.held.From, Next: d.held.From, HighWatermark: d.held.From, LogStart: d.held.LogStart}
 	d.log.Error("something is wrong with the log, which is not due yet", "partition", d.Partition(), "due_in", at.Sub(d.fetched), "err", err)
 	return nil
+}
+
+// nothing is what is held where the source goes on.
+func (d *delayed) nothing() Fetched {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return Fetched{From: d.next, Next: d.next, HighWatermark: d.next, LogStart: d.logStart}
 }
 
 // failed notes where the source goes on, and what of the looks still counts.
@@ -142,7 +154,11 @@ func (d *delayed) failed(err error) {
 	var corrupt *Corrupt
 	switch {
 	case errors.As(err, &recreated) && recreated.WasID != recreated.IsID:
-		d.seen, d.topicID, d.next, d.shown, d.logStart = newSightings(d.delay), recreated.IsID, 0, 0, 0
+		if d.comingID != recreated.IsID {
+			d.coming = d.seen.successor()
+		}
+		d.seen, d.topicID, d.next, d.shown, d.logStart = d.coming, recreated.IsID, 0, 0, 0
+		d.coming, d.comingID = sightings{}, [16]byte{}
 	case errors.As(err, &recreated):
 		d.seen.void()
 		d.shown = 0
@@ -217,12 +233,21 @@ func (d *delayed) handOut(n int) Fetched {
 func (d *delayed) note(e *WatchEvent) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.answered = d.now()
+	look := sighting{asked: e.Asked, answered: d.answered, low: e.Offsets.HighWatermark, high: e.Offsets.HighWatermark}
 	if e.TopicID != d.topicID { // of a log that Next has not come to yet, or has left
+		if e.TopicID != d.comingID {
+			d.coming, d.comingID = d.seen.successor(), e.TopicID
+		}
+		d.coming.note(look, e.Offsets.Leader)
 		return
 	}
-	d.seen.note(sighting{asked: e.Asked, answered: d.now(), low: e.Offsets.HighWatermark, high: e.Offsets.HighWatermark}, e.Offsets.Leader)
+	if d.seen.high >= 0 && e.Offsets.Leader != d.seen.leader {
+		d.Recheck() // it may lack what was read, and Next would not notice while records wait
+	}
+	d.seen.note(look, e.Offsets.Leader)
 	d.count++
-	d.logStart, d.answered = e.Offsets.LogStart, d.now()
+	d.logStart = e.Offsets.LogStart
 }
 
 // heard notes that the broker has answered.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -49,14 +50,14 @@ func (in *Ingest) judgeRetention(ctx context.Context) error {
 	}
 	for i := range in.cfg.KafkaTopics {
 		name := in.cfg.KafkaTopics[i].Name
-		configs, err := in.cluster.topicConfigs(ctx, name, cleanupPolicy, retention, timestampType)
+		configs, err := in.cluster.topicConfigs(ctx, name, cleanupPolicy, retention, compactionLag, timestampType)
 		if err != nil {
 			in.log.Warn("cannot see whether records are kept until they are due", "kafka_topic", name, "err", err)
 			continue
 		}
-		if kept, ok := keptFor(configs); ok && kept < in.cfg.Delay {
-			return fmt.Errorf("%w: Kafka topic %q keeps records for %v (retention.ms), and --delay is %v: kafka-configs.sh --bootstrap-server %s --alter --topic %s --add-config retention.ms=%d",
-				ErrRetention, name, kept, in.cfg.Delay, in.cluster.cfg.Brokers[0], name, 2*in.cfg.Delay.Milliseconds())
+		if kept, by := keptFor(configs); by != "" && kept < in.cfg.Delay {
+			return fmt.Errorf("%w: Kafka topic %q keeps records for %v (%s), and --delay is %v: kafka-configs.sh --bootstrap-server %s --alter --topic %s --add-config %s=%d",
+				ErrRetention, name, kept, by, in.cfg.Delay, in.cluster.cfg.Brokers[0], name, by, 2*in.cfg.Delay.Milliseconds())
 		}
 		if configs[timestampType] != "LogAppendTime" {
 			in.log.Warn("what is in the log already is due by its producers' clocks: with message.timestamp.type=LogAppendTime it would be by the broker's", "kafka_topic", name)
@@ -65,11 +66,20 @@ func (in *Ingest) judgeRetention(ctx context.Context) error {
 	return nil
 }
 
-// keptFor is for how long a Kafka topic keeps records, if time bounds that.
-func keptFor(configs map[string]string) (time.Duration, bool) {
-	ms, err := strconv.ParseInt(configs[retention], 10, 64)
-	if configs[cleanupPolicy] == "compact" || err != nil || ms < 0 || ms > (365*24*time.Hour).Milliseconds() {
-		return 0, false
+// keptFor is for how long a Kafka topic keeps every record, and by which configuration;
+// "": time does not bound that.
+func keptFor(configs map[string]string) (kept time.Duration, by string) {
+	const always = 365 * 24 * time.Hour
+	if strings.Contains(configs[cleanupPolicy], "delete") {
+		if ms, err := strconv.ParseInt(configs[retention], 10, 64); err == nil && ms >= 0 && ms < always.Milliseconds() {
+			kept, by = time.Duration(ms)*time.Millisecond, retention
+		}
 	}
-	return time.Duration(ms) * time.Millisecond, true
+	if strings.Contains(configs[cleanupPolicy], "compact") { // the brokers' default is 0, and what is no number is none
+		ms, _ := strconv.ParseInt(configs[compactionLag], 10, 64)
+		if lag := time.Duration(min(ms, always.Milliseconds())) * time.Millisecond; lag < always && (by == "" || lag < kept) {
+			kept, by = lag, compactionLag
+		}
+	}
+	return kept, by
 }

@@ -198,6 +198,34 @@ func TestKafkaRetentionShorterThanTheDelayIsRefused(t *testing.T) {
 	}
 }
 
+// Where a later record of its key may delete one before it is due, late books would
+// miss it and not know.
+func TestKafkaRecordsThatMayBeCompactedBeforeTheyAreDueAreRefused(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	topic := l.topic(1, map[string]string{"cleanup.policy": "compact"})
+	_, err := Open(l.ctx, l.Cluster, Config{KafkaTopics: []TopicConfig{{Name: topic, Compacted: true}}, Delay: 15 * time.Minute, Log: quiet},
+		func(PartitionID) Books { return &diary{} })
+	if !errors.Is(err, ErrRetention) || !strings.Contains(err.Error(), "min.compaction.lag.ms=1800000") {
+		t.Error(err)
+	}
+	for _, c := range []struct {
+		policy, retention, lag string
+		kept                   time.Duration // -1: for ever, as far as time goes
+	}{
+		{"delete", "60000", "0", time.Minute}, {"delete", "-1", "0", -1}, {"compact", "60000", "3600000", time.Hour}, {"compact", "-1", "", 0},
+		{"compact,delete", "60000", "3600000", time.Minute}, {"compact,delete", "3600000", "60000", time.Minute}, {"compact,delete", "-1", "9223372036854775807", -1},
+	} {
+		kept, by := keptFor(map[string]string{cleanupPolicy: c.policy, retention: c.retention, compactionLag: c.lag})
+		if by == "" {
+			kept = -1
+		}
+		if kept != c.kept {
+			t.Errorf("%+v: %v by %q", c, kept, by)
+		}
+	}
+}
+
 // Where the broker's clock counts, it is the one that records show.
 func TestKafkaRecordHasTheTimeThatTheBrokerGaveIt(t *testing.T) {
 	needsRealKafka(t)

@@ -24,6 +24,7 @@ type lateLog struct {
 	came   []time.Time // when each of log did
 	looks  []sighting  // that were noted
 	leader int32
+	id     byte // its Kafka topic's
 	stage  *delayed
 
 	next int64
@@ -31,6 +32,8 @@ type lateLog struct {
 	has  *Fetched // likewise
 	most int      // records in one answer
 	dead bool     // the broker does not answer
+
+	rechecks int // of the log's identity, that were asked for
 }
 
 // lateEvent is something that happens at a time.
@@ -40,7 +43,7 @@ type lateEvent struct {
 }
 
 func newLateLog() *lateLog {
-	l := &lateLog{clock: rigStart, most: 4}
+	l := &lateLog{clock: rigStart, most: 4, id: 1}
 	l.stage = newDelayed(l, [16]byte{1}, lateDelay, 250*time.Millisecond, func() time.Time { return l.clock }, quiet)
 	l.stage.sleep = func(_ context.Context, d time.Duration) { l.pass(d) }
 	return l
@@ -48,7 +51,7 @@ func newLateLog() *lateLog {
 
 func (l *lateLog) Partition() PartitionID { return PartitionID{"events", 0} }
 func (l *lateLog) Close() error           { return nil }
-func (l *lateLog) Recheck()               {}
+func (l *lateLog) Recheck()               { l.rechecks++ }
 
 func (l *lateLog) StartAt(next int64, _ proto.Fingerprint) { l.next = next }
 
@@ -97,13 +100,20 @@ func (l *lateLog) write(says time.Time) {
 	l.log, l.came = append(l.log, r), append(l.came, l.clock)
 }
 
+// recreate puts another, empty log in the place of this one.
+func (l *lateLog) recreate() {
+	l.err = &Recreated{Partition: l.Partition(), WasID: [16]byte{l.id}, IsID: [16]byte{l.id + 1}}
+	l.id++
+	l.log, l.came, l.next = nil, nil, 0
+}
+
 // look is the watcher's, which takes no time.
 func (l *lateLog) look() { l.saw(l.clock, int64(len(l.log))) }
 
 // saw notes that a question asked at a time was answered now.
 func (l *lateLog) saw(asked time.Time, high int64) {
 	l.looks = append(l.looks, sighting{asked, l.clock, high, high})
-	l.stage.note(&WatchEvent{Asked: asked, TopicID: [16]byte{1}, Offsets: Offsets{HighWatermark: high, Leader: l.leader}})
+	l.stage.note(&WatchEvent{Asked: asked, TopicID: [16]byte{l.id}, Offsets: Offsets{HighWatermark: high, Leader: l.leader}})
 }
 
 // watch looks each second from now on.

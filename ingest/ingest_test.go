@@ -58,11 +58,17 @@ type started struct {
 
 func start(l *lab, cfg Config) *started {
 	l.t.Helper()
+	return startWith(l, cfg, func(w *wire) Books { return w })
+}
+
+// startWith is start with books around those that tell of calls.
+func startWith(l *lab, cfg Config, around func(*wire) Books) *started {
+	l.t.Helper()
 	if cfg.Log == nil {
 		cfg.Log = quiet
 	}
 	s := &started{t: l.t.(*testing.T), ctx: l.ctx, calls: make(chan string, 1<<16)}
-	in, err := Open(l.ctx, l.Cluster, cfg, func(id PartitionID) Books { return &wire{id, s.calls} })
+	in, err := Open(l.ctx, l.Cluster, cfg, func(id PartitionID) Books { return around(&wire{id, s.calls}) })
 	if err != nil {
 		l.t.Fatal(err)
 	}

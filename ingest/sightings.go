@@ -41,6 +41,17 @@ func newSightings(d time.Duration) sightings {
 	return sightings{within: d, apart: d / (maxLooks - 1), leader: -1, high: -1, old: -1}
 }
 
+// successor begins those of a log that took the place of this one: while somebody saw
+// this one, it had nothing.
+func (s *sightings) successor() sightings {
+	next := newSightings(s.within)
+	if n := len(s.looks); n > 0 {
+		last := &s.looks[n-1]
+		next.note(sighting{asked: last.asked, answered: last.answered}, -1)
+	}
+	return next
+}
+
 // note takes another look, by which the log's leader was of an epoch; -1: it does
 // not say.
 func (s *sightings) note(look sighting, leader int32) {

@@ -42,6 +42,7 @@ type Offsets struct {
 const (
 	cleanupPolicy = "cleanup.policy"
 	retention     = "retention.ms"
+	compactionLag = "min.compaction.lag.ms"
 	timestampType = "message.timestamp.type"
 )
 
