@@ -2,6 +2,8 @@ package fanout
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -40,6 +42,7 @@ type Hub struct {
 	// Static after New.
 	config  Config
 	started time.Time
+	nonce   uint32 // tells this process from others
 	shards  []*shard
 	budget  *ring.Budget
 	merged  *mergedFrames
@@ -79,6 +82,7 @@ func New(c Config) (*Hub, error) {
 	h := &Hub{
 		config:  c,
 		started: c.Now(),
+		nonce:   newNonce(),
 		budget:  ring.NewBudget(c.AllRingsBytes),
 		merged:  newMergedFrames(c.MergedBytes),
 		topics:  make(map[proto.TopicKey]*Topic),
@@ -217,6 +221,12 @@ func (h *Hub) open(t *Topic) error {
 	h.lastNumber++
 	t.number = h.lastNumber
 	return nil
+}
+
+func newNonce() uint32 {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return binary.NativeEndian.Uint32(b[:])
 }
 
 // newNumber returns one that no topic has.

@@ -143,7 +143,7 @@ type resume struct {
 	epoch   uint64
 	seq     int64
 	hash    uint32
-	ordinal uint64 // trades channel
+	ordinal uint64 // trades channel; of summaries, in resume tokens only: the ring position
 }
 
 // place returns the ring position from which a client that stands at r goes on

@@ -133,30 +133,28 @@ func goOn(ask *pb.Subscribe, token string) (*pb.Subscribe, error) {
 			known[key] = item.Resume
 		}
 	}
-	var named, patterns []*pb.SubscribeItem
+	var patterns []*pb.SubscribeItem
 	for _, item := range ask.Items {
 		if proto.IsPattern(item.Symbol) {
 			patterns = append(patterns, item)
-			continue
 		}
-		named = append(named, item)
 		if key, err := grantOf(item); err == nil {
 			item.Resume = known[key]
 			delete(known, key)
 		}
 	}
-	// What a pattern had brought comes before it, from where it stood; what has no room
-	// here it brings anew.
+	// What a pattern had brought goes on where it stood, before the pattern brings
+	// anything; what has no room here it brings anew. It counts after what the
+	// parameters name, whose items keep their numbers.
 	for _, item := range stands.Items {
-		if len(named)+len(patterns) == MaxEventTopics {
+		if len(ask.Items) == MaxEventTopics {
 			break
 		}
 		key, err := grantOf(item)
 		if err == nil && known[key] != nil && slices.ContainsFunc(patterns, func(p *pb.SubscribeItem) bool { return brings(p, item) }) {
-			named = append(named, item)
+			ask.Items = append(ask.Items, item)
 		}
 	}
-	ask.Items = append(named, patterns...)
 	return ask, nil
 }
 

@@ -240,7 +240,16 @@ func (sub *subscription) ack(a answer) *pb.Ack {
 func (s *shard) resume(sub *subscription, r resume, ack *pb.Ack) {
 	t := sub.feed.topic
 	snap := t.snapshot.Load()
-	if snap.void || snap.state.Epoch != r.epoch || t.key.Channel == proto.ChannelInstruments {
+	if snap.void || snap.state.Epoch != r.epoch {
+		return
+	}
+	if sums(t.key.Channel) {
+		if position, found := t.seenUpTo(r); found {
+			s.takeUp(sub, position+1, ack)
+			return
+		}
+	}
+	if t.key.Channel == proto.ChannelInstruments {
 		return
 	}
 	if t.key.Channel == proto.ChannelTrades {
@@ -257,11 +266,16 @@ func (s *shard) resume(sub *subscription, r resume, ack *pb.Ack) {
 		return
 	}
 	if next, found := t.place(r); found {
-		sub.goOn(next)
-		ack.Resumed = true
-		s.waive(sub.conn, t)
-		s.stats.resumed.Add(1)
+		s.takeUp(sub, next, ack)
 	}
+}
+
+// takeUp has sub go on from a ring position, and its ack say so.
+func (s *shard) takeUp(sub *subscription, next uint64, ack *pb.Ack) {
+	sub.goOn(next)
+	ack.Resumed = true
+	s.waive(sub.conn, sub.feed.topic)
+	s.stats.resumed.Add(1)
 }
 
 // goOn makes sub live without a snapshot; what it missed comes as one net delta.

@@ -10,7 +10,8 @@ import (
 // The channels ticker and instruments say the whole of what they speak of anew:
 // each ticker replaces the one before, each listing that of its symbol. So what a
 // reader missed is the last of each, nothing needs a hash, and whoever comes back
-// is told all rather than finding its place.
+// is told all rather than finding its place. Only a resume token, which comes back with
+// each poll, has a place: that in the ring of this very topic.
 
 type (
 	tickerEntry struct {
@@ -38,6 +39,20 @@ func sums(c proto.Channel) bool { return c == proto.ChannelTicker || c == proto.
 // bare reports whether what a channel begins with carries neither state nor epoch
 // nor exponents. What breaks a book does not break such a channel.
 func bare(c proto.Channel) bool { return c == proto.ChannelTrades || sums(c) }
+
+// name tells t from the topics of other processes, as far as 32 bits can. Never 0, which
+// is what clients have as hash that know of none.
+func (t *Topic) name() uint32 { return max(1, t.hub.nonce^t.number) }
+
+// seenUpTo returns the ring position up to which the reader of a summary has seen all
+// that has a resume token of this topic.
+func (t *Topic) seenUpTo(r resume) (position uint64, found bool) {
+	if r.hash != t.name() || r.ordinal < t.snapshot.Load().since || r.ordinal > t.ring.Head() {
+		return 0, false
+	}
+	_, status := t.ring.Get(r.ordinal + 1)
+	return r.ordinal, status != ring.Lapped
+}
 
 // listingBytes is about what a listing takes in both codecs.
 const listingBytes = 150 + 350

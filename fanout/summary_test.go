@@ -375,3 +375,67 @@ func TestQuietPatternStaysAlive(t *testing.T) {
 		t.Fatalf("got %v, want a keepalive", k)
 	}
 }
+
+// A poll of tickers and listings waits like any other: what its cursor has seen does not
+// come again. A cursor of another server, and one that its ring has gone past, bring all.
+func TestPollOfSummariesWaitsForWhatIsNew(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.RingEntries = 64 }, btc)
+	r.books.listings = []*proto.Listing{{Symbol: btc}}
+	b, d := r.book(btc), r.open(false)
+	b.quote(1)
+	l := newListener(t, nil)
+	poll := func(from *listener, at *door) (news []string, resumed int) {
+		_, frames := at.poll(from, "symbol=SIM:*&channel=instruments&wait_ms=1")
+		for _, f := range frames {
+			if f.GetAck().GetResumed() {
+				resumed++
+			}
+			if in := f.GetInstruments(); in != nil {
+				news = append(news, fmt.Sprint(in.Snapshot, len(in.Listings)))
+			}
+		}
+		return news, resumed
+	}
+	quotes := newListener(t, nil)
+	last := func() (lasts []int64) {
+		_, frames := d.poll(quotes, "symbol="+btc+"&channel=ticker&wait_ms=1")
+		for _, f := range frames {
+			if f := f.GetTicker(); f != nil {
+				lasts = append(lasts, f.GetLast())
+			}
+		}
+		return lasts
+	}
+	if news, _ := poll(l, d); fmt.Sprint(news) != "[true 1]" {
+		t.Fatalf("at first came %v", news)
+	}
+	if got := last(); fmt.Sprint(got) != "[1]" {
+		t.Fatalf("at first came %v", got)
+	}
+	if news, resumed := poll(l, d); len(news) != 0 || resumed != 1 {
+		t.Errorf("though nothing is new, %v comes", news)
+	}
+	if got := last(); len(got) != 0 {
+		t.Errorf("though nothing is new, %v comes", got)
+	}
+	r.books.list(eth, proto.Halted, false)
+	b.quote(7)
+	b.quote(8)
+	if news, _ := poll(l, d); fmt.Sprint(news) != "[false 1]" {
+		t.Errorf("after one change comes %v", news)
+	}
+	if got := last(); fmt.Sprint(got) != "[8]" {
+		t.Errorf("after two changes comes %v", got)
+	}
+	other := newRig(t, nil, btc)
+	other.books.listings = r.books.listings
+	if news, resumed := poll(newListener(t, l), other.open(false)); fmt.Sprint(news) != "[true 1]" || resumed != 0 {
+		t.Errorf("another server brings %v", news)
+	}
+	for range 70 {
+		r.books.list(eth, proto.Halted, false)
+	}
+	if news, resumed := poll(l, d); len(news) == 0 || news[0] != "true 2" || resumed != 0 {
+		t.Errorf("from beyond the ring comes %v", news)
+	}
+}

@@ -130,7 +130,7 @@ func (i *tokenItem) appendTo(dst []byte, at *resume) []byte {
 	}
 	if at != nil {
 		stand := *at
-		if i.key.Channel != proto.ChannelTrades {
+		if i.key.Channel != proto.ChannelTrades && !sums(i.key.Channel) {
 			stand.ordinal = 0
 		}
 		b = stand.appendTo(b)
@@ -181,6 +181,9 @@ func (sub *subscription) stand(p *plan) (resume, bool) {
 		return resume{}, false
 	}
 	r, known := t.standBefore(next)
+	if sums(t.key.Channel) {
+		r.hash, r.ordinal = t.name(), next-1
+	}
 	if t.key.Channel == proto.ChannelTrades {
 		r.seq, r.ordinal, known = read.seq, read.ordinal, known && read.began
 	}

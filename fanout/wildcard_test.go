@@ -126,8 +126,12 @@ func TestEventStreamOfAPatternGoesOn(t *testing.T) {
 	var symbols []string
 	seq, hash := r.book(btc).where()
 	l.until(func(f *pb.Frame) bool {
-		if a := f.GetAck(); a.GetResumed() {
+		a := f.GetAck()
+		if a.GetResumed() {
 			symbols = append(symbols, a.Symbol)
+		}
+		if a != nil && (a.Item == 0) != (a.Symbol == "SIM:*") {
+			t.Errorf("item %d is %s, and the URL names the pattern alone", a.Item, a.Symbol)
 		}
 		if f.GetSnapshot() != nil {
 			t.Fatal("a snapshot, where there was a place in the ring")
