@@ -124,7 +124,8 @@ func (b *browser) open(page string) {
 // until waits until a condition holds in the page, and returns what it shows.
 func (b *browser) until(condition string) map[string]any {
 	b.t.Helper()
-	const shown = `({state: text("state"), why: text("why"), hash: text("hash"), link: text("link"), levels: document.querySelectorAll("#bids tr, #asks tr").length})`
+	const shown = `({state: text("state"), hash: text("hash"), link: text("link"), levels: document.querySelectorAll("#bids tr, #asks tr").length,
+		late: text("late"), symbols: [...document.querySelectorAll("#symbol option")].map((o) => o.value).join(" "), why: text("why")})`
 	look := fmt.Sprintf(`new Promise((done) => {
 		const text = (id) => document.getElementById(id)?.textContent, until = Date.now() + %d;
 		const look = () => { const page = %s; %s || Date.now() > until ? done(page) : setTimeout(look, 20); };
@@ -177,7 +178,7 @@ func TestPageShowsALiveLadderAlsoWhereWebSocketsAreBlocked(t *testing.T) {
 		lets *between
 	}{
 		{"WebSocket", &between{events: true, sockets: true}},
-		{"events", &between{events: true}},
+		{"event stream", &between{events: true}},
 		{"polling", &between{}},
 	} {
 		t.Run(tt.link, func(t *testing.T) {
@@ -196,14 +197,15 @@ func TestPageShowsALiveLadderAlsoWhereWebSocketsAreBlocked(t *testing.T) {
 			lets.resumed = make(chan string, 64)
 			between := httptest.NewServer(lets.proxy(origin))
 			t.Cleanup(between.Close)
+			wire := newTapBefore(t, between.URL)
 			b := newBrowser(t) // it ends first, and with it its connections
-			b.open(between.URL)
+			b.open(wire.url())
 			b.shows("2da08de4", tt.link)
 			r.produce(steps["change"])
 			b.shows("c082577f", tt.link)
 			b.picture(tt.link)
 			// A link that breaks goes on where it was.
-			between.CloseClientConnections()
+			wire.cut()
 			r.produce([]exampleRecord{{seconds: 2, sourceSeq: 4, events: steps["recovery"][0].events[:1]}})
 			b.shows("2da08de4", tt.link)
 			if lets.sockets {
@@ -214,7 +216,7 @@ func TestPageShowsALiveLadderAlsoWhereWebSocketsAreBlocked(t *testing.T) {
 			}
 			// Another page of this browser knows what does not come through here.
 			refused := lets.refused.Load()
-			b.open(between.URL)
+			b.open(wire.url())
 			b.shows("2da08de4", tt.link)
 			if n := lets.refused.Load(); refused == 0 || n != refused {
 				t.Errorf("%d links were refused, and %d after the page was opened anew", refused, n)

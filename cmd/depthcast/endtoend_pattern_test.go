@@ -27,16 +27,23 @@ type tap struct {
 
 func newTap(t *testing.T, server *running) *tap {
 	t.Helper()
+	return newTapBefore(t, server.url())
+}
+
+// newTapBefore is a tap before what is at an http URL.
+func newTapBefore(t *testing.T, origin string) *tap {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &tap{listener: l, origin: strings.TrimPrefix(server.url(), "http://")}
+	p := &tap{listener: l, origin: strings.TrimPrefix(origin, "http://")}
 	t.Cleanup(func() { _ = l.Close(); p.cut() })
 	go p.run()
 	return p
 }
 
+func (p *tap) url() string    { return "http://" + p.listener.Addr().String() }
 func (p *tap) stream() string { return "ws://" + p.listener.Addr().String() + "/v1/stream" }
 
 func (p *tap) run() {

@@ -1,64 +1,20 @@
 // One view of a symbol's book, rebuilt from the frames of its topic. It has no I/O and
 // no clock.
 
-import { type Exponents, decimal, exponents, mantissa } from "./decimal.js";
-import { ASK, BID, type Side, mix } from "./hash.js";
-import { type Ack, type Delta, type Keepalive, type Resume, type Snapshot, type State, type Status, type WireLevel, hex, integer, stateOf } from "./wire.js";
+import { type Exponents, decimal, exponents } from "./decimal.js";
+import { ASK, BID } from "./hash.js";
+import { type Level, Levels } from "./levels.js";
+import { type Ack, type Delta, type Keepalive, type OrdersDelta, type Resume, type Snapshot, type State, type Status, hex, integer, stateOf } from "./wire.js";
 
 // What came of a frame. Applied: the book is as the frame says, and its hash was checked.
 // Ignored: the book had it already, or is void. Gap: frames are missing before it.
 // Mismatch: the book's hash differs from the server's. After both the book is void.
 export type Outcome = "applied" | "ignored" | "gap" | "mismatch";
 
-// A level: mantissas under the book's exponents. The count is 0 where it was not asked
-// for or is not known.
-export interface Level { readonly price: bigint; readonly qty: bigint; readonly count: number }
-
-// The levels of a side, best first.
-class Levels {
-  levels: Level[] = [];
-
-  constructor(private readonly side: Side) {}
-
-  // Where a price is, or belongs.
-  find(price: bigint): number {
-    let from = 0, to = this.levels.length;
-    while (from < to) {
-      const middle = (from + to) >>> 1, at = this.levels[middle]!.price;
-      if (this.side === BID ? at > price : at < price) from = middle + 1;
-      else to = middle;
-    }
-    return from;
-  }
-
-  // Sets or, with quantity 0, deletes a level. Returns what that adds to the hash.
-  set(level: Level): number {
-    const i = this.find(level.price), old = this.levels[i];
-    let sum = 0;
-    const there = old?.price === level.price;
-    if (there) sum -= mix(this.side, old.price, old.qty);
-    if (level.qty !== 0n) sum += mix(this.side, level.price, level.qty);
-    if (level.qty !== 0n) this.levels.splice(i, there ? 1 : 0, level);
-    else if (there) this.levels.splice(i, 1);
-    return sum;
-  }
-
-  hash(): number {
-    return this.levels.reduce((sum, l) => (sum + mix(this.side, l.price, l.qty)) >>> 0, 0);
-  }
-
-  // Whether the levels rise or fall as they must, none twice and none empty.
-  inOrder(): boolean {
-    return this.levels.every((l, i) => {
-      const before = this.levels[i - 1];
-      return l.qty !== 0n && (!before || (this.side === BID ? before.price > l.price : before.price < l.price));
-    });
-  }
-}
-
+// By level; see BookByOrder for those by order.
 export class Book {
-  #bids = new Levels(BID);
-  #asks = new Levels(ASK);
+  readonly #bids: Levels;
+  readonly #asks: Levels;
 
   // Invariant: while whole, #hash is the state hash of the levels, and that of the last
   // frame applied. After a mismatch it is the one that differed.
@@ -77,6 +33,10 @@ export class Book {
   crossed = false;
   indicativePrice: string | undefined;
   indicativeQty: string | undefined;
+
+  constructor(bids = new Levels(BID), asks = new Levels(ASK)) {
+    [this.#bids, this.#asks] = [bids, asks];
+  }
 
   // Best first; none while the book is void.
   get bids(): readonly Level[] { return this.#whole ? this.#bids.levels : []; }
@@ -123,10 +83,11 @@ export class Book {
     this.#epoch = f.epoch;
     this.#seq = integer(f.seq);
     this.#exponents = exponents(f.price_exponent, f.qty_exponent);
-    this.#bids.levels = f.bids.map((l) => this.#level(l));
-    this.#asks.levels = f.asks.map((l) => this.#level(l));
-    this.#hash = (this.#bids.hash() + this.#asks.hash()) >>> 0;
-    if (!this.#bids.inOrder() || !this.#asks.inOrder()) return this.#lose("mismatch");
+    // One of the two is empty: a view is by level or by order.
+    const bids = this.#bids.replace([...f.bids, ...f.bid_orders ?? []], this.#exponents);
+    const asks = this.#asks.replace([...f.asks, ...f.ask_orders ?? []], this.#exponents);
+    this.#hash = (bids.hash + asks.hash) >>> 0;
+    if (!bids.inOrder || !asks.inOrder) return this.#lose("mismatch");
     this.#whole = true;
     this.#mark(f);
     this.#setState(stateOf(f.state), f.state_reason, f.phase);
@@ -134,13 +95,13 @@ export class Book {
   }
 
   // The client's rule: prev_seq <= mine < seq.
-  delta(f: Delta): Outcome {
+  delta(f: Delta | OrdersDelta): Outcome {
     const prev = integer(f.prev_seq), seq = integer(f.seq);
     if (!this.#whole || seq <= this.#seq) return "ignored";
     if (prev > this.#seq) return this.#lose("gap");
     [this.#seq, this.#whole] = [seq, false];
-    for (const l of f.bids) this.#hash = (this.#hash + this.#bids.set(this.#level(l))) >>> 0;
-    for (const l of f.asks) this.#hash = (this.#hash + this.#asks.set(this.#level(l))) >>> 0;
+    for (const l of f.bids) this.#hash = (this.#hash + this.#bids.change(l, this.#exponents)) >>> 0;
+    for (const l of f.asks) this.#hash = (this.#hash + this.#asks.change(l, this.#exponents)) >>> 0;
     this.#whole = true;
     return this.#check(f.hash);
   }
@@ -162,8 +123,8 @@ export class Book {
   // Empties the book, which then waits for a snapshot.
   void(): void {
     this.#whole = false;
-    this.#bids.levels = [];
-    this.#asks.levels = [];
+    this.#bids.clear();
+    this.#asks.clear();
     this.partial = this.locked = this.crossed = false;
   }
 
@@ -175,11 +136,6 @@ export class Book {
   // Where a resume may go on; undefined where there is nothing to go on with.
   resume(): Resume | undefined {
     return this.#whole ? { epoch: this.#epoch, seq: String(this.#seq), hash: this.hash } : undefined;
-  }
-
-  #level([price, qty, count]: WireLevel): Level {
-    const size = mantissa(qty, this.#exponents.qty);
-    return { price: mantissa(price, this.#exponents.price), qty: size, count: count ?? 0 };
   }
 
   #mark(f: Snapshot | Status): void {

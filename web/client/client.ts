@@ -1,21 +1,20 @@
 // A client of a depthcast server: it keeps one link up, of the best kind that comes through
 // here, and the subscriptions on it.
 
-import type { Book } from "./book.js";
 import type { Event, LinkState } from "./event.js";
 import { carryEvents } from "./events.js";
+import { Follower } from "./follower.js";
 import { reachable } from "./http.js";
+import { type Item, type View, isWildcard } from "./item.js";
 import { type Host, KINDS, type Kind, type Link, type Loss, type Settings, lossOf } from "./link.js";
 import { Memory, type Storage } from "./memory.js";
 import { carryPolls } from "./poll.js";
-import type { Quote } from "./quote.js";
 import { ResumeTokens } from "./resume.js";
 import { SocketLink } from "./socket.js";
 import { StreamLink } from "./streams.js";
-import { type Item, Subscription } from "./subscription.js";
-import type { Tape } from "./tape.js";
+import { type Followed, Subscription } from "./subscription.js";
 import { Token } from "./token.js";
-import type { Ack, ErrorFrame, Hello, TopicFrame } from "./wire.js";
+import type { Channel, Hello } from "./wire.js";
 
 // Only `on` is needed in a page of the server's own.
 export interface Config extends Partial<Settings> {
@@ -32,12 +31,12 @@ export interface Config extends Partial<Settings> {
 }
 
 const TICK_MS = 250;
+const LASTING_MS = 60_000; // after which a link that was held back before counts as one that is not
 
-export class Client implements Host {
+export class Client extends Follower implements Host {
   readonly settings: Settings;
   readonly tokens = new ResumeTokens();
   readonly memory: Memory;
-  #subs: Subscription[] = [];
   #token: Token;
   #backoff: readonly [number, number];
   #attempts = 0;             // that failed in a row
@@ -52,9 +51,11 @@ export class Client implements Host {
   #closed = false;
 
   constructor(private readonly config: Config) {
-    const { openMs = 5000, answerMs = 10_000, resyncMs = 5000, pingMs = 15_000, pongMs = 10_000, silenceMs = 45_000 } = config;
+    super();
+    const { openMs = 5000, answerMs = 10_000, resyncMs = 5000, pingMs = 15_000, pongMs = 10_000 } = config;
+    const { silenceMs = 45_000, lateMs = 5000, pollMs = 250 } = config;
     const { WebSocket = globalThis.WebSocket, fetch = globalThis.fetch.bind(globalThis) } = config;
-    this.settings = { openMs, answerMs, resyncMs, pingMs, pongMs, silenceMs, WebSocket, fetch };
+    this.settings = { openMs, answerMs, resyncMs, pingMs, pongMs, silenceMs, lateMs, pollMs, WebSocket, fetch };
     this.#backoff = config.backoffMs ?? [250, 15_000];
     this.#token = new Token(config.token);
     this.memory = new Memory(config.storage === undefined ? localStorageIfAny() : config.storage, () => this.now());
@@ -64,27 +65,53 @@ export class Client implements Host {
   }
 
   get link(): LinkState { return this.#state; }
-  get subs(): readonly Subscription[] { return this.#subs; }
 
   // What the server said when the link came up; null: nothing yet, or the link is of polls.
   get greeting(): Hello | null { return this.#hello; }
 
   // Follows an item from now on. A connection has one topic of a view: follow the same one
   // twice, and the second is refused.
-  subscribe(item: Item & { channel?: "book" }): Subscription & { readonly book: Book };
-  subscribe(item: Item & { channel: "trades" }): Subscription & { readonly tape: Tape };
-  subscribe(item: Item & { channel: "ticker" }): Subscription & { readonly quote: Quote };
-  subscribe(item: Item): Subscription {
+  subscribe<C extends Channel = "book">(item: Item & { readonly channel?: C }): Followed<C> {
+    if (isWildcard(item)) throw new RangeError(`${item.symbol} is a pattern: see subscribeAll`);
+    return this.#follow(item) as Followed<C>;
+  }
+
+  // Follows every symbol that matches a pattern (* or SIM:*), also those that are listed
+  // later: each gets a subscription of its own, told by granted, whose broughtBy is this one.
+  // Of instruments a pattern is an item like any other, and one topic.
+  subscribeAll(item: Item): Subscription {
+    if (!isWildcard(item)) throw new RangeError(`${item.symbol} is no pattern: see subscribe`);
+    return this.#follow(item);
+  }
+
+  #follow(item: Item): Subscription {
     const sub = new Subscription(item);
-    this.#subs.push(sub);
-    queueMicrotask(() => this.#link?.update());
+    this.followed.push(sub);
+    this.update();
     return sub;
   }
 
-  // Ends one. Nothing more is told of it.
+  // Makes a subscription another view, or has it come at another interval or by another
+  // policy, in place; what view leaves out stays. The answer is granted, after which another
+  // view begins with a snapshot, or refused, and then it goes on as it was.
+  modify(sub: Subscription, view: View): void {
+    if (sub.pattern) throw new RangeError("a pattern cannot be modified, what it has brought can");
+    const { depth, group, counts, intervalMs, policy } = view;
+    sub.change({
+      ...(depth !== undefined && { depth }), ...(group !== undefined && { group }), ...(counts !== undefined && { counts }),
+      ...(intervalMs !== undefined && { intervalMs }), ...(policy !== undefined && { policy }),
+    });
+    this.update();
+  }
+
+  // Ends one; a pattern with all that it has brought. Nothing more is told of it. What a
+  // pattern has brought is not brought again.
   unsubscribe(sub: Subscription): void {
-    sub.leaving = !sub.ended;
-    queueMicrotask(() => this.#link?.update());
+    if (sub.ended) return;
+    sub.leaving = true;
+    sub.broughtBy?.pattern?.declined.add(sub.item.symbol);
+    for (const b of sub.brought.values()) b.leaving = true;
+    this.update();
   }
 
   // Ends the client.
@@ -95,8 +122,11 @@ export class Client implements Host {
     this.#rival?.close();
     this.#link?.close();
     this.#link = this.#rival = null;
-    for (const sub of this.#subs) sub.disconnect();
+    for (const sub of this.followed) sub.disconnect();
   }
+
+  protected update(): void { queueMicrotask(() => this.#link?.update()); }
+  protected ask(sub: Subscription, cause: "gap" | "mismatch"): void { this.#link?.resync(sub, cause); }
 
   // Host.
 
@@ -113,7 +143,7 @@ export class Client implements Host {
     if (link === this.#rival) {
       this.#link?.close();
       [this.#link, this.#rival] = [link, null];
-      for (const sub of this.#subs) sub.disconnect();
+      for (const sub of this.followed) sub.disconnect();
       link.update();
     }
     [this.#upAt, this.#proven] = [this.now(), link.kind];
@@ -122,33 +152,6 @@ export class Client implements Host {
 
   hello(link: Link, f: Hello): void {
     if (link === this.#link) this.#hello = f;
-  }
-
-  granted(sub: Subscription, f: Ack): void {
-    const anew = sub.standing !== "granted"; // every poll says it again
-    sub.grant(f);
-    this.#expectSnapshot(sub);
-    if (anew && !sub.leaving) this.#emit({ type: "granted", sub, ack: f });
-  }
-
-  refused(sub: Subscription, f: ErrorFrame): void {
-    const retryInMs = f.retry === "now" ? 0 : f.retry === "after" ? f.retry_after_ms || 1000 : -1;
-    if (sub.leaving) return sub.end("");
-    if (retryInMs < 0) sub.end(f.message ?? f.code);
-    else {
-      if (sub.standing === "asked") sub.standing = "waiting";
-      sub.due = this.now() + Math.max(1, retryInMs);
-    }
-    this.#emit({ type: "refused", sub, error: f, retryInMs });
-  }
-
-  frame(sub: Subscription, f: TopicFrame): void {
-    if (sub.leaving || sub.ended) return;
-    const { event, lost } = sub.take(f);
-    if (event) this.#emit(event);
-    // What is lost already is asked for again by the clock.
-    if (lost && sub.attempts === 0) this.#resync(sub, lost);
-    else this.#expectSnapshot(sub);
   }
 
   lost(link: Link, loss: Loss): void {
@@ -162,14 +165,15 @@ export class Client implements Host {
     this.#drop();
     if (loss.token && this.#token.refuse()) return this.#retry(loss.why, this.#wait(loss));
     if (loss.ours && loss.retry === "never") return this.#say({ ...this.#state, connected: false, why: loss.why, retryInMs: -1 });
-    if (!heard && !loss.ours && link.kind !== "poll") return void this.#probe(link.kind, loss);
+    const doubtful = loss.held || !heard && !loss.ours;
+    if (doubtful && link.kind !== "poll") return void this.#probe(link.kind, loss);
     this.#retry(loss.why, this.#wait(loss));
   }
 
   // Finds out why a link did not come up: whether the server can be reached at all. Then its
   // kind does not come through here, and the next one is tried at once; but for a kind that
   // has come through before: the server may have been away a moment ago, so it is tried
-  // once more.
+  // once more, unless it was held back.
   async #probe(kind: Kind, loss: Loss): Promise<void> {
     this.#say({ ...this.#state, connected: false, why: loss.why, retryInMs: 0 });
     let there = false;
@@ -181,9 +185,9 @@ export class Client implements Host {
     if (this.#closed) return;
     if (loss.token && this.#token.refuse()) return this.#retry(loss.why, this.#wait(loss));
     if (loss.ours && loss.retry === "never") return this.#say({ ...this.#state, why: loss.why, retryInMs: -1 });
-    const blocked = there && this.#proven !== kind;
+    const blocked = there && (loss.held || this.#proven !== kind);
     if (there) this.#proven = null;
-    if (blocked) this.memory.failed(kind);
+    if (blocked) this.memory.failed(kind, loss.held);
     this.#retry(loss.why, blocked ? 0 : this.#wait(loss));
   }
 
@@ -203,8 +207,8 @@ export class Client implements Host {
     this.#rival?.close();
     this.#link?.close();
     [this.#link, this.#rival, this.#upAt, this.#hello] = [null, null, 0, null];
-    for (const sub of this.#subs) sub.disconnect();
-    this.#forget();
+    for (const sub of this.followed) sub.disconnect();
+    this.forget();
   }
 
   #connect(): void {
@@ -224,43 +228,25 @@ export class Client implements Host {
     const now = this.now();
     this.#rival?.tick(now);
     this.#link?.tick(now);
-    for (const sub of this.#subs) {
-      if (sub.standing === "granted" && sub.due > 0 && now >= sub.due) this.#resync(sub, "gap");
-    }
-    this.#forget();
+    this.lookAfter(now);
+    if (this.#upAt > 0 && now - this.#upAt >= LASTING_MS && this.#proven) this.memory.worked(this.#proven, true);
     this.#improve();
   }
 
   // Tries a better kind of link beside one that works, once that has been left alone for
   // long enough.
   #improve(): void {
-    if (this.#upAt === 0 || !this.#link || this.#rival || this.#subs.length === 0) return;
+    if (this.#upAt === 0 || !this.#link || this.#rival || this.followed.length === 0) return;
     const best = this.memory.best();
     if (KINDS.indexOf(best) < KINDS.indexOf(this.#link.kind)) this.#rival = this.#make(best);
   }
 
-  #forget(): void {
-    if (this.#subs.some((s) => s.ended)) this.#subs = this.#subs.filter((s) => !s.ended);
-  }
-
-  // A book that the server calls live does not stay void for want of a snapshot.
-  #expectSnapshot(sub: Subscription): void {
-    if (sub.book?.announced && !sub.book.whole && sub.due === 0 && sub.standing === "granted") sub.due = this.now() + this.settings.resyncMs;
-  }
-
-  #resync(sub: Subscription, cause: "gap" | "mismatch"): void {
-    sub.attempts++;
-    sub.due = this.now() + this.settings.resyncMs;
-    this.#emit({ type: "lost", sub, cause, attempt: sub.attempts });
-    this.#link?.resync(sub, cause);
-  }
-
   #say(state: LinkState): void {
     this.#state = state;
-    this.#emit({ type: "link", link: state });
+    this.emit({ type: "link", link: state });
   }
 
-  #emit(event: Event): void {
+  protected emit(event: Event): void {
     try {
       this.config.on(event);
     } catch (e) {

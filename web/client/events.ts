@@ -3,7 +3,7 @@
 
 import { get } from "./http.js";
 import { Broken } from "./link.js";
-import type { Topics } from "./streams.js";
+import type { Topics } from "./stream.js";
 import { ProtocolError, parseFrame } from "./wire.js";
 
 const MAX_EVENT_CHARS = 64 << 20;

@@ -17,6 +17,7 @@ export interface Loss {
   readonly ours: boolean;
   readonly waitMs?: number;   // at least, before the next try
   readonly planned?: boolean; // it was announced: no failure
+  readonly held?: boolean;    // what came, came late or not at all: the kind may not come through here
   readonly token?: boolean;   // it is about the token
 }
 
@@ -48,8 +49,16 @@ export interface Host {
   heard(link: Link): void;
   hello(link: Link, f: Hello): void;
   granted(sub: Subscription, f: Ack): void;
+  // It goes on as it is, but for how it comes.
+  adjusted(sub: Subscription, f: Ack): void;
+  // The subscription that a pattern has brought; null: nobody wants it so.
+  brought(pattern: Subscription, f: Ack): Subscription | null;
   refused(sub: Subscription, f: ErrorFrame): void;
+  // A topic that the pattern matches could not be had.
+  incomplete(pattern: Subscription, f: ErrorFrame): void;
   frame(sub: Subscription, f: TopicFrame): void;
+  // It has ended without a word of the server.
+  ended(sub: Subscription, why: string): void;
   lost(link: Link, loss: Loss): void;
 }
 
@@ -61,6 +70,8 @@ export interface Settings {
   readonly pingMs: number;    // of silence, until a WebSocket is asked for a sign of life
   readonly pongMs: number;    // that it then has
   readonly silenceMs: number; // after which an event stream counts as lost
+  readonly lateMs: number;    // of an event, after which its stream counts as held back
+  readonly pollMs: number;    // from one long poll to the next, at least
   readonly WebSocket: typeof WebSocket;
   readonly fetch: typeof fetch;
 }

@@ -10,7 +10,7 @@ const KEY = "depthcast.blocked";
 // As a page's localStorage.
 export type Storage = Pick<globalThis.Storage, "getItem" | "setItem" | "removeItem">;
 
-interface Block { failures: number; until: number }
+interface Block { failures: number; until: number; held?: boolean }
 
 export class Memory {
   #blocked: Partial<Record<Kind, Block>>;
@@ -24,16 +24,18 @@ export class Memory {
     return KINDS.find((kind) => !this.#isBlocked(kind)) ?? "poll";
   }
 
-  // A kind did not come through, though the server could be reached.
-  failed(kind: Kind): void {
+  // A kind did not come through, though the server could be reached; held: it did, but late.
+  failed(kind: Kind, held = false): void {
     if (kind === "poll") return;
     const failures = (this.#blocked[kind]?.failures ?? 0) + 1;
-    this.#blocked[kind] = { failures, until: this.now() + Math.min(MOST_MS, FIRST_MS * 2 ** (failures - 1)) };
+    this.#blocked[kind] = { failures, until: this.now() + Math.min(MOST_MS, FIRST_MS * 2 ** (failures - 1)), held };
     this.#store();
   }
 
-  worked(kind: Kind): void {
-    if (!this.#blocked[kind]) return;
+  // A kind came through. For one that was held back before, that must have lasted.
+  worked(kind: Kind, lasting = false): void {
+    const block = this.#blocked[kind];
+    if (!block || block.held && !lasting) return;
     delete this.#blocked[kind];
     this.#store();
   }
@@ -51,7 +53,9 @@ export class Memory {
       if (typeof stored !== "object" || stored === null) return known;
       for (const kind of KINDS) {
         const block = (stored as Record<string, Partial<Block> | undefined>)[kind];
-        if (typeof block?.failures === "number" && typeof block.until === "number") known[kind] = { failures: block.failures, until: block.until };
+        if (typeof block?.failures === "number" && typeof block.until === "number") {
+          known[kind] = { failures: block.failures, until: block.until, held: block.held === true };
+        }
       }
     } catch { /* what cannot be read is not remembered */ }
     return known;

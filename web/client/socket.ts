@@ -1,8 +1,9 @@
 // A link over a WebSocket.
 
+import { Asked } from "./asked.js";
 import { type Host, type Link, type Loss, lossByCode, lossOf } from "./link.js";
 import type { Subscription } from "./subscription.js";
-import { type Ack, type ErrorFrame, type Frame, type Hello, type Request, type SubscribeItem, ProtocolError, integer, parseFrame } from "./wire.js";
+import { type Ack, type ErrorFrame, type Frame, type Hello, type ModifyItem, type Request, type SubscribeItem, ProtocolError, integer, parseFrame } from "./wire.js";
 
 const CODEC = "depthcast.v1.json";
 const TOKEN = "depthcast.token.";
@@ -21,8 +22,8 @@ export class SocketLink implements Link {
   #leaveAt = 0;                             // when to leave a server that drains; 0: it does not
   #renewAt = 0;                             // when to show the next token; 0: never
   #lastId = 0;
-  #asked = new Map<number, (Subscription | null)[]>(); // by request; null once answered
-  #topics = new Map<number, Subscription>();
+  #asked = new Asked();
+  #topics = new Map<number, Subscription>();      // of patterns, too, by the number that no frame carries
 
   constructor(private readonly host: Host) {
     this.#openBy = host.now() + host.settings.openMs;
@@ -38,6 +39,7 @@ export class SocketLink implements Link {
     const fits = token !== undefined && /^[\w!#$%&'*+.^`|~-]+$/.test(token);
     const socket = this.#socket = new this.host.settings.WebSocket(url.href, fits ? [CODEC, TOKEN + token] : [CODEC]);
     socket.onmessage = (e: MessageEvent) => this.#message(e.data);
+    socket.onerror = () => this.#lose(lossByCode(1006, "")); // nothing follows that says more
     socket.onclose = (e: CloseEvent) => this.#lose(lossByCode(e.code, e.reason));
   }
 
@@ -97,11 +99,32 @@ export class SocketLink implements Link {
 
   #ack(f: Ack): void {
     if (f.ended) return void this.#topics.delete(f.topic);
-    const sub = this.#answered(f.id, f.item);
-    if (!sub) return;
+    if (f.pattern_topic) return this.#brought(f.pattern_topic, f);
+    const sub = this.#asked.answered(f.id, f.item);
+    if (!sub) { // a token that grants less has topics come less often
+      const adjusted = this.#topics.get(f.topic);
+      return void (adjusted && this.host.adjusted(adjusted, f));
+    }
+    if (sub.changing && sub.ack?.topic === f.topic) this.host.adjusted(sub, f);
+    else {
+      if (sub.changing && sub.ack) this.#topics.delete(sub.ack.topic);
+      else sub.byPattern = false;
+      this.#topics.set(f.topic, sub);
+      this.host.granted(sub, f);
+    }
+    if (sub.leaving) this.update();
+  }
+
+  // Takes the ack of a topic that a pattern has brought.
+  #brought(by: number, f: Ack): void {
+    const pattern = this.#topics.get(by);
+    if (!pattern || pattern.leaving || pattern.ended) return; // the server ends it with its pattern
+    const sub = this.host.brought(pattern, f);
+    if (!sub || sub.standing === "granted") return this.#send({ type: "unsubscribe", topics: [f.topic] });
+    if (sub.standing === "asked") this.#asked.forget(sub);
     this.#topics.set(f.topic, sub);
     this.host.granted(sub, f);
-    if (sub.leaving) this.update();
+    sub.byPattern = true;
   }
 
   #error(f: ErrorFrame): void {
@@ -115,54 +138,61 @@ export class SocketLink implements Link {
     this.update(); // somebody may have waited for the end of another
   }
 
-  // Whom an error concerns: a topic that was taken back, the items of a subscribe, or a book
-  // whose snapshot was asked for. Others concern requests that need no answer.
+  // Whom an error concerns: a topic that was taken back, the items of a request, or a book
+  // whose snapshot was asked for. One that concerns what a pattern matches is told of.
+  // Others concern requests that need no answer.
   #concerned(f: ErrorFrame): Subscription[] {
     const revoked = f.code === "revoked" && f.topic !== undefined ? this.#topics.get(f.topic) : undefined;
     if (revoked) return [revoked];
-    if (this.#asked.has(f.id)) {
-      if (f.item !== undefined) return [this.#answered(f.id, f.item)].filter((s) => s !== null);
-      const all = this.#asked.get(f.id) ?? [];
-      this.#asked.delete(f.id);
-      return all.filter((s) => s !== null);
-    }
+    const sub = f.item === undefined ? null : this.#asked.answered(f.id, f.item);
+    const concerned = sub ? [sub] : f.item === undefined ? this.#asked.whole(f.id) : undefined;
+    if (concerned) return concerned;
+    const pattern = this.host.subs.find((s) => s.pattern && s.standing === "granted" && s.ack?.id === f.id && s.ack.item === f.item);
+    if (pattern) this.host.incomplete(pattern, f);
     return this.host.subs.filter((s) => s.standing === "granted" && s.attempts > 0 && s.request === f.id);
-  }
-
-  // The subscription that an answer concerns, once.
-  #answered(id: number, item: number): Subscription | null {
-    const all = this.#asked.get(id), sub = all?.[item] ?? null;
-    if (all && sub) {
-      all[item] = null;
-      if (all.every((s) => s === null)) this.#asked.delete(id);
-    }
-    return sub;
   }
 
   update(): void {
     if (!this.#ready || this.#ended) return;
-    const now = this.host.now(), ask: Subscription[] = [];
-    for (const sub of this.host.subs) {
-      if (sub.leaving && sub.standing !== "asked") this.#leave(sub);
-    }
-    for (const sub of this.host.subs) {
-      if (sub.standing === "waiting" && sub.due <= now && !this.#mustWait(sub)) ask.push(sub);
-    }
-    this.#subscribe(ask, now);
+    const now = this.host.now();
+    this.#leave(this.host.subs.filter((s) => s.leaving && s.standing !== "asked" && !s.changing));
+    this.#modify(this.host.subs.filter((s) => s.wish && s.standing === "granted" && !s.changing), now);
+    const ask = this.host.subs.filter((s) => s.standing === "waiting" && s.due <= now && !this.#mustWait(s));
+    // A pattern passes over what the connection has: that comes first, with its resume.
+    this.#subscribe([...ask.filter((s) => !s.pattern), ...ask.filter((s) => s.pattern)], now);
   }
 
   // The server may have what is leaving, and cannot be told yet: the same view must not be
   // asked for before it has been.
   #mustWait(sub: Subscription): boolean {
-    return this.host.subs.some((s) => s.leaving && s.item.symbol === sub.item.symbol && s.channel === sub.channel);
+    return this.host.subs.some((s) => s.leaving && s.channel === sub.channel &&
+      (s.item.symbol === sub.item.symbol || s.pattern && sub.item.symbol.startsWith(s.item.symbol.slice(0, -1))));
   }
 
-  #leave(sub: Subscription): void {
-    const topic = sub.standing === "granted" ? sub.ack?.topic : undefined;
-    sub.end("");
-    if (topic === undefined) return;
-    this.#topics.delete(topic);
-    this.#send({ type: "unsubscribe", topics: [topic] });
+  #leave(subs: Subscription[]): void {
+    const topics: number[] = [];
+    for (const sub of subs) {
+      const topic = sub.standing === "granted" ? sub.ack?.topic : undefined, withPattern = sub.byPattern && sub.broughtBy?.leaving;
+      if (topic !== undefined) this.#topics.delete(topic);
+      if (topic !== undefined && !withPattern) topics.push(topic);
+    }
+    for (const sub of subs) sub.end("");
+    for (let most = this.#hello?.limits?.max_items || topics.length; topics.length > 0;) {
+      this.#send({ type: "unsubscribe", topics: topics.splice(0, most) });
+    }
+  }
+
+  #modify(subs: Subscription[], now: number): void {
+    for (let most = this.#hello?.limits?.max_items || subs.length; subs.length > 0; subs = subs.slice(most)) {
+      const some = subs.slice(0, most), items: ModifyItem[] = [];
+      for (const sub of some) {
+        if (sub.wish) sub.become(sub.wish);
+        sub.changing = true;
+        const { depth = 0, group = "", counts = false, intervalMs = 0, policy = "conflate" } = sub.item;
+        items.push({ topic: sub.ack?.topic ?? 0, depth, group, counts, interval_ms: intervalMs, policy });
+      }
+      this.#ask({ type: "modify", items }, some, now);
+    }
   }
 
   // Asks in as few requests as the server's limits allow.
@@ -177,18 +207,23 @@ export class SocketLink implements Link {
         most = Math.ceil(some.length / 2);
         continue;
       }
-      this.#asked.set(this.#lastId + 1, some);
-      this.#send({ type: "subscribe", items });
-      for (const s of some) [s.standing, s.due] = ["asked", now + this.host.settings.answerMs];
+      for (const s of some) [s.standing, s.due] = ["asked", 0];
+      this.#ask({ type: "subscribe", items }, some, now);
       subs = subs.slice(some.length);
     }
   }
 
+  // Sends a request whose items must be answered.
+  #ask(request: Request, subs: Subscription[], now: number): void {
+    this.#asked.add(this.#lastId + 1, subs, now + this.host.settings.answerMs);
+    this.#send(request);
+  }
+
   resync(sub: Subscription, cause: "gap" | "mismatch"): void {
     const topic = sub.ack?.topic, book = sub.book;
-    if (topic === undefined || !book) return;
+    if (topic === undefined) return;
     sub.request = this.#lastId + 1;
-    if (cause === "gap") this.#send({ type: "resync", topics: [topic] });
+    if (cause === "gap" || !book) this.#send({ type: "resync", topics: [topic] });
     else this.#send({ type: "mismatch", topic, seq: String(book.seq), hash: book.hash });
   }
 
@@ -201,8 +236,8 @@ export class SocketLink implements Link {
     if (this.#leaveAt > 0 && now >= this.#leaveAt) {
       return this.#lose({ why: "the server stops", retry: "now", ours: true, waitMs: 0, planned: true });
     }
-    if (this.host.subs.some((s) => s.standing === "asked" && now >= s.due)) {
-      return this.#lose({ why: "no answer to a subscribe", retry: "after", ours: true });
+    if (this.#asked.overdue(now)) {
+      return this.#lose({ why: "no answer to a request", retry: "after", ours: true });
     }
     if (!this.#pinged && now - this.#heardAt >= pingMs) {
       [this.#pinged, this.#openBy] = [true, now + pongMs];

@@ -1,7 +1,7 @@
 // The frames and requests of depthcast.v1.json; docs/protocol.md says what they mean.
 // Integers of 64 bits are strings of decimal digits, prices and quantities exact decimals.
 
-export type Channel = "book" | "trades" | "ticker";
+export type Channel = "book" | "orders" | "trades" | "ticker" | "instruments";
 export type State = "live" | "recovering" | "stale";
 export type Retry = "now" | "after" | "never";
 export type Policy = "conflate" | "drop";
@@ -9,7 +9,7 @@ export type Policy = "conflate" | "drop";
 export interface Hello {
   type: "hello"; version: number; server?: string;
   limits?: Limits;
-  depths?: number[]; intervals_ms?: number[]; channels?: string[];
+  depths?: number[]; intervals_ms?: number[]; channels?: string[]; keepalive_ms?: number;
   time?: string; auth_required?: boolean; auth_until?: string; delay_ms?: number;
 }
 
@@ -29,6 +29,7 @@ export interface Ack {
   price_exponent: number; qty_exponent: number; epoch: string;
   state?: string; reason?: string; phase?: string;
   resumed?: boolean; ended?: boolean; last?: number; delay_ms?: number; auth_until?: string;
+  replaces?: number; pattern_topic?: number;
 }
 
 export interface ErrorFrame {
@@ -38,6 +39,9 @@ export interface ErrorFrame {
 
 // A level as sent: price, quantity, and the order count where it was granted.
 export type WireLevel = [string, string] | [string, string, number];
+
+// An order as sent: identifier, price, quantity, and the two halves of its rank.
+export type WireOrder = [string, string, string, string, number];
 
 export interface Times { venue_first?: string; venue?: string; kafka?: string; published?: string }
 
@@ -51,11 +55,17 @@ export interface Snapshot extends Marks {
   type: "snapshot"; topic: number; symbol?: string; epoch: string; seq: string; reason?: string;
   state?: string; state_reason?: string; price_exponent: number; qty_exponent: number;
   bids: WireLevel[]; asks: WireLevel[]; hash: string;
+  bid_orders?: WireOrder[]; ask_orders?: WireOrder[];
 }
 
 export interface Delta {
   type: "delta"; topic: number; prev_seq: string; seq: string;
   bids: WireLevel[]; asks: WireLevel[]; hash: string; ts?: Times; merged?: number;
+}
+
+export interface OrdersDelta {
+  type: "orders"; topic: number; prev_seq: string; seq: string;
+  bids: WireOrder[]; asks: WireOrder[]; hash: string; ts?: Times; merged?: number;
 }
 
 export interface Status extends Marks {
@@ -85,16 +95,32 @@ export interface Ticker {
   ts?: Times; merged?: number;
 }
 
+export interface Instrument {
+  price_exponent: number; qty_exponent: number; tick?: string; lot?: string; type?: string;
+  name?: string; base?: string; quote?: string; expiry_time?: string; max_levels?: number;
+}
+
+// How a symbol is listed. One that has ended is to be forgotten.
+export interface Listing {
+  symbol: string; instrument?: Instrument; phase?: string; epoch: string; seq: string;
+  ended?: boolean; end_reason?: string; new_symbol?: string;
+}
+
+export interface Instruments {
+  type: "instruments"; topic: number; prev_seq: string; seq: string; listings: Listing[];
+  snapshot?: boolean; more?: boolean; ts?: Times;
+}
+
 export interface Drain { type: "drain"; deadline_ms: number; reconnect_after_ms: number }
 export interface Pong { type: "pong"; id: number }
 
 // The last event of a stream, in place of a close frame.
 export interface Close { type: "close"; code: number; reason: string; message?: string; retry?: string }
 
-export type TopicFrame = Snapshot | Delta | Status | Keepalive | Trades | Ticker;
+export type TopicFrame = Snapshot | Delta | OrdersDelta | Status | Keepalive | Trades | Ticker | Instruments;
 export type Frame = Hello | Ack | ErrorFrame | TopicFrame | Drain | Pong | Close;
 
-const FRAMES = new Set(["hello", "ack", "error", "snapshot", "delta", "status", "keepalive", "trades", "ticker", "drain", "pong", "close"]);
+const FRAMES = new Set(["hello", "ack", "error", "snapshot", "delta", "orders", "status", "keepalive", "trades", "ticker", "instruments", "drain", "pong", "close"]);
 
 // Thrown at what no server of this protocol says. The link that it came by ends.
 export class ProtocolError extends Error {}
@@ -126,8 +152,14 @@ export interface SubscribeItem {
   interval_ms?: number; policy?: Policy; last?: number; resume?: Resume;
 }
 
+// What a topic is to become.
+export interface ModifyItem {
+  topic: number; depth: number; group: string; counts: boolean; interval_ms: number; policy: Policy;
+}
+
 export type Request =
   | { type: "subscribe"; items: SubscribeItem[] }
+  | { type: "modify"; items: ModifyItem[] }
   | { type: "unsubscribe"; topics: number[] }
   | { type: "resync"; topics: number[] }
   | { type: "mismatch"; topic: number; seq: string; hash: string }

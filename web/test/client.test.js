@@ -164,7 +164,7 @@ test("where event streams are held back polls take their place, and go on at the
     "/v1/sse": (r) => new Promise((_, fail) => { r.signal.onabort = () => fail(r.signal.reason); }),
     "/v1/poll": () => new Promise((done) => { answers.push((frames, cursor) => done(json({ type: "poll", frames, cursor }))); }),
   });
-  const storage = new FakeStorage(), c = net.client({ storage }), sub = follow(c);
+  const storage = new FakeStorage(), c = net.client({ storage, pollMs: 0 }), sub = follow(c);
   await settle();
   net.socket.end(1006);
   await settle();
@@ -274,7 +274,7 @@ test("a book that is recovering does not have polls begin anew", async () => {
   net.reach = reachBy({ "/v1/poll": () => new Promise((done) => { polls.push((frames, cursor) => done(json({ type: "poll", frames, cursor }))); }) });
   const storage = new FakeStorage();
   storage.setItem("depthcast.blocked", JSON.stringify(Object.fromEntries(["websocket", "events"].map((kind) => [kind, { failures: 1, until: Date.now() + 60_000 }]))));
-  const c = net.client({ storage }), a = follow(c), b = follow(c, { symbol: "SIM:B" });
+  const c = net.client({ storage, pollMs: 0 }), a = follow(c), b = follow(c, { symbol: "SIM:B" });
   await settle();
   polls[0]([ack(7, "SIM:A"), ack(8, "SIM:B", { item: 1, state: "recovering", reason: "gap" }), snapshot(7, 10)], "c1");
   await settle();
