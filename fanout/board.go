@@ -113,13 +113,3 @@ func (b *Board) Close() {
 func isPattern(key proto.TopicKey) bool {
 	return key.Channel == proto.ChannelInstruments && proto.IsPattern(key.Symbol)
 }
-
-// patterns counts the topics over patterns. Under mu.
-func (h *Hub) patterns() (n int) {
-	for key := range h.topics {
-		if isPattern(key) {
-			n++
-		}
-	}
-	return n
-}

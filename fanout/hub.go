@@ -69,6 +69,8 @@ type Hub struct {
 	mu         sync.Mutex
 	topics     map[proto.TopicKey]*Topic
 	ended      map[*Topic]struct{} // whose instrument has ended, and whose key another topic has
+	patterns   int                 // of topics, those over patterns
+	idle       idleTopics
 	lastNumber uint32
 	closed     bool
 	emptied    chan struct{} // closed when the hub is and the last connection has gone
@@ -148,9 +150,8 @@ func (h *Hub) checkEmptied() {
 // A symbol's price increment is free again when the last of its views has closed,
 // so several topics may have to give way to a new one.
 func (h *Hub) acquire(key proto.TopicKey) (*Topic, error) {
-	grouped := func(t *Topic) bool { return t.key.Symbol == key.Symbol && !t.key.View.Group.None() }
 	t, err := h.opened(key)
-	for n := 0; n < h.config.MaxTopics && errors.Is(err, proto.ErrTooManyGroups) && h.evict(grouped); n++ {
+	for n := 0; n < h.config.MaxTopics && errors.Is(err, proto.ErrTooManyGroups) && h.evict(kindOf(key)); n++ {
 		t, err = h.opened(key)
 	}
 	return t, err
@@ -159,7 +160,7 @@ func (h *Hub) acquire(key proto.TopicKey) (*Topic, error) {
 // opened is one attempt of acquire.
 func (h *Hub) opened(key proto.TopicKey) (*Topic, error) {
 	t, err := h.reserve(key)
-	if err == errOverloaded && h.evict(func(*Topic) bool { return true }) || err == errPatterns && h.evict(func(t *Topic) bool { return isPattern(t.key) }) {
+	if err == errOverloaded && h.evict(topicKind{}) || err == errPatterns && h.evict(kindOf(key)) {
 		t, err = h.reserve(key)
 	}
 	if err != nil {
@@ -184,7 +185,7 @@ func (h *Hub) reserve(key proto.TopicKey) (*Topic, error) {
 		if len(h.topics)+len(h.ended) >= h.config.MaxTopics {
 			return nil, errOverloaded
 		}
-		if isPattern(key) && h.patterns() >= h.config.MaxPatterns {
+		if isPattern(key) && h.patterns >= h.config.MaxPatterns {
 			return nil, errPatterns
 		}
 		var err error
@@ -193,7 +194,9 @@ func (h *Hub) reserve(key proto.TopicKey) (*Topic, error) {
 		}
 		h.replace(t)
 	}
-	t.readers++
+	if t.readers++; t.readers == 1 {
+		h.idle.remove(t)
+	}
 	return t, nil
 }
 
@@ -202,8 +205,22 @@ func (h *Hub) reserve(key proto.TopicKey) (*Topic, error) {
 func (h *Hub) replace(t *Topic) {
 	if old := h.topics[t.key]; old != nil {
 		h.ended[old] = struct{}{}
+	} else if isPattern(t.key) {
+		h.patterns++
 	}
 	h.topics[t.key] = t
+}
+
+// strike takes t off the topics, and reports whether it was one. Under mu.
+func (h *Hub) strike(t *Topic) bool {
+	if h.topics[t.key] != t {
+		return false
+	}
+	delete(h.topics, t.key)
+	if isPattern(t.key) {
+		h.patterns--
+	}
+	return true
 }
 
 // open opens the view of t. One that cannot be opened is forgotten, so that the
@@ -213,9 +230,7 @@ func (h *Hub) open(t *Topic) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err != nil {
-		if h.topics[t.key] == t {
-			delete(h.topics, t.key)
-		}
+		h.strike(t)
 		return err
 	}
 	h.lastNumber++
@@ -235,67 +250,6 @@ func (h *Hub) newNumber() uint32 {
 	defer h.mu.Unlock()
 	h.lastNumber++
 	return h.lastNumber
-}
-
-// release takes a reader from t, which lingers when it was the last.
-func (h *Hub) release(t *Topic) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	t.readers--
-	if t.readers == 0 {
-		t.idleSince = h.config.Now()
-	}
-}
-
-// expire closes the topics that nobody has read for Config.TopicLinger.
-func (h *Hub) expire() {
-	deadline := h.config.Now().Add(-h.config.TopicLinger)
-	for _, t := range h.takeIdle(func(t *Topic) bool { return !t.idleSince.After(deadline) }) {
-		t.close()
-	}
-}
-
-// evict closes the topic of those for which of is true that has been without
-// readers for longest, so that those that only linger keep nobody out, and reports
-// whether there was one.
-func (h *Hub) evict(of func(*Topic) bool) bool {
-	var oldest *Topic
-	h.takeIdle(func(t *Topic) bool {
-		if !of(t) {
-			return false
-		}
-		if oldest == nil || t.idleSince.Before(oldest.idleSince) {
-			oldest = t
-		}
-		return false
-	})
-	if oldest == nil {
-		return false
-	}
-	for _, t := range h.takeIdle(func(t *Topic) bool { return t == oldest }) {
-		t.close() // another may have taken it, or begun to read it, in between
-	}
-	return true
-}
-
-// takeIdle removes from the hub the topics without readers for which due is true.
-func (h *Hub) takeIdle(due func(*Topic) bool) []*Topic {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var idle []*Topic
-	for key, t := range h.topics {
-		if t.readers == 0 && due(t) {
-			delete(h.topics, key)
-			idle = append(idle, t)
-		}
-	}
-	for t := range h.ended {
-		if t.readers == 0 && due(t) {
-			delete(h.ended, t)
-			idle = append(idle, t)
-		}
-	}
-	return idle
 }
 
 // Shutdown ends the hub: no connection is admitted any more; each is sent a drain
@@ -335,9 +289,7 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 			err = closing
 		}
 	}
-	for _, t := range h.takeIdle(func(*Topic) bool { return true }) {
-		t.close()
-	}
+	h.closeIdle(func(*Topic) bool { return true })
 	return err
 }
 

@@ -81,6 +81,7 @@ type Topic struct {
 	// Guarded by hub.mu.
 	readers   int       // shards that hold it
 	idleSince time.Time // when readers became 0
+	idle      idleElements
 }
 
 func newTopic(h *Hub, key proto.TopicKey) (*Topic, error) {
