@@ -299,11 +299,14 @@ func plainly(stream []byte) (out []heard) {
 	from := bytes.NewReader(stream)
 	var message *heard
 	for {
-		frame, err := ws.ReadFrame(from)
-		if err != nil {
+		header, err := ws.ReadHeader(from)
+		if err != nil || header.Length > int64(from.Len()) {
 			return out
 		}
-		h := heard{frame.Header.OpCode, string(ws.UnmaskFrame(frame).Payload)}
+		payload := make([]byte, header.Length)
+		_, _ = from.Read(payload) // they are all there
+		ws.Cipher(payload, header.Mask, 0)
+		h := heard{header.OpCode, string(payload)}
 		switch {
 		case h.op == ws.OpClose:
 			return append(out, h)
@@ -315,7 +318,7 @@ func plainly(stream []byte) (out []heard) {
 		default:
 			message = &h
 		}
-		if frame.Header.Fin {
+		if header.Fin {
 			out = append(out, *message)
 		}
 	}
