@@ -232,6 +232,60 @@ func TestEventStreamGoesOnAfterItsLastEvent(t *testing.T) {
 	}
 }
 
+// read reads n lines as a browser does: what has no blank line after it is as if it
+// had not come.
+func (l *listener) read(n int) {
+	l.t.Helper()
+	data, id := "", l.id
+	for range n {
+		line, err := l.lines.ReadString('\n')
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		switch line = strings.TrimSuffix(line, "\n"); {
+		case line == "":
+			if l.id = id; data != "" {
+				l.take(data)
+			}
+			data = ""
+		case strings.HasPrefix(line, "data: "):
+			data = line[len("data: "):]
+		case strings.HasPrefix(line, "id: "):
+			id = line[len("id: "):]
+		}
+	}
+}
+
+// Between what a client was sent and the id that says so, and within either, its
+// connection may be lost: it then comes back with the id before.
+func TestEventStreamThatIsLostAnywhereGoesOn(t *testing.T) {
+	r := newRig(t, nil, btc, eth)
+	d, rnd := r.open(false), seeded(8)
+	both := func(most int) {
+		r.book(btc).publish(rnd, most)
+		r.book(eth).publish(rnd, most)
+	}
+	both(30)
+	query := "symbol=" + btc + "&symbol=" + eth + "&depth=10"
+	var l *listener
+	for range 60 {
+		both(30)
+		l = d.listen(query, l)
+		l.read(rnd.IntN(15)) // retry, hello, two acks, two of data and the id, each with a blank line
+		_ = l.conn.Close()
+	}
+	l = d.listen(query, l)
+	for _, symbol := range []string{btc, eth} {
+		seq, hash := r.book(symbol).where()
+		for m := l.held[key10(symbol)]; m == nil || m.mine < seq; m = l.held[key10(symbol)] {
+			l.next()
+		}
+		if m := l.held[key10(symbol)]; m.hash() != hash {
+			t.Errorf("%s has the hash %08x, want %08x", symbol, m.hash(), hash)
+		}
+	}
+}
+
 func key10(symbol string) proto.TopicKey {
 	return proto.TopicKey{Symbol: symbol, Channel: proto.ChannelBook, View: proto.View{Depth: 10}}
 }
