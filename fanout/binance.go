@@ -83,7 +83,7 @@ func (s *shard) beginStreams(c *conn, names []string) (first pb.ErrorCode, refus
 		code, text := pb.ErrorCode_ERROR_CODE_UNSPECIFIED, ""
 		if err != nil {
 			code, text = errorOf(err), err.Error()
-		} else if c.stream(w.key, w.step) == nil {
+		} else if !c.hasStream(w) {
 			no := s.grantWish(c, w)
 			if code, text = no.code, no.text; code != 0 && text == "" {
 				text = errorRows[code].Text
@@ -123,7 +123,7 @@ func (s *shard) streamWish(c *conn, name string) (w wish, err error) {
 		w.manner = diffs
 	}
 	w.step = c.stepOf(stream)
-	w.framing = c.streamFraming(w.step == fastStep)
+	w.framing = c.streamFraming(stream.Speed)
 	return w, nil
 }
 
@@ -133,7 +133,7 @@ var fastStep, slowStep = grantInterval(100), grantInterval(1000)
 // stepOf returns the index of the interval at which c has a stream.
 func (c *conn) stepOf(stream binance.Stream) (step uint8) {
 	switch {
-	case stream.Fast:
+	case stream.Speed == binance.Fast:
 		step = fastStep
 	case stream.Kind == binance.Diff || stream.Kind == binance.Partial:
 		step = slowStep
@@ -142,14 +142,25 @@ func (c *conn) stepOf(stream binance.Stream) (step uint8) {
 }
 
 // streamFraming returns how c is told of a stream.
-func (c *conn) streamFraming(fast bool) framing {
+func (c *conn) streamFraming(speed binance.Speed) framing {
 	switch {
 	case c.framing == framingBinance:
 		return framingBinance
-	case fast:
+	case speed == binance.Fast:
 		return framingFastStreams
+	case speed == binance.Slow:
+		return framingSlowStreams
 	}
 	return framingStreams
+}
+
+// speed returns what the name of sub's stream says, as far as is known: of a raw
+// stream, whose data do not name it, only whether it is fast.
+func (sub *subscription) speed() binance.Speed {
+	if sub.framing == framingBinance && sub.step == fastStep {
+		return binance.Fast
+	}
+	return speeds[sub.framing]
 }
 
 // combine has what c is told name its stream, or not.
@@ -159,19 +170,16 @@ func (c *conn) combine(combined bool) {
 		c.framing = framingStreams
 	}
 	for _, sub := range c.subs {
-		sub.framing = c.streamFraming(sub.step == fastStep)
+		sub.framing = c.streamFraming(sub.speed())
 		sub.feed.topic.forms.note(sub.framing, c.deflate != 0)
 	}
 }
 
-// stream returns c's subscription of a stream, nil if it has none.
-func (c *conn) stream(key proto.TopicKey, step uint8) *subscription {
-	for _, sub := range c.subs {
-		if sub.feed.topic.key == key && sub.step == step {
-			return sub
-		}
-	}
-	return nil
+// hasStream reports whether c follows the stream that w asks for.
+func (c *conn) hasStream(w wish) bool {
+	return slices.ContainsFunc(c.subs, func(sub *subscription) bool {
+		return sub.feed.topic.key == w.key && sub.step == w.step && sub.framing == w.framing
+	})
 }
 
 // endStreams unsubscribes c from streams, by the names that they were asked for by,
@@ -184,7 +192,8 @@ func (s *shard) endStreams(c *conn, names []string) {
 		}
 		i := slices.IndexFunc(c.subs, func(sub *subscription) bool {
 			t := sub.feed.topic
-			return streamOf(t.key, t.dialects.Load().pair, stream.Fast) == stream && sub.step == c.stepOf(stream)
+			return streamOf(t.key, t.dialects.Load().pair, stream.Speed) == stream &&
+				sub.step == c.stepOf(stream) && sub.framing == c.streamFraming(stream.Speed)
 		})
 		if i >= 0 {
 			s.remove(c.subs[i])
@@ -197,7 +206,7 @@ func listStreams(c *conn) string {
 	names := []string{}
 	for _, sub := range c.subs {
 		t := sub.feed.topic
-		names = append(names, streamOf(t.key, t.dialects.Load().pair, sub.step == fastStep).Name())
+		names = append(names, streamOf(t.key, t.dialects.Load().pair, sub.speed()).Name())
 	}
 	list, _ := json.Marshal(names) // strings have no error
 	return string(list)

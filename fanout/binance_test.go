@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -308,6 +309,43 @@ func TestPartialDepthAndQuoteAreWholeEachTime(t *testing.T) {
 			break
 		}
 	}
+}
+
+// Who follows several streams tells them apart by the names that it gave.
+func TestCombinedStreamsAreCalledWhatTheyWereAskedForBy(t *testing.T) {
+	r := newRig(t, nil, btc)
+	b := r.book(btc)
+	b.publish(seeded(1), 30)
+	names := []string{"btcusd@depth5@1000ms", "btcusd@depth5", "btcusd@depth5@100ms", "btcusd@depth10@1000ms"}
+	c := r.speak(framingStreams, names...)
+	seen := map[string]int{}
+	for len(seen) < len(names) {
+		seen[c.binance().Stream]++
+	}
+	for _, name := range names {
+		if seen[name] != 1 {
+			t.Errorf("%s came %d times: %v", name, seen[name], seen)
+		}
+	}
+	list := func(id int, want ...string) {
+		t.Helper()
+		c.say(`{"method":"LIST_SUBSCRIPTIONS","id":%d}`, id)
+		got, _ := json.Marshal(want)
+		if text := c.text(); text != fmt.Sprintf(`{"result":%s,"id":%d}`, got, id) {
+			t.Errorf("listed %s, want %s", text, got)
+		}
+	}
+	list(1, names...)
+	c.say(`{"method":"UNSUBSCRIBE","params":["btcusd@depth5@1000ms"],"id":2}`)
+	c.text()
+	list(3, "btcusd@depth10@1000ms", "btcusd@depth5", "btcusd@depth5@100ms")
+	c.say(`{"method":"SET_PROPERTY","params":["combined",true],"id":4}`) // it is so already
+	c.text()
+	list(5, "btcusd@depth10@1000ms", "btcusd@depth5", "btcusd@depth5@100ms")
+	raw := r.speak(framingBinance, "btcusd@depth@1000ms")
+	raw.say(`{"method":"UNSUBSCRIBE","params":["btcusd@depth@1000ms"],"id":6}`)
+	raw.text()
+	r.until("the end of the raw stream", func() bool { return r.hub.Stats().Subscriptions == 3 })
 }
 
 func TestBinanceRequests(t *testing.T) {

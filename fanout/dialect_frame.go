@@ -174,7 +174,7 @@ func (s *shard) beginStream(t *Topic, w framing) []byte {
 	if w == framingBinance {
 		return b
 	}
-	stream := streamOf(t.key, t.dialects.Load().pair, w == framingFastStreams)
+	stream := streamOf(t.key, t.dialects.Load().pair, speeds[w])
 	b = stream.AppendName(append(b, `{"stream":"`...))
 	return append(b, `","data":`...)
 }
@@ -186,17 +186,20 @@ func endStream(b []byte, w framing) []byte {
 	return append(b, '}')
 }
 
-// streamOf returns the stream that a topic is to Binance's clients, fast if it is of
-// those that may be.
-func streamOf(key proto.TopicKey, pair proto.Pair, fast bool) binance.Stream {
+// speeds are those of combined streams, by how they are framed.
+var speeds = [framings]binance.Speed{framingFastStreams: binance.Fast, framingSlowStreams: binance.Slow}
+
+// streamOf returns the stream that a topic is to Binance's clients, at a speed if it
+// has any.
+func streamOf(key proto.TopicKey, pair proto.Pair, speed binance.Speed) binance.Stream {
 	id := binance.ID(pair)
 	switch {
 	case key.Channel == proto.ChannelTrades:
 		return binance.Stream{ID: id, Kind: binance.Trades}
 	case key.View.Depth == 0:
-		return binance.Stream{ID: id, Kind: binance.Diff, Fast: fast}
+		return binance.Stream{ID: id, Kind: binance.Diff, Speed: speed}
 	case key.View.Depth == 1:
 		return binance.Stream{ID: id, Kind: binance.Quote}
 	}
-	return binance.Stream{ID: id, Kind: binance.Partial, Levels: key.View.Depth, Fast: fast}
+	return binance.Stream{ID: id, Kind: binance.Partial, Levels: key.View.Depth, Speed: speed}
 }

@@ -21,7 +21,8 @@ const (
 	framingKraken                     // Kraken's version 2
 	framingBinance                    // Binance, raw streams
 	framingStreams                    // Binance, combined streams: each with its name
-	framingFastStreams                // the same, of those at 100 ms
+	framingFastStreams                // the same, of those whose names end with @100ms
+	framingSlowStreams                // and with @1000ms
 	framings                          // how many there are
 )
 

@@ -175,8 +175,21 @@ type Stream struct {
 	ID     string // of the pair, in capitals
 	Kind   Kind
 	Levels uint32 // Partial
-	Fast   bool   // Diff and Partial: every 100 ms, not 1000 ms
+	Speed  Speed  // Diff and Partial
 }
+
+// Speed is what a stream's name says of its interval. Clients look for its data under
+// the name that they gave.
+type Speed uint8
+
+const (
+	Usual Speed = iota // nothing, which stands for 1000 ms
+	Slow               // @1000ms
+	Fast               // @100ms
+)
+
+// suffixes are what names end with, by speed.
+var suffixes = [...]string{Usual: "", Slow: "@1000ms", Fast: "@100ms"}
 
 // ParseStream reads the name of a stream.
 func ParseStream(name string) (s Stream, ok bool) {
@@ -208,10 +221,13 @@ func ParseStream(name string) (s Stream, ok bool) {
 	case s.Kind != Diff && s.Kind != Partial:
 		return s, false
 	case speed == "100ms":
-		s.Fast = true
-		return s, true
+		s.Speed = Fast
+	case speed == "1000ms":
+		s.Speed = Slow
+	default:
+		return s, false
 	}
-	return s, speed == "1000ms"
+	return s, true
 }
 
 // Name returns the name of s.
@@ -230,8 +246,5 @@ func (s Stream) AppendName(dst []byte) []byte {
 	case Quote:
 		dst = append(dst, "@bookTicker"...)
 	}
-	if s.Fast {
-		dst = append(dst, "@100ms"...)
-	}
-	return dst
+	return append(dst, suffixes[s.Speed]...)
 }
