@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/depthcast/depthcast/proto"
 )
@@ -254,6 +256,18 @@ func TestKafkaCheckpointThatDoesNotFitIsNotUsed(t *testing.T) {
 			q.wantRestored(5, 0, int64(b.next))
 		})
 	}
+}
+
+// What a prompt server has seen may not be due, whatever its checkpoint's Kafka topic is
+// called.
+func TestKafkaCheckpointOfAServerThatIsNotAsLateIsNotUsed(t *testing.T) {
+	const suffix = ".delay-1000"
+	b := newBench(t, func(c *Config) { c.Checkpoints.KafkaTopic += suffix })
+	b.checkpointed(100)
+	b.cfg.Delay, b.cfg.Checkpoints.KafkaTopic = time.Second, strings.TrimSuffix(b.cfg.Checkpoints.KafkaTopic, suffix)
+	p := b.process()
+	b.same(p)
+	p.wantNotUsed("settings")
 }
 
 func TestKafkaLogTruncatedBehindTheCheckpointMakesBooksRecovering(t *testing.T) {

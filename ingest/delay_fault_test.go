@@ -89,3 +89,27 @@ func TestLateLogIsLookedAtAnewWhereItMayBeAnother(t *testing.T) {
 		t.Errorf("%d times where a record waited", l.rechecks)
 	}
 }
+
+// What is not due waits in the log, however much it is: one answer is held.
+func TestLateRecordsBeyondOneAnswerWaitInTheLog(t *testing.T) {
+	l := newLateLog()
+	for range 1000 {
+		l.write(l.clock)
+	}
+	l.watch()
+	for l.clock.Before(rigStart.Add(lateDelay - time.Second)) {
+		if f, err := l.stage.Next(t.Context()); err != nil || len(f.Records) > 0 {
+			t.Fatalf("%+v, %v", f, err)
+		}
+		if l.next != int64(l.most) || len(l.stage.held.Records) != l.most {
+			t.Fatalf("%d were read, %d are held", l.next, len(l.stage.held.Records))
+		}
+	}
+	for next := int64(0); next < 1000; {
+		f, err := l.stage.Next(t.Context())
+		if err != nil || f.From != next {
+			t.Fatalf("%+v, %v, behind offset %d", f, err, next)
+		}
+		next = f.Next
+	}
+}
