@@ -20,9 +20,10 @@ import (
 
 // watchCmd shows books as a subscriber sees them.
 type watchCmd struct {
-	Symbols   []string      `arg:"" name:"symbol" help:"Symbols to watch, such as SIM:BTC-USD."`
+	Symbols   []string      `arg:"" name:"symbol" help:"Symbols to watch, such as SIM:BTC-USD, or patterns, such as 'SIM:*': every symbol that matches, later ones too."`
 	URL       string        `help:"Stream of the server; wss:// for TLS." default:"ws://localhost:8080/v1/stream"`
 	Codec     string        `help:"Codec of the frames: proto or json." enum:"proto,json" default:"proto"`
+	Deflate   bool          `help:"Offer compression: fewer bytes for more CPU. Servers take it for JSON, unless they were told otherwise."`
 	Depth     uint32        `help:"Levels a side; 0: all." default:"10"`
 	Group     string        `help:"Sum levels over this price increment, such as 0.5." placeholder:"INCREMENT"`
 	Interval  time.Duration `help:"Least time between two updates of a book, in whole ms; 0: every change." default:"0s"`
@@ -30,7 +31,7 @@ type watchCmd struct {
 	Orders    bool          `help:"Show the orders of each level, the one served first in front. Only books kept by order have them."`
 	Trades    bool          `help:"Show trades too."`
 	Ticker    bool          `help:"Show the ticker too: last price and session statistics."`
-	List      bool          `help:"Show definitions, phases and ends in place of books. A symbol may be a pattern, such as 'SIM:*'."`
+	List      bool          `help:"Show definitions, phases and ends in place of books."`
 	Once      bool          `help:"Print the first whole book (or list) of each symbol and exit."`
 	JSON      bool          `name:"json" help:"Print one JSON line per update."`
 	TokenFile string        `help:"File with the token to show; read anew for each connection, and before the token ends." placeholder:"FILE" type:"existingfile"`
@@ -51,12 +52,13 @@ func (c *watchCmd) Run(ctx context.Context, out io.Writer) error {
 	if c.List {
 		return c.list(ctx, cl, out)
 	}
-	if i := slices.IndexFunc(c.Symbols, proto.IsPattern); i >= 0 {
-		return fmt.Errorf("%s is a pattern: only --list takes patterns; it shows which symbols match", c.Symbols[i])
+	symbols, err := c.symbols(ctx, cl)
+	if err != nil {
+		return err
 	}
 	w := &watcher{once: c.Once, print: c.printer(out)}
 	defer w.print.close()
-	if err := c.subscribe(cl, w); err != nil {
+	if err := c.subscribe(cl, w, symbols); err != nil {
 		return err
 	}
 	for event, err := range cl.Events(ctx) {
@@ -74,7 +76,7 @@ func (c *watchCmd) Run(ctx context.Context, out io.Writer) error {
 }
 
 func (c *watchCmd) config() (client.Config, error) {
-	config := client.Config{URL: c.URL}
+	config := client.Config{URL: c.URL, Deflate: c.Deflate}
 	if c.TokenFile != "" {
 		config.Token = func(context.Context) (string, error) {
 			text, err := os.ReadFile(c.TokenFile)
@@ -110,25 +112,34 @@ func (c *watchCmd) printer(out io.Writer) printer {
 	return &linePrinter{out: out, whole: c.Once}
 }
 
-func (c *watchCmd) subscribe(cl *client.Client, w *watcher) error {
-	for _, symbol := range slices.Compact(slices.Sorted(slices.Values(c.Symbols))) {
-		s := &watched{symbol: symbol}
+func (c *watchCmd) subscribe(cl *client.Client, w *watcher, symbols []string) error {
+	w.beside = func(s *watched) (err error) {
+		if c.Trades && !c.Once {
+			s.tape, err = cl.Subscribe(client.Item{Symbol: s.symbol, Channel: proto.ChannelTrades, Last: shownTrades})
+		}
+		if err == nil && c.Ticker && !c.Once {
+			s.ticker, err = cl.Subscribe(client.Item{Symbol: s.symbol, Channel: proto.ChannelTicker})
+		}
+		return err
+	}
+	for _, symbol := range symbols {
 		item := client.Item{Symbol: symbol, Depth: c.Depth, Group: c.Group, Counts: c.Counts, Interval: c.Interval}
 		if c.Orders {
 			item.Channel, item.Counts = proto.ChannelOrders, false // which the orders tell
 		}
-		var err error
-		s.book, err = cl.Subscribe(item)
-		if err == nil && c.Trades && !c.Once {
-			s.tape, err = cl.Subscribe(client.Item{Symbol: symbol, Channel: proto.ChannelTrades, Last: shownTrades})
-		}
-		if err == nil && c.Ticker && !c.Once {
-			s.ticker, err = cl.Subscribe(client.Item{Symbol: symbol, Channel: proto.ChannelTicker})
-		}
+		book, err := cl.Subscribe(item)
 		if err != nil {
 			return err
 		}
+		if proto.IsPattern(symbol) {
+			w.patterns = append(w.patterns, book)
+			continue
+		}
+		s := &watched{symbol: symbol, book: book}
 		w.all = append(w.all, s)
+		if err := w.beside(s); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -160,13 +171,19 @@ type printer interface {
 
 // watcher holds what is watched and hands it to a printer as it changes.
 type watcher struct {
-	all   []*watched
-	once  bool
-	print printer
+	all      []*watched
+	patterns []*client.Subscription // books of what they match come to all
+	beside   func(*watched) error   // subscribes to what is watched beside the book of a symbol
+	once     bool
+	print    printer
 }
 
 // take handles one event. Its error is one of the output.
 func (w *watcher) take(event client.Event) error {
+	if w.patternEvent(event) {
+		return nil
+	}
+	defer w.tidy()
 	switch e := event.(type) {
 	case *client.Connected:
 		return w.print.connection(nil, 0, w.all)
@@ -186,6 +203,11 @@ func (w *watcher) take(event client.Event) error {
 	case *client.StatusChanged:
 		return w.updateBook(e.Sub, event)
 	case *client.Granted:
+		if e.Sub.Pattern() != nil {
+			if err := w.adopt(e.Sub); err != nil {
+				return err
+			}
+		}
 		w.find(e.Sub).late = time.Duration(e.Ack.GetDelayMs()) * time.Millisecond
 		if proto.State(e.Ack.GetState()) == proto.Live && !e.Ack.GetResumed() {
 			return nil // the snapshot follows
@@ -235,6 +257,9 @@ func (w *watcher) updateBook(sub *client.Subscription, event client.Event) error
 
 func (w *watcher) update(sub *client.Subscription, event client.Event) error {
 	s := w.find(sub)
+	if s.book == nil {
+		return nil
+	}
 	whole := s.book.Book().State() != proto.Recovering
 	if w.once && (s.shown || !whole) {
 		return nil
@@ -243,23 +268,28 @@ func (w *watcher) update(sub *client.Subscription, event client.Event) error {
 	return w.print.update(s, event, w.all)
 }
 
-// find returns the symbol that sub belongs to.
+// find returns the symbol that sub belongs to; one without a book is not on display any
+// more.
 func (w *watcher) find(sub *client.Subscription) *watched {
-	return w.all[slices.IndexFunc(w.all, func(s *watched) bool { return s.book == sub || s.tape == sub || s.ticker == sub })]
+	if i := slices.IndexFunc(w.all, func(s *watched) bool { return s.has(sub) }); i >= 0 {
+		return w.all[i]
+	}
+	return &watched{symbol: sub.Item().Symbol}
 }
 
 // done reports whether nothing is left to wait for.
 func (w *watcher) done() bool {
-	return !slices.ContainsFunc(w.all, func(s *watched) bool {
+	follows := func(p *client.Subscription) bool { return !p.Ended() }
+	return !slices.ContainsFunc(w.patterns, follows) && !slices.ContainsFunc(w.all, func(s *watched) bool {
 		return !s.book.Ended() && !(w.once && s.shown)
 	})
 }
 
 // refusals says why symbols could not be watched; their end is no error.
 func (w *watcher) refusals() error {
-	subs := make([]*client.Subscription, len(w.all))
-	for i, s := range w.all {
-		subs[i] = s.book
+	subs := slices.Clone(w.patterns)
+	for _, s := range w.all {
+		subs = append(subs, s.book)
 	}
 	return refusalsOf(subs)
 }

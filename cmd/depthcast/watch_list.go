@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"reflect"
 	"slices"
 
 	"github.com/depthcast/depthcast/client"
@@ -24,7 +26,7 @@ func (c *watchCmd) list(ctx context.Context, cl *client.Client, out io.Writer) e
 		}
 		subs = append(subs, sub)
 	}
-	whole := map[*client.Subscription]bool{}
+	lists := map[*client.Subscription]*listed{}
 	for event, err := range cl.Events(ctx) {
 		if err != nil {
 			return err
@@ -35,16 +37,60 @@ func (c *watchCmd) list(ctx context.Context, cl *client.Client, out io.Writer) e
 		case *client.Refused:
 			slog.Warn("refused", "symbol", e.Sub.Item().Symbol, "code", proto.ErrorCodeWord(e.Error.GetCode()), "text", e.Error.GetMessage())
 		case *client.Listed:
-			if err := c.printListings(out, e.Instruments.Listings); err != nil {
+			if lists[e.Sub] == nil {
+				lists[e.Sub] = &listed{}
+			}
+			if err := c.printListings(out, lists[e.Sub].take(e.Instruments)); err != nil {
 				return err
 			}
-			whole[e.Sub] = whole[e.Sub] || !e.Instruments.More
 		}
-		if !slices.ContainsFunc(subs, func(s *client.Subscription) bool { return !s.Ended() && !(c.Once && whole[s]) }) {
+		whole := func(s *client.Subscription) bool { return lists[s] != nil && lists[s].whole }
+		if !slices.ContainsFunc(subs, func(s *client.Subscription) bool { return !s.Ended() && !(c.Once && whole(s)) }) {
 			return refusalsOf(subs)
 		}
 	}
 	return nil
+}
+
+// listed is what a list has said, so that one that comes anew tells only what differs.
+type listed struct {
+	of    map[string]*proto.Listing // by symbol; ended ones not
+	anew  map[string]*proto.Listing // those of a list that is coming; nil: none is
+	whole bool                      // a list has come
+}
+
+// take returns what is new in a frame. A list that comes anew without a symbol says that
+// it is listed no more, and not why.
+func (l *listed) take(in *proto.Instruments) (news []*proto.Listing) {
+	if in.Snapshot {
+		l.anew = map[string]*proto.Listing{}
+	}
+	if l.of == nil {
+		l.of = map[string]*proto.Listing{}
+	}
+	for _, x := range in.Listings {
+		if !reflect.DeepEqual(l.of[x.Symbol], x) {
+			news = append(news, x)
+		}
+		l.of[x.Symbol] = x
+		if x.Ended {
+			delete(l.of, x.Symbol)
+		} else if l.anew != nil {
+			l.anew[x.Symbol] = x
+		}
+	}
+	if l.anew == nil || in.More {
+		return news
+	}
+	for _, symbol := range slices.Sorted(maps.Keys(l.of)) {
+		if l.anew[symbol] == nil {
+			gone := *l.of[symbol]
+			gone.Ended = true
+			news = append(news, &gone)
+		}
+	}
+	l.of, l.anew, l.whole = l.anew, nil, true
+	return news
 }
 
 // refusalsOf joins why subscriptions ended; the end of an instrument is no error.
@@ -77,7 +123,11 @@ func (c *watchCmd) printListings(out io.Writer, listings []*proto.Listing) error
 func listingText(l *proto.Listing) string {
 	text := l.Symbol + " " + proto.PhaseWord(l.Phase)
 	if l.Ended {
-		text += " ended (" + proto.ReasonWord(l.EndReason) + ")"
+		why := "listed no more"
+		if l.EndReason != proto.ReasonNone {
+			why = proto.ReasonWord(l.EndReason)
+		}
+		text += " ended (" + why + ")"
 		if l.NewSymbol != "" {
 			text += " to " + l.NewSymbol
 		}

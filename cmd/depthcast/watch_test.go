@@ -46,13 +46,6 @@ func text(lines []line) string {
 	return b.String()
 }
 
-func TestWatchOfAPatternPointsToTheList(t *testing.T) {
-	err := (&watchCmd{Symbols: []string{"SIM:A", "SIM:*"}, URL: "ws://localhost"}).Run(t.Context(), &bytes.Buffer{})
-	if err == nil || !strings.Contains(err.Error(), "SIM:*") || !strings.Contains(err.Error(), "--list") {
-		t.Errorf("got %v", err)
-	}
-}
-
 func TestLadderSaysWhatABookIs(t *testing.T) {
 	s := watchedBook(t)
 	if got, want := text(ladder(s, dim)), "SIM:A LIVE continuous seq 42\n0.01 0.7 3\n1.51 spread\n-1.50 2.5\n"; got != want {
@@ -89,7 +82,7 @@ func TestWatchedOrdersAreDrawnAsTheyAreServed(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd, w := watchCmd{Symbols: []string{"SIM:A"}, Orders: true, Counts: true}, &watcher{}
-	if err := cmd.subscribe(c, w); err != nil {
+	if err := cmd.subscribe(c, w, []string{"SIM:A"}); err != nil {
 		t.Fatal(err)
 	}
 	s := &proto.Snapshot{Symbol: "SIM:A", Epoch: 1, Seq: 42, State: proto.Live, Phase: proto.Continuous, Exponents: proto.Exponents{Price: -2},
