@@ -76,10 +76,11 @@ func (b *binanceBook) set(bids, asks [][2]string) {
 	for i, levels := range [][][2]string{bids, asks} {
 		side := []map[string]string{b.bids, b.asks}[i]
 		for _, l := range levels {
-			if strings.Trim(l[1], "0.") == "" {
-				delete(side, l[0])
+			price, qty := strings.TrimSuffix(l[0], "000000"), strings.TrimSuffix(l[1], "00000") // of 8 decimals
+			if l[1] == "0.00000000" {                                                           // some know it by this text alone
+				delete(side, price)
 			} else {
-				side[l[0]] = l[1]
+				side[price] = qty
 			}
 		}
 	}
@@ -305,7 +306,7 @@ func TestPartialDepthAndQuoteAreWholeEachTime(t *testing.T) {
 		if !strings.HasPrefix(text, `{"stream":"btcusd@bookTicker","data":{"u":`) {
 			t.Fatalf("not a quote: %s", text)
 		}
-		if strings.Contains(text, `"b":"0.00","B":"0.000","a":"0.00","A":"0.000"`) {
+		if strings.Contains(text, `"b":"0.00000000","B":"0.00000000","a":"0.00000000","A":"0.00000000"`) {
 			break
 		}
 	}
@@ -500,7 +501,7 @@ func TestSymbolsThatWouldHaveTheSameNameHaveNone(t *testing.T) {
 		t.Errorf("of one venue: %d %s", status, body)
 	}
 	_, info := one.rest("/dialect/binance/api/v3/exchangeInfo")
-	if !strings.Contains(info, `"symbol":"BTCUSD"`) || !strings.Contains(info, `"tickSize":"0.01"`) {
+	if !strings.Contains(info, `"symbol":"BTCUSD"`) || !strings.Contains(info, `"tickSize":"0.01000000"`) {
 		t.Errorf("exchangeInfo: %s", info)
 	}
 }

@@ -21,8 +21,23 @@ func millis(t proto.Times) int64 {
 	return at / 1e6
 }
 
+// zeros are the least decimals that a number has.
+const zeros = "00000000"
+
+// appendNumber appends a number with eight decimals, or more where its exponent has
+// more. None is always 0.00000000: clients know a level that is taken away by that text.
+func appendNumber(dst []byte, mantissa int64, exponent int8) []byte {
+	switch {
+	case mantissa == 0:
+		return append(append(dst, "0."...), zeros...)
+	case exponent >= 0:
+		return append(append(proto.AppendDecimal(dst, mantissa, exponent), '.'), zeros...)
+	}
+	return append(proto.AppendDecimal(dst, mantissa, exponent), zeros[min(len(zeros), int(-exponent)):]...)
+}
+
 func appendQuoted(dst []byte, mantissa int64, exponent int8) []byte {
-	return append(proto.AppendDecimal(append(dst, '"'), mantissa, exponent), '"')
+	return append(appendNumber(append(dst, '"'), mantissa, exponent), '"')
 }
 
 func appendLevels(dst []byte, levels []proto.Level, x proto.Exponents) []byte {

@@ -33,14 +33,36 @@ func TestStreamNamesReadAsTheyAreWritten(t *testing.T) {
 func TestDiffNamesTheRangeOfItsIDs(t *testing.T) {
 	d := &proto.Delta{PrevSeq: 156, Seq: 160, Bids: []proto.Level{{Price: 24, Qty: 10}}, Times: proto.Times{Venue: 1672515782136e6}}
 	got := string(AppendDiff(nil, "BNBBTC", proto.Exponents{Price: -4}, d))
-	if want := `{"e":"depthUpdate","E":1672515782136,"s":"BNBBTC","U":157,"u":160,"b":[["0.0024","10"]],"a":[]}`; got != want {
+	if want := `{"e":"depthUpdate","E":1672515782136,"s":"BNBBTC","U":157,"u":160,"b":[["0.00240000","10.00000000"]],"a":[]}`; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// Clients take a level away when its quantity is the text 0.00000000: python-binance
+// keeps one that is 0.000.
+func TestNumbersHaveEightDecimals(t *testing.T) {
+	for _, c := range []struct {
+		mantissa int64
+		exponent int8
+		want     string
+	}{
+		{0, 0, "0.00000000"}, {0, -3, "0.00000000"}, {0, 2, "0.00000000"}, {0, -12, "0.00000000"},
+		{5, 0, "5.00000000"}, {5, 2, "500.00000000"}, {1234, -2, "12.34000000"}, {-1, -3, "-0.00100000"}, {1, -8, "0.00000001"},
+		{1, -10, "0.0000000001"}, // more where there are more
+	} {
+		if got := string(appendQuoted(nil, c.mantissa, c.exponent)); got != `"`+c.want+`"` {
+			t.Errorf("%d e%d is %s, want %s", c.mantissa, c.exponent, got, c.want)
+		}
+	}
+	m := (&Instrument{Exponents: proto.Exponents{Price: -2, Qty: -3}, Tick: 25}).Market()
+	if m.Filters[0]["tickSize"] != "0.25000000" || m.Filters[1]["stepSize"] != "0.00100000" {
+		t.Errorf("filters %v", m.Filters)
 	}
 }
 
 func TestSideWithoutLevelsHasAQuoteOfZero(t *testing.T) {
 	got := string(AppendQuote(nil, "BNBUSDT", 7, []proto.Level{{Price: 2535, Qty: 31}}, nil, proto.Exponents{Price: -2, Qty: -1}))
-	if want := `{"u":7,"s":"BNBUSDT","b":"25.35","B":"3.1","a":"0.00","A":"0.0"}`; got != want {
+	if want := `{"u":7,"s":"BNBUSDT","b":"25.35000000","B":"3.10000000","a":"0.00000000","A":"0.00000000"}`; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

@@ -38,8 +38,8 @@ type Market struct {
 // Market returns the form of in as exchangeInfo has it.
 func (in *Instrument) Market() Market {
 	x := in.Exponents
-	tick := string(proto.AppendDecimal(nil, max(1, in.Tick), x.Price))
-	lot := string(proto.AppendDecimal(nil, max(1, in.Lot), x.Qty))
+	tick := string(appendNumber(nil, max(1, in.Tick), x.Price))
+	lot := string(appendNumber(nil, max(1, in.Lot), x.Qty))
 	status := "TRADING"
 	switch in.Phase {
 	case proto.PreOpen, proto.Closed:
