@@ -131,8 +131,8 @@ race: ## all tests with the race detector and the invariant assertions
 	CGO_ENABLED=1 go test -race -tags verify -timeout 25m $(PACKAGES)
 
 .PHONY: vulnerabilities
-vulnerabilities: ## known vulnerabilities in what is used, by the database at vuln.go.dev (not part of check: it needs that)
-	$(GOVULNCHECK) ./...
+vulnerabilities: ## known vulnerabilities in what is used, by the database at vuln.go.dev; fails where that is out of reach (so not part of check)
+	GOVULNCHECK='$(GOVULNCHECK)' .ci/vulnerabilities
 
 .PHONY: generate release-wire
 generate: ## generate proto/pb from proto/*.proto, and web/js from web/*.ts
