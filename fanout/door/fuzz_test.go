@@ -49,7 +49,7 @@ func FuzzClaims(f *testing.F) {
 	good := `{"iss":"https://issuer.example","aud":["a","depthcast"],"sub":"alice","exp":1800003600,"nbf":1800000000,"depthcast":{"symbols":["SIM:*"],"channels":["book"],"depth":25,"min_interval_ms":100,"connections":5,"delay_ms":0}}`
 	for _, claims := range []string{
 		good, `{}`, `null`, `[]`, `{"iss":5}`, strings.Replace(good, `["a","depthcast"]`, `"depthcast"`, 1), strings.Replace(good, "1800003600", "1.8000036e9", 1),
-		strings.Replace(good, `"sub"`, `"Sub":"eve","sub"`, 1), strings.Replace(good, `"depth":25`, `"Depth":25`, 1), strings.Replace(good, `"depth":25`, `"depth":0`, 1),
+		strings.Replace(good, `"exp"`, `"Sub":"eve","ſub":"eve","exp"`, 1), strings.Replace(good, `"depth":25`, `"Depth":25`, 1), strings.Replace(good, `"depth":25`, `"depth":0`, 1),
 		strings.Replace(good, "1800003600", "1e300", 1), strings.Replace(good, `"alice"`, `"\u202e"`, 1), strings.Replace(good, `"SIM:*"`, `"*:*"`, 1),
 	} {
 		f.Add(`{"alg":"HS256","typ":"JWT"}`, claims)

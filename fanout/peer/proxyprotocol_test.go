@@ -83,6 +83,8 @@ func FuzzProxyHeader(f *testing.F) {
 	f.Add(headerFor(0x20, 0, nil))
 	f.Add(headerFor(0x20, 0x11, make([]byte, 12)))
 	f.Add(headerFor(0x21, 0x31, make([]byte, 216)))
+	f.Add(headerFor(0x21, 0x11, make([]byte, 11)))
+	f.Add(headerFor(0x21, 0x21, make([]byte, 35)))
 	f.Add([]byte("PROXY TCP4 198.51.100.1 127.0.0.1 4711 80\r\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		from := bytes.NewReader(b)
