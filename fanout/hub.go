@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,13 @@ type Books interface {
 
 // errOverloaded refuses a topic beyond Config.MaxTopics, all of which have readers.
 var errOverloaded = errors.New("fanout: as many topics as configured")
+
+// errNumbers refuses what needs a number when all have been given out: a client that met
+// one again would take one book for another. Years of new topics come to that.
+var errNumbers = fmt.Errorf("%w: no numbers are left", errOverloaded)
+
+// maxNumber is the last one that is given out, but to topics that are being opened then.
+const maxNumber = math.MaxUint32 - 1<<16
 
 // errPatterns refuses a pattern beyond Config.MaxPatterns.
 var errPatterns = fmt.Errorf("%w: as many patterns as configured", errOverloaded)
@@ -182,6 +190,9 @@ func (h *Hub) reserve(key proto.TopicKey) (*Topic, error) {
 	}
 	t := h.topics[key]
 	if t == nil || t.ended.Load() {
+		if h.lastNumber >= maxNumber {
+			return nil, errNumbers
+		}
 		if len(h.topics)+len(h.ended) >= h.config.MaxTopics {
 			return nil, errOverloaded
 		}
@@ -244,12 +255,15 @@ func newNonce() uint32 {
 	return binary.NativeEndian.Uint32(b[:])
 }
 
-// newNumber returns one that no topic has.
-func (h *Hub) newNumber() uint32 {
+// newNumber returns one that no topic has, or errNumbers.
+func (h *Hub) newNumber() (uint32, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.lastNumber >= maxNumber {
+		return 0, errNumbers
+	}
 	h.lastNumber++
-	return h.lastNumber
+	return h.lastNumber, nil
 }
 
 // Shutdown ends the hub: no connection is admitted any more; each is sent a drain

@@ -42,6 +42,8 @@ func textOf(key proto.TopicKey, err error) string {
 		return err.Error()
 	case errors.Is(err, proto.ErrTooManyGroups):
 		return "as many groups (price increments) of the symbol are followed as can be at once"
+	case errors.Is(err, errNumbers):
+		return "the server has no numbers for new topics any more: it has to be started anew"
 	case errors.Is(err, errPatterns):
 		return "as many patterns are followed as the server has open at once"
 	case errors.Is(err, errOverloaded):

@@ -67,7 +67,12 @@ func (s *shard) subscribeAll(c *conn, a answer, item *pb.SubscribeItem, key prot
 		return
 	}
 	sub := &subscription{conn: c, framing: c.framing, state: apart}
-	w := &wildcard{sub: sub, answer: a, item: item, key: key}
+	number, err := s.hub.newNumber()
+	if err != nil {
+		s.refuse(c, a, errorOf(err), textOf(key, err))
+		return
+	}
+	w := &wildcard{sub: sub, number: number, answer: a, item: item, key: key}
 	if s.wildcards == nil {
 		s.wildcards = make(map[*subscription]*wildcard)
 	}
@@ -76,7 +81,6 @@ func (s *shard) subscribeAll(c *conn, a answer, item *pb.SubscribeItem, key prot
 		delete(s.wildcards, sub)
 		return
 	}
-	w.number = s.hub.newNumber()
 	w.list(sub.feed.topic.snapshot.Load())
 	ack := sub.ack(a)
 	ack.Topic, ack.Channel, ack.Depth, ack.Counts = w.number, pb.Channel(key.Channel), key.View.Depth, key.View.Counts

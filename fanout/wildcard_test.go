@@ -300,3 +300,24 @@ func TestTopicOfAPatternThatWasEndedComesBackOnlyWithTheInstrument(t *testing.T)
 	}
 	c.unsubscribes(wild.Topic, 3)
 }
+
+func TestNumberIsNeverGivenOutTwice(t *testing.T) {
+	r := newRig(t, nil, btc, eth)
+	c := r.dial(proto.CodecProto)
+	had := c.subscribe(book)
+	r.hub.mu.Lock()
+	r.hub.lastNumber = maxNumber - 2 // one is for the listings
+	r.hub.mu.Unlock()
+	if last := c.wild(pb.Channel_CHANNEL_BOOK); last.Topic != maxNumber-1 {
+		t.Errorf("%d, want the last number", last.Topic)
+	}
+	for id, symbol := range []string{eth, "SIM:B*"} {
+		c.ask(subscribeTo(uint32(10+id), &pb.SubscribeItem{Symbol: symbol}))
+		if code := c.code(uint32(10 + id)); code != pb.ErrorCode_ERROR_CODE_OVERLOADED {
+			t.Errorf("%s: %v", symbol, code)
+		}
+	}
+	if again := r.dial(proto.CodecProto).subscribe(book); again.Topic != had.Topic {
+		t.Errorf("a topic that has a number is acknowledged with %d", again.Topic)
+	}
+}

@@ -211,3 +211,12 @@ func (r *running) occupyRelay(l *lab) {
 	r.t.Cleanup(func() { cancel(); <-done })
 	r.until("the second poll", func() bool { return r.hub.Stats().Subscriptions == 1 })
 }
+
+func TestOpenAPIBoundsWhatTheServerBounds(t *testing.T) {
+	o := readOpenAPI(t)
+	token := o.doc.Components.Schemas["ResumeToken"].Value.MaxLength
+	topics := o.doc.Components.Parameters["symbols"].Value.Schema.Value.MaxItems
+	if token == nil || *token != fanout.MaxResumeTokenBytes || topics == nil || *topics != fanout.MaxEventTopics {
+		t.Errorf("tokens of %v bytes, %v topics", token, topics)
+	}
+}
