@@ -659,7 +659,7 @@ func TestPollIsAnsweredBeforeItsAcksAreTooMany(t *testing.T) {
 		}
 	}()
 	w := httptest.NewRecorder()
-	a := pollAnswer{w: w, relay: &relay{Reader: bufio.NewReader(out), pipe: out}, until: time.Now().Add(patience)}
+	a := pollAnswer{w: w, control: http.NewResponseController(w), relay: &relay{Reader: bufio.NewReader(out), pipe: out}, until: time.Now().Add(patience)}
 	if err := a.collect(t.Context()); err != nil {
 		t.Fatal(err)
 	}

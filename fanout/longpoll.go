@@ -53,10 +53,9 @@ func (h *Hub) servePoll(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer l.close()
-	a := pollAnswer{w: w, relay: l, until: time.Now().Add(wait)}
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Time{}) // where these cannot be set, those of the server hold
-	_ = control.SetWriteDeadline(a.until.Add(2*pollGrace + h.config.StallTimeout))
+	a := pollAnswer{w: w, control: http.NewResponseController(w), relay: l, until: time.Now().Add(wait), stall: h.config.StallTimeout}
+	_ = a.control.SetReadDeadline(time.Time{}) // where these cannot be set, those of the server hold
+	_ = a.control.SetWriteDeadline(time.Time{})
 	if err := a.collect(r.Context()); err != nil {
 		// Its end must not look like one of an answer.
 		panic(http.ErrAbortHandler)
@@ -68,16 +67,24 @@ func (h *Hub) servePoll(w http.ResponseWriter, r *http.Request) {
 // that it keeps no snapshot. Nothing is written before there is data or the wait is
 // over.
 type pollAnswer struct {
-	w      http.ResponseWriter
-	relay  *relay
-	until  time.Time
-	early  bytes.Buffer // acks and errors, while there is no data
-	cursor string       // the last that was told; a resume token is its own JSON
-	named  bool         // it names all that has come
-	begun  bool         // there is data: w is written to
-	frames int
-	bytes  int
-	ended  bool // the stream has no more to say
+	w       http.ResponseWriter
+	control *http.ResponseController
+	relay   *relay
+	until   time.Time
+	stall   time.Duration // that one write may take
+	early   bytes.Buffer  // acks and errors, while there is no data
+	cursor  string        // the last that was told; a resume token is its own JSON
+	named   bool          // it names all that has come
+	begun   bool          // there is data: w is written to
+	frames  int
+	bytes   int
+	ended   bool // the stream has no more to say
+}
+
+// Write answers with b, for which the client has as long as a socket may take nothing.
+func (a *pollAnswer) Write(b []byte) (int, error) {
+	_ = a.control.SetWriteDeadline(time.Now().Add(a.stall))
+	return a.w.Write(b)
 }
 
 // collect takes events until all that was sent at once is here, or the time is over.
@@ -93,13 +100,10 @@ func (a *pollAnswer) collect(ctx context.Context) error {
 		} else if err != nil {
 			return err
 		}
+		if err := a.line(ctx); err != nil {
+			return err
+		}
 		grace = time.Now().Add(pollGrace)
-		if err := a.await(ctx, grace); err != nil {
-			return err
-		}
-		if err := a.line(); err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -115,12 +119,17 @@ func (a *pollAnswer) complete() bool {
 
 // await waits until there is something to read.
 func (a *pollAnswer) await(ctx context.Context, deadline time.Time) error {
-	_ = a.relay.pipe.SetReadDeadline(deadline) // a pipe that is closed fails below
-	if err := ctx.Err(); err != nil {
-		return err // it may have ended before the deadline was set
+	if err := a.within(ctx, deadline); err != nil {
+		return err
 	}
 	_, err := a.relay.Peek(1)
 	return err
+}
+
+// within bounds what is read next, unless the asker has gone.
+func (a *pollAnswer) within(ctx context.Context, deadline time.Time) error {
+	_ = a.relay.pipe.SetReadDeadline(deadline) // a pipe that is closed fails when it is read
+	return ctx.Err()                           // it may have ended before the deadline was set
 }
 
 // What lines begin with that say where the client stands.
@@ -144,8 +153,8 @@ func beginsWithAny(line []byte, all [][]byte) bool {
 }
 
 // line takes the line that has begun to arrive.
-func (a *pollAnswer) line() error {
-	line, whole, err := a.piece()
+func (a *pollAnswer) line(ctx context.Context) error {
+	line, whole, err := a.piece(ctx)
 	if err != nil {
 		return err
 	}
@@ -154,7 +163,7 @@ func (a *pollAnswer) line() error {
 		return nil
 	}
 	frame, is := bytes.CutPrefix(line, eventBegin)
-	to := io.Writer(a.w)
+	to := io.Writer(a)
 	switch {
 	case !is || beginsWithAny(frame, pollSkips):
 		to = io.Discard
@@ -166,11 +175,15 @@ func (a *pollAnswer) line() error {
 		a.begin()
 		a.comma(to)
 	}
-	return a.copyTo(to, frame, whole)
+	return a.copyTo(ctx, to, frame, whole)
 }
 
-// piece returns the next of a line: all of it, or as much as the buffer holds.
-func (a *pollAnswer) piece() (b []byte, whole bool, err error) {
+// piece returns the next of a line: all of it, or as much as the buffer holds. However
+// long the client took for the one before, this one has its time.
+func (a *pollAnswer) piece(ctx context.Context) (b []byte, whole bool, err error) {
+	if err := a.within(ctx, time.Now().Add(pollGrace)); err != nil {
+		return nil, false, err
+	}
 	b, err = a.relay.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
 		return b, false, nil
@@ -179,13 +192,13 @@ func (a *pollAnswer) piece() (b []byte, whole bool, err error) {
 }
 
 // copyTo writes a frame, of which the first piece is given.
-func (a *pollAnswer) copyTo(to io.Writer, frame []byte, whole bool) error {
+func (a *pollAnswer) copyTo(ctx context.Context, to io.Writer, frame []byte, whole bool) error {
 	for {
 		n, err := to.Write(frame)
 		if a.bytes += n; err != nil || whole {
 			return err
 		}
-		if frame, whole, err = a.piece(); err != nil {
+		if frame, whole, err = a.piece(ctx); err != nil {
 			return err
 		}
 	}
@@ -206,11 +219,11 @@ func (a *pollAnswer) begin() {
 	a.begun = true
 	a.w.Header().Set("Content-Type", typeJSON)
 	a.w.Header().Set("Cache-Control", "no-store")
-	_, _ = fmt.Fprintf(a.w, `{"type":"poll","frames":[%s`, a.early.Bytes()) // what follows meets the same error
+	_, _ = fmt.Fprintf(a, `{"type":"poll","frames":[%s`, a.early.Bytes()) // what follows meets the same error
 }
 
 // end writes what goes after the frames.
 func (a *pollAnswer) end() {
 	a.begin()
-	_, _ = fmt.Fprintf(a.w, "],\"cursor\":\"%s\"}\n", a.cursor) // the asker may have gone
+	_, _ = fmt.Fprintf(a, "],\"cursor\":\"%s\"}\n", a.cursor) // the asker may have gone
 }
