@@ -74,3 +74,23 @@ func TestASymbolThatWasForgottenDoesNotBeginWhole(t *testing.T) {
 		t.Error("in another history a symbol that is new there does not begin whole")
 	}
 }
+
+func TestSymbolsThatHaveEndedDoNotCountAsLiving(t *testing.T) {
+	e := liveEngine(t)
+	seq := int64(0)
+	send := func(symbol string, event proto.Event, living int) {
+		t.Helper()
+		seq++
+		must(t, e, &proto.Batch{Symbol: symbol, Seq: seq, Events: []proto.Event{event}})
+		if e.Living() != living {
+			t.Fatalf("%d symbols live, want %d", e.Living(), living)
+		}
+	}
+	beat := proto.Event{Kind: proto.EventHeartbeat}
+	end := proto.Event{Kind: proto.EventInstrumentEnd, EndReason: proto.ReasonExpired}
+	send("SIM:A", beat, 1)
+	send("SIM:B", beat, 2)
+	send("SIM:C", end, 2)
+	send("SIM:B", end, 1)
+	send("SIM:D", beat, 2)
+}

@@ -233,6 +233,9 @@ func (e *Engine) forgetEnded() {
 // there are more, no symbol will.
 const maxTainted = proto.MaxTainted
 
+// Living is how many symbols have a book and have not ended.
+func (e *Engine) Living() int { return len(e.list) - len(e.ended) }
+
 // Best returns the best bid and offer of the symbol's book; false if there is none
 // that is known to be whole, or if others that nobody told of may be better.
 func (e *Engine) Best(symbol string) (proto.Quote, bool) {

@@ -79,6 +79,7 @@ func (l *ledger) restoredAt(name string) int64 {
 }
 
 func (l *ledger) CatchingUp(bool)                     {}
+func (l *ledger) Living() int                         { return 0 }
 func (l *ledger) Best(string) (proto.Quote, bool)     { return proto.Quote{}, false }
 func (l *ledger) SetStale(string, proto.Reason, bool) {}
 func (l *ledger) Tick(int64)                          {}

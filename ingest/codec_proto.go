@@ -37,7 +37,10 @@ func (c *protoCodec) Decode(rec *Record) (*proto.Batch, error) {
 	if !b.HasExponents {
 		b.Exponents = c.exponents(b)
 	}
-	if !known && b.Symbol == string(rec.Key) && len(c.names) < maxVenueSymbols {
+	if !known && b.Symbol == string(rec.Key) {
+		if len(c.names) >= maxVenueSymbols { // of most there will be no more
+			clear(c.names)
+		}
 		c.names[b.Symbol] = b.Symbol
 	}
 	return b, nil

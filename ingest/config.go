@@ -65,8 +65,9 @@ type Config struct {
 	// lock. More is a little faster; fewer lets opening a view wait less.
 	// Default 256, some 0.1 ms.
 	HoldRecords int
-	// MaxSymbols bounds the symbols of one partition; records of further ones are
-	// refused (too_many_symbols). Default 65,536.
+	// MaxSymbols bounds the symbols of one partition that have not ended, and 16
+	// times as many those that there ever were; records of further ones are refused
+	// (too_many_symbols). Default 65,536.
 	MaxSymbols int
 	// MaxFeeds bounds the feeds of one partition; records of further ones are
 	// refused (too_many_feeds). Default 1,024.

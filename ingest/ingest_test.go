@@ -32,6 +32,7 @@ func (w *wire) Refuse(symbol string, _ int64, r proto.Reason) {
 	w.say("refuse %s %s", symbol, proto.ReasonWord(r))
 }
 func (w *wire) CatchingUp(on bool)              { w.say("catching_up %v", on) }
+func (w *wire) Living() int                     { return 0 }
 func (w *wire) Best(string) (proto.Quote, bool) { return proto.Quote{}, false }
 
 func (w *wire) SetStale(_ string, r proto.Reason, on bool) {

@@ -27,6 +27,8 @@ type Books interface {
 	// Best returns the best bid and offer of a symbol's book; false if it is not
 	// known to be whole, or not so far from the middle.
 	Best(symbol string) (proto.Quote, bool)
+	// Living is how many symbols have a book and have not ended.
+	Living() int
 	// Refuse puts a book into recovering because of something at the offset seq
 	// that Apply never saw. A symbol without a book will not begin whole. "":
 	// every book, and no symbol to come begins whole. ReasonNone: its book is not

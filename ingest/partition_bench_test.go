@@ -13,6 +13,7 @@ func (deafBooks) Begin(uint64, bool)                        {}
 func (deafBooks) Apply(*proto.Batch) (proto.Outcome, error) { return proto.Applied, nil }
 func (deafBooks) Refuse(string, int64, proto.Reason)        {}
 func (deafBooks) CatchingUp(bool)                           {}
+func (deafBooks) Living() int                               { return 0 }
 func (deafBooks) Best(string) (proto.Quote, bool)           { return proto.Quote{}, false }
 func (deafBooks) SetStale(string, proto.Reason, bool)       {}
 func (deafBooks) Tick(int64)                                {}

@@ -261,11 +261,15 @@ func (p *Partition) check(rec *Record, s *symbol, b *proto.Batch, format string)
 	return p.claim(rec, s, b.Symbol, format)
 }
 
+// claimsASymbol is how many symbols a partition may have claimed for each one that
+// may live: those that have ended keep their claims, so that they go on living here.
+const claimsASymbol = 16
+
 // claim makes a symbol live here, unless another partition has the better claim.
 func (p *Partition) claim(rec *Record, s *symbol, name, format string) (*symbol, *proto.RecordError) {
 	if s == nil {
-		if len(p.symbols) >= p.cfg.MaxSymbols {
-			return nil, refuse(CodeTooManySymbols, name, proto.ReasonBadRecord, "more than %d symbols", p.cfg.MaxSymbols)
+		if n := p.cfg.MaxSymbols; p.books.Living() >= n || len(p.symbols) >= claimsASymbol*n {
+			return nil, refuse(CodeTooManySymbols, name, proto.ReasonBadRecord, "more than %d symbols, or %d with those that have ended", n, claimsASymbol*n)
 		}
 		s = &symbol{name: name, first: rec.Time, hash: p.hashed(rec.Key), raw: !formats[format].complete}
 	}

@@ -47,7 +47,7 @@ func (p *Partition) restore(into *proto.SymbolState, data []byte, symbol string,
 	}
 	p.mu.Lock()
 	defer p.release()
-	if p.symbols[symbol] != nil || into.Claimed && len(p.symbols) >= p.cfg.MaxSymbols {
+	if p.symbols[symbol] != nil || into.Claimed && len(p.symbols) >= claimsASymbol*p.cfg.MaxSymbols {
 		return fmt.Errorf("there twice, or one too many")
 	}
 	into.Offset = max(offset, h.Floor) // it has no records in between

@@ -102,9 +102,10 @@ func (s *script) Next(ctx context.Context) (Fetched, error) {
 
 // diary is Books that write down every call, in a line each.
 type diary struct {
-	best  proto.Quote // zero: the book is not whole
-	lines []string
-	apply func(*proto.Batch) (proto.Outcome, error) // nil: applied
+	best   proto.Quote // zero: the book is not whole
+	living int
+	lines  []string
+	apply  func(*proto.Batch) (proto.Outcome, error) // nil: applied
 }
 
 func (d *diary) note(format string, args ...any) {
@@ -123,6 +124,7 @@ func (d *diary) Refuse(symbol string, seq int64, r proto.Reason) {
 	d.note("refuse %s@%d %s", symbol, seq, proto.ReasonWord(r))
 }
 func (d *diary) CatchingUp(on bool)              { d.note("catching_up %v", on) }
+func (d *diary) Living() int                     { return d.living }
 func (d *diary) Best(string) (proto.Quote, bool) { return d.best, d.best != proto.Quote{} }
 
 func (d *diary) SetStale(feed string, r proto.Reason, on bool) {

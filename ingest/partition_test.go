@@ -182,10 +182,32 @@ func TestOutcomesAreCounted(t *testing.T) {
 
 func TestSymbolsAndFeedsAreBounded(t *testing.T) {
 	r := newRig(t, func(_ *TopicConfig, c *Config) { c.MaxSymbols, c.MaxFeeds = 2, 1 })
+	seen := map[string]bool{}
+	r.books.apply = func(b *proto.Batch) (proto.Outcome, error) {
+		seen[b.Symbol] = true
+		r.books.living = len(seen)
+		return proto.Applied, nil
+	}
 	r.records(rec(0, "X", "level"), rec(1, "Y", "level"), rec(2, "Z", "level"), rec(3, "X", "X|G|level"), rec(4, "X", "level"))
 	r.want("apply X@0", "apply Y@1", "refuse Z@2 bad_record", "refuse X@3 bad_record", "apply X@4")
 	r.wantRefused(CodeTooManySymbols, 1)
 	r.wantRefused(CodeTooManyFeeds, 1)
+}
+
+// Instruments that expire each week leave room for those that follow them, and go
+// on living where they lived, as far as that is remembered.
+func TestSymbolsThatHaveEndedMakeRoomForOthers(t *testing.T) {
+	r := newRig(t, func(_ *TopicConfig, c *Config) { c.MaxSymbols = 2 })
+	r.books.living = 1 // each ends with its record, but the first
+	var want []string
+	for i := range int64(2 * claimsASymbol) {
+		r.records(rec(i, symbolName(int(i)), "level"))
+		want = append(want, fmt.Sprintf("apply %s@%d", symbolName(int(i)), i))
+	}
+	r.want(want...)
+	r.records(rec(100, "X", "level"), rec(101, symbolName(3), "level"))
+	r.want("refuse X@100 bad_record", "apply SIM:3@101")
+	r.wantRefused(CodeTooManySymbols, 1)
 }
 
 func TestEveryRecordOfAFetchIsAppliedInOrder(t *testing.T) {

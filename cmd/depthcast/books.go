@@ -17,7 +17,7 @@ type partitionBooks struct {
 	wakes fanout.Wakes
 }
 
-// maxSymbols bounds the symbols of a partition. Its books have room for as many
+// maxSymbols bounds the symbols of a partition that have not ended. Its books have room for as many
 // that have ended or turned out to live elsewhere.
 const maxSymbols = 1 << 16
 

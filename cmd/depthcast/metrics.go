@@ -104,7 +104,7 @@ func (m scrape) partition(p *ingest.Partition) {
 	gauge("unreachable", "1 while Kafka does not answer.", bit(s.Unreachable.Load()))
 	gauge("behind", "1 while the lag is above the limit.", bit(s.Behind.Load()))
 	gauge("silent_feeds", "Feeds that bring nothing.", float64(s.SilentFeeds.Load()))
-	gauge("symbols", "Symbols that live in the partition.", float64(s.Symbols.Load()))
+	gauge("symbols", "Symbols that live in the partition, those that have ended included.", float64(s.Symbols.Load()))
 	if at := s.LastFetch.Load(); at > 0 {
 		gauge("last_fetch_age_seconds", "Time since the broker last answered.", time.Since(time.Unix(0, at)).Seconds())
 	}
