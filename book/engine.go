@@ -237,10 +237,10 @@ const maxTainted = proto.MaxTainted
 func (e *Engine) Living() int { return len(e.list) - len(e.ended) }
 
 // Best returns the best bid and offer of the symbol's book; false if there is none
-// that is known to be whole, or if others that nobody told of may be better.
+// that is known to be whole.
 func (e *Engine) Best(symbol string) (proto.Quote, bool) {
 	b := e.books[symbol]
-	if b == nil || !b.whole || !b.bids.bestKnown() || !b.asks.bestKnown() {
+	if b == nil || !b.whole {
 		return proto.Quote{}, false
 	}
 	return proto.Quote{Bid: b.bids.first(), Ask: b.asks.first()}, true

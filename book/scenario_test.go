@@ -488,6 +488,9 @@ func tickerText(t *proto.Ticker) string {
 			text += fmt.Sprintf(" %s %d", f.name, f.of.Value)
 		}
 	}
+	if t.Partial {
+		text += " partial"
+	}
 	return text
 }
 

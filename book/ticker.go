@@ -114,10 +114,11 @@ func (b *book) ticker(t *proto.Ticker) {
 	if !b.shown() {
 		return
 	}
-	if l := b.bids.first(); l.Qty > 0 && b.bids.bestKnown() {
+	t.Partial = !b.bids.bestKnown() || !b.asks.bestKnown()
+	if l := b.bids.first(); l.Qty > 0 {
 		t.Bid, t.BidQty = set(l.Price), set(l.Qty)
 	}
-	if l := b.asks.first(); l.Qty > 0 && b.asks.bestKnown() {
+	if l := b.asks.first(); l.Qty > 0 {
 		t.Ask, t.AskQty = set(l.Price), set(l.Qty)
 	}
 }

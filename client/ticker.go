@@ -34,7 +34,7 @@ func (q *quote) replace(epoch uint64, keep bool) {
 // void takes away what is not known while the book is recovering.
 func (q *quote) void() {
 	none := proto.Optional{}
-	q.ticker.Bid, q.ticker.BidQty, q.ticker.Ask, q.ticker.AskQty = none, none, none, none
+	q.ticker.Bid, q.ticker.BidQty, q.ticker.Ask, q.ticker.AskQty, q.ticker.Partial = none, none, none, none, false
 }
 
 // Ticker returns the newest ticker, valid until the next turn of the loop; nil
@@ -65,7 +65,7 @@ func tickerOf(f *pb.Ticker) proto.Ticker {
 		PreviousClose: optional(f.PreviousClose), Settlement: optional(f.Settlement),
 		Volume: optional(f.Volume), OpenInterest: optional(f.OpenInterest),
 		Bid: optional(f.Bid), BidQty: optional(f.BidQty), Ask: optional(f.Ask), AskQty: optional(f.AskQty),
-		Change: optional(f.Change),
+		Change: optional(f.Change), Partial: f.Partial,
 	}
 }
 

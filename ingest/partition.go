@@ -25,7 +25,7 @@ type Books interface {
 	// symbol holds heartbeats of its feed.
 	Apply(b *proto.Batch) (proto.Outcome, error)
 	// Best returns the best bid and offer of a symbol's book; false if it is not
-	// known to be whole, or not so far from the middle.
+	// known to be whole.
 	Best(symbol string) (proto.Quote, bool)
 	// Living is how many symbols have a book and have not ended.
 	Living() int

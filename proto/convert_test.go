@@ -95,6 +95,7 @@ func pbTicker(form TopicForm, t *Ticker) *pb.Frame {
 		PreviousClose: pbOptional(t.PreviousClose), Settlement: pbOptional(t.Settlement),
 		Volume: pbOptional(t.Volume), OpenInterest: pbOptional(t.OpenInterest),
 		Bid: pbOptional(t.Bid), BidQty: pbOptional(t.BidQty), Ask: pbOptional(t.Ask), AskQty: pbOptional(t.AskQty), Change: pbOptional(t.Change),
+		Partial: t.Partial,
 	}
 	if t.Merged > 1 {
 		out.Merged = t.Merged

@@ -93,7 +93,7 @@ func drawTicker(t *rapid.T) *Ticker {
 	return &Ticker{
 		PrevSeq: anySeq.Draw(t, "prev_seq"), Seq: anySeq.Draw(t, "seq"), Last: price(t), LastQty: qty(t), Open: price(t), High: price(t), Low: price(t),
 		PreviousClose: price(t), Settlement: price(t), Volume: qty(t), OpenInterest: qty(t), Bid: price(t), BidQty: qty(t), Ask: price(t), AskQty: qty(t),
-		Change: price(t), Merged: rapid.Uint32Range(0, 300).Draw(t, "merged"), Times: drawTimes(t),
+		Change: price(t), Merged: rapid.Uint32Range(0, 300).Draw(t, "merged"), Times: drawTimes(t), Partial: rapid.Bool().Draw(t, "partial"),
 	}
 }
 

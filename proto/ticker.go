@@ -11,6 +11,7 @@ type Ticker struct {
 	Volume, OpenInterest      Optional
 	Bid, BidQty, Ask, AskQty  Optional
 	Change                    Optional
+	Partial                   bool // the source may have a better bid or ask that it has not told of
 	Merged                    uint32
 	Times                     Times
 }
@@ -53,7 +54,7 @@ func (f *tickerField) wire(o *Optional) uint64 {
 func AppendTicker(dst []byte, form TopicForm, t *Ticker) []byte {
 	times, merged := sizeTimes(t.Times), uint64(wireMerged(t.Merged))
 	size := sizeUint(1, uint64(form.Topic)) + sizeUint(2, uint64(t.PrevSeq)) + sizeUint(3, uint64(t.Seq)) +
-		sizeTimesField(18, times) + sizeUint(19, merged)
+		sizeTimesField(18, times) + sizeUint(19, merged) + sizeBool(20, t.Partial)
 	for i := range tickerFields {
 		f := &tickerFields[i]
 		o := f.of(t)
@@ -70,7 +71,7 @@ func AppendTicker(dst []byte, form TopicForm, t *Ticker) []byte {
 		dst = appendOptional(dst, f.number, f.wire(o), o.Set)
 	}
 	dst = appendTimes(dst, 18, t.Times, times)
-	return appendUint(dst, 19, merged)
+	return appendBool(appendUint(dst, 19, merged), 20, t.Partial)
 }
 
 // AppendJSONTicker appends t as a JSON frame under form.Exponents.
@@ -89,8 +90,8 @@ func AppendJSONTicker(dst []byte, form TopicForm, t *Ticker) []byte {
 		}
 		dst = appendJSONDecimal(append(dst, f.name...), o.Value, exponent)
 	}
-	dst = appendJSONTimes(dst, t.Times)
-	return append(appendJSONMerged(dst, t.Merged), '}')
+	dst = appendJSONMerged(appendJSONTimes(dst, t.Times), t.Merged)
+	return append(appendJSONTrue(dst, `,"partial":`, t.Partial), '}')
 }
 
 // AppendTicker appends a ticker frame.

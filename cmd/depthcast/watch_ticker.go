@@ -25,6 +25,7 @@ type tickerLine struct {
 	Ask           string `json:"ask,omitempty"`
 	AskQty        string `json:"ask_qty,omitempty"`
 	Change        string `json:"change,omitempty"`
+	Partial       bool   `json:"partial,omitempty"`
 }
 
 // known writes a number that may be absent; "" where it is.
@@ -43,7 +44,7 @@ func tickerLineOf(s *watched) tickerLine {
 		High: known(t.High, x.Price), Low: known(t.Low, x.Price), PreviousClose: known(t.PreviousClose, x.Price),
 		Settlement: known(t.Settlement, x.Price), Volume: known(t.Volume, x.Qty), OpenInterest: known(t.OpenInterest, x.Qty),
 		Bid: known(t.Bid, x.Price), BidQty: known(t.BidQty, x.Qty), Ask: known(t.Ask, x.Price), AskQty: known(t.AskQty, x.Qty),
-		Change: known(t.Change, x.Price),
+		Change: known(t.Change, x.Price), Partial: t.Partial,
 	}
 }
 

@@ -3359,7 +3359,10 @@ type Ticker struct {
 	// Times.
 	Ts *Times `protobuf:"bytes,18,opt,name=ts,proto3" json:"ts,omitempty"`
 	// Ring entries that it stands for; 0 or 1: one.
-	Merged        uint32 `protobuf:"varint,19,opt,name=merged,proto3" json:"merged,omitempty"`
+	Merged uint32 `protobuf:"varint,19,opt,name=merged,proto3" json:"merged,omitempty"`
+	// The source may have a better bid or ask that it has not told of, as in a
+	// snapshot of depth 1.
+	Partial       bool `protobuf:"varint,20,opt,name=partial,proto3" json:"partial,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3525,6 +3528,13 @@ func (x *Ticker) GetMerged() uint32 {
 		return x.Merged
 	}
 	return 0
+}
+
+func (x *Ticker) GetPartial() bool {
+	if x != nil {
+		return x.Partial
+	}
+	return false
 }
 
 // Instruments lists definitions; each replaces what was known of its symbol.
@@ -4812,7 +4822,7 @@ const file_stream_proto_rawDesc = "" +
 	"\x04asks\x18\x05 \x01(\v2\x1a.depthcast.v1.RankedOrdersR\x04asks\x12\x12\n" +
 	"\x04hash\x18\x06 \x01(\aR\x04hash\x12#\n" +
 	"\x02ts\x18\a \x01(\v2\x13.depthcast.v1.TimesR\x02ts\x12\x16\n" +
-	"\x06merged\x18\b \x01(\rR\x06merged\"\xcb\x05\n" +
+	"\x06merged\x18\b \x01(\rR\x06merged\"\xe5\x05\n" +
 	"\x06Ticker\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\rR\x05topic\x12\x19\n" +
 	"\bprev_seq\x18\x02 \x01(\x03R\aprevSeq\x12\x10\n" +
@@ -4836,7 +4846,8 @@ const file_stream_proto_rawDesc = "" +
 	"\aask_qty\x18\x10 \x01(\x03H\fR\x06askQty\x88\x01\x01\x12\x1b\n" +
 	"\x06change\x18\x11 \x01(\x12H\rR\x06change\x88\x01\x01\x12#\n" +
 	"\x02ts\x18\x12 \x01(\v2\x13.depthcast.v1.TimesR\x02ts\x12\x16\n" +
-	"\x06merged\x18\x13 \x01(\rR\x06mergedB\a\n" +
+	"\x06merged\x18\x13 \x01(\rR\x06merged\x12\x18\n" +
+	"\apartial\x18\x14 \x01(\bR\apartialB\a\n" +
 	"\x05_lastB\v\n" +
 	"\t_last_qtyB\a\n" +
 	"\x05_openB\a\n" +

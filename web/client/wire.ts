@@ -92,7 +92,7 @@ export interface Ticker {
   last?: string; last_qty?: string; open?: string; high?: string; low?: string;
   previous_close?: string; settlement?: string; volume?: string; open_interest?: string;
   bid?: string; bid_qty?: string; ask?: string; ask_qty?: string; change?: string;
-  ts?: Times; merged?: number;
+  ts?: Times; merged?: number; partial?: boolean;
 }
 
 export interface Instrument {
