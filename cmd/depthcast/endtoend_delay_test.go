@@ -87,7 +87,8 @@ func (l *late) shows(r *running, all string, shown ...string) {
 			shows := func() bool {
 				var body string
 				header, body = fetch(l.t, r.url()+path, 0)
-				return strings.Contains(body, name) && !strings.Contains(body, `"type":"error"`) || strings.Contains(body, "1.00")
+				return strings.Contains(body, name) && !strings.Contains(body, `"type":"error"`) ||
+					strings.Contains(path, name) && strings.Contains(body, "1.00")
 			}
 			if !want && shows() {
 				l.t.Errorf("%s shows at %s", name, path)

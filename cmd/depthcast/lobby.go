@@ -39,6 +39,7 @@ type lobby struct {
 	shut     chan struct{} // closed with the lobby
 
 	once       sync.Once
+	closed     error         // of the listener; set within once
 	waits      atomic.Uint64 // how often all places were taken
 	turned     atomic.Uint64 // connections that were told to come back
 	unfinished atomic.Uint64 // that ended before a request had come
@@ -357,12 +358,15 @@ func (b *lobby) handler(h http.Handler) http.Handler {
 	})
 }
 
-// Close ends the listener and the line.
+// Close ends the listener and the line. Called again it returns the same: the server
+// closes it too once Accept has failed.
 func (b *lobby) Close() error {
-	b.once.Do(func() { close(b.shut) })
-	err := b.Listener.Close()
-	b.disband()
-	return err
+	b.once.Do(func() {
+		close(b.shut)
+		b.closed = b.Listener.Close()
+		b.disband()
+	})
+	return b.closed
 }
 
 // disband closes who is in line.
