@@ -184,3 +184,25 @@ func TestAcksGoBeforeSnapshotsHoweverLittleRoomIsLeft(t *testing.T) {
 		}
 	}
 }
+
+// However long the arrivals of a turn have taken, whoever waits is read.
+func TestTimeOfArrivalsIsNotThatOfReading(t *testing.T) {
+	r := newRig(t, nil, btc)
+	clients := []*client{r.dial(proto.CodecProto), r.dial(proto.CodecProto), r.dial(proto.CodecProto)}
+	r.sync()
+	r.hold(func() {
+		for _, c := range clients {
+			c.write(ws.OpPing, nil)
+		}
+		s := r.hub.shards[0]
+		for _, c := range s.conns {
+			c.unread = true
+			s.patient.push(c)
+		}
+		r.clock.advance(2 * turnTime) // what comes before it in the turn
+		s.reread()
+		if n := s.patient.len(); n > 0 {
+			t.Errorf("of %d who wait %d are not read", len(s.conns), n)
+		}
+	})
+}

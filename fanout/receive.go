@@ -61,6 +61,7 @@ func (s *shard) unfinished() bool {
 // that floods have sent. A flood is read on, in the order of the line, by what time is
 // left, and a little in any case.
 func (s *shard) reread() {
+	s.look() // what the turn has done before is not reading
 	s.received, s.busy = 0, 0
 	for n := s.patient.len(); n > 0 && s.hasTime(); n-- {
 		s.receive(s.patient.pop(), maxReads)
