@@ -21,10 +21,11 @@ func (s *shard) answerBinance(c *conn, result string, id []byte) {
 
 func (s *shard) refuseBinance(c *conn, code pb.ErrorCode, e *binance.RequestError, id []byte) {
 	s.stats.errors[code].Add(1)
-	e.Text = cut(e.Text, maxTextBytes)
-	s.tellDialect(c, binance.AppendError(s.encoder.begin(), e, id))
+	told := binance.RequestError{Code: e.Code, Text: cut(e.Text, maxTextBytes)}
+	s.tellDialect(c, binance.AppendError(s.encoder.begin(), &told, id))
 }
 
+// errTooFast never changes: all shards have it.
 var errTooFast = &binance.RequestError{Code: -1003, Text: "Too many requests"}
 
 // askBinance handles a message of a client that speaks Binance's protocol.
@@ -70,6 +71,29 @@ func (s *shard) askBinance(c *conn, msg []byte, granted bool) {
 		return
 	}
 	s.answerBinance(c, "null", r.ID)
+}
+
+// greetBinance begins the streams that c's address names. One that does not exist, or
+// is not granted, is passed over, as the exchange does (ccxt connects to /ws/0). Where
+// one cannot be had for now c ends, and may come again: it would wait in vain for it.
+func (s *shard) greetBinance(c *conn, streams []string) {
+	s.stats.binance.Add(1)
+	code, refusal := pb.ErrorCode_ERROR_CODE_UNSPECIFIED, (*binance.RequestError)(nil)
+	if len(streams) > 0 && s.shareUsedUp(c) > 0 {
+		s.stats.sharesRefused.Add(1)
+		code, refusal = pb.ErrorCode_ERROR_CODE_RATE_LIMITED, errTooFast
+		streams = nil
+	}
+	s.asksFor(c, len(streams))
+	for _, name := range streams {
+		if code, refusal = s.beginStreams(c, []string{name}); errorRows[code].Retry == pb.Retry_RETRY_AFTER {
+			break
+		}
+	}
+	if refusal != nil && errorRows[code].Retry == pb.Retry_RETRY_AFTER && s.obeyed == orderNone { // else it hears that the server stops
+		s.refuseBinance(c, code, refusal, []byte("null"))
+		s.drop(c, DropNoTopic)
+	}
 }
 
 // beginStreams subscribes to streams, each for itself, and returns what there is to

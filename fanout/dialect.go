@@ -63,8 +63,10 @@ func (s *shard) grantWish(c *conn, w wish) refused {
 	switch {
 	case w.manner == diffs, w.key.Channel == proto.ChannelTrades && w.last == 0:
 		sub.next = t.ring.Head() + 1 // what comes after this
+		s.waive(c, t)
 	case !w.snapshot && t.snapshot.Load().state.State == proto.Live:
 		sub.state, sub.next = live, t.ring.Head()+1
+		s.waive(c, t)
 	}
 	return refused{}
 }
@@ -92,9 +94,7 @@ func (s *shard) greet(c *conn, streams []string) {
 		s.sayKrakenStatus(c, "online")
 		return
 	}
-	s.stats.binance.Add(1)
-	s.asksFor(c, len(streams))
-	s.beginStreams(c, streams) // one that does not exist is passed over, as the exchange does
+	s.greetBinance(c, streams)
 }
 
 // sayLeaving tells c, which speaks a dialect, that the server stops.

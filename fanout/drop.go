@@ -26,7 +26,7 @@ const (
 	DropBadText                           // text that is not UTF-8
 	DropTooBig                            // a message over Config.MaxMessageBytes
 	DropWrongType                         // a text message on the protobuf protocol, or the reverse
-	DropNoTopic                           // an event stream without a topic
+	DropNoTopic                           // an event stream without a topic, or an address of a dialect with a stream that cannot be had now
 	DropVoid                              // a dialect's client follows changes alone, and its book is not live any more
 	DropFlooding                          // sent more than Config.MessagesInPerSecond or BytesInPerSecond
 	DropShutdown                          // the server stops
@@ -61,7 +61,7 @@ var drops = [dropReasons]Drop{
 	{DropBadText, "bad_text", ws.StatusInvalidFramePayloadData, "text that is not UTF-8", pb.Retry_RETRY_NEVER},
 	{DropTooBig, "too_big", ws.StatusMessageTooBig, "message over the limit", pb.Retry_RETRY_NEVER},
 	{DropWrongType, "wrong_type", ws.StatusUnsupportedData, "text on the protobuf protocol, or binary on the JSON protocol", pb.Retry_RETRY_NEVER},
-	{DropNoTopic, "no_topic", 4009, "an event stream was granted no topic, or all that it had have ended", pb.Retry_RETRY_AFTER},
+	{DropNoTopic, "no_topic", 4009, "what an address asks for cannot be had for now, or was not granted, or all of it has ended", pb.Retry_RETRY_AFTER},
 	{DropVoid, "book_void", 4010, "a book that was followed by its changes alone is not whole or not current any more", pb.Retry_RETRY_AFTER},
 	{DropFlooding, "flooding", 4011, "the client sent more than it may in so short a time", pb.Retry_RETRY_AFTER},
 	{DropShutdown, "shutdown", ws.StatusGoingAway, "the server stops", pb.Retry_RETRY_AFTER},
