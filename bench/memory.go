@@ -16,7 +16,7 @@ import (
 // by a demo in a process of its own whose market hardly moves.
 type memoryCmd struct {
 	Depthcast  string        `help:"The depthcast program." default:"bin/depthcast" type:"path" placeholder:"FILE"`
-	Conns      int           `help:"Connections, each with one subscription. A server that may have 20,000 files open takes 17,440." default:"17400"`
+	Conns      int           `help:"Connections, each with one subscription. A server started here that may have 20,000 files open takes 18,848." default:"18000"`
 	PerConn    int           `help:"Subscriptions that each has in the end, of different symbols: what the further ones take is the report's last line. The market has 20 symbols." default:"1"`
 	TLS        bool          `help:"Over TLS."`
 	Idle       time.Duration `help:"How long the connections are idle before the second look." default:"60s"`

@@ -95,7 +95,8 @@ func (c *memoryCmd) subject(ctx context.Context, d *deployment, dir string) (*su
 	if err := d.startBroker(ctx); err != nil {
 		return nil, err
 	}
-	flags := []string{"--listen=127.0.0.1:0"}
+	// Fewer descriptors are kept for handshakes and relays, so that more can be connections.
+	flags := []string{"--listen=127.0.0.1:0", "--max-handshakes=256", "--max-relays=64"}
 	if c.TLS {
 		cert, key, err := writeCertificate(dir)
 		if err != nil {
