@@ -84,7 +84,7 @@ type limitFlags struct {
 type outFlags struct {
 	JSON  string `help:"Write the report as JSON. -: to standard output, in place of the text." name:"json" placeholder:"FILE"`
 	CSV   string `help:"Write one row for each phase." name:"csv" placeholder:"FILE"`
-	HTML  string `help:"Write a page with plots, which needs no network." name:"html" placeholder:"FILE"`
+	HTML  string `help:"Write a page with plots, which fetches its drawing library from the network." name:"html" placeholder:"FILE"`
 	Quiet bool   `help:"No progress on standard error."`
 }
 
