@@ -76,9 +76,9 @@ func TestKernelForgetsWhatADroppedReaderHasNotRead(t *testing.T) {
 	r := newRig(t, small, btc)
 	c := r.dial(proto.CodecProto)
 	c.subscribe(book)
-	r.freeze(r.book(btc), seeded(20))
-	r.advance(r.hub.config.StallTimeout + time.Second)
-	r.until("the drop", func() bool { return r.hub.Stats().Drops[DropStalled] == 1 })
+	random := seeded(20)
+	r.freeze(r.book(btc), random)
+	r.stallOut(r.book(btc), random)
 	_ = c.conn.SetReadDeadline(time.Now().Add(patience))
 	if _, err := io.Copy(io.Discard, c.conn); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the connection ended with %v, not with a reset", err)

@@ -40,6 +40,27 @@ func (r *rig) freeze(b *testBook, random *rand.Rand) {
 	})
 }
 
+// stallOut waits until the one reader that is frozen has been dropped. The kernel may
+// make room in a socket that was full: then it is filled again first.
+func (r *rig) stallOut(b *testBook, random *rand.Rand) {
+	r.t.Helper()
+	full := 0
+	r.until("the drop", func() bool {
+		if r.hub.Stats().Drops[DropStalled] == 1 {
+			return true
+		}
+		if full++; r.blocked() == 0 {
+			full = 0
+			b.publish(random, 40)
+		}
+		if full > 20 {
+			full = 0
+			r.advance(r.hub.config.StallTimeout + time.Second)
+		}
+		return false
+	})
+}
+
 // blocked counts the blocked connections.
 func (r *rig) blocked() (n uint64) {
 	for _, s := range r.hub.shards {

@@ -34,9 +34,10 @@ func TestFrozenTLSReaderIsDroppedAndLeavesNothingBehind(t *testing.T) {
 	r := newRig(t, small, btc)
 	c := r.open(true).dial(proto.CodecProto)
 	c.subscribe(book)
-	r.freeze(r.book(btc), seeded(9))
-	r.advance(r.hub.config.StallTimeout + time.Second)
-	r.until("the drop", func() bool { return r.hub.Stats().Conns == 0 })
+	random := seeded(9)
+	r.freeze(r.book(btc), random)
+	r.stallOut(r.book(btc), random)
+	r.until("its end", func() bool { return r.hub.Stats().Conns == 0 })
 	if s := r.hub.Stats(); s.Drops[DropStalled] != 1 || s.PinnedBytes != 0 || s.Subscriptions != 0 {
 		t.Errorf("%d drops, %d bytes pinned, %d subscriptions", s.Drops[DropStalled], s.PinnedBytes, s.Subscriptions)
 	}
