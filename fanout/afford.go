@@ -48,8 +48,7 @@ const (
 // 0: it may now. What it then asks for is not decoded.
 func (s *shard) mayAsk(c *conn) (wait time.Duration, why string) {
 	s.stats.requests.Add(1)
-	if wait = s.shareUsedUp(c); wait > 0 {
-		s.stats.sharesRefused.Add(1)
+	if wait = s.refusesShare(c); wait > 0 {
 		why = tooManyOfUser
 	} else {
 		wait = c.requests.take(s.since, s.share(1, s.config.RequestsPerSecond), s.config.RequestBurst)
@@ -64,6 +63,15 @@ func (s *shard) mayAsk(c *conn) (wait time.Duration, why string) {
 // user, or address; 0: it may.
 func (s *shard) shareUsedUp(c *conn) time.Duration {
 	return max(0, c.account().Owed(s.since)-snapshotSeconds*time.Second)
+}
+
+// refusesShare is shareUsedUp for a request that is refused where that is not 0.
+func (s *shard) refusesShare(c *conn) time.Duration {
+	wait := s.shareUsedUp(c)
+	if wait > 0 {
+		s.stats.sharesRefused.Add(1)
+	}
+	return wait
 }
 
 // asksFor has c pay for n items of a request, also for those that will be refused. The

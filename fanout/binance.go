@@ -78,20 +78,27 @@ func (s *shard) askBinance(c *conn, msg []byte, granted bool) {
 // one cannot be had for now c ends, and may come again: it would wait in vain for it.
 func (s *shard) greetBinance(c *conn, streams []string) {
 	s.stats.binance.Add(1)
-	code, refusal := pb.ErrorCode_ERROR_CODE_UNSPECIFIED, (*binance.RequestError)(nil)
-	if len(streams) > 0 && s.shareUsedUp(c) > 0 {
-		s.stats.sharesRefused.Add(1)
-		code, refusal = pb.ErrorCode_ERROR_CODE_RATE_LIMITED, errTooFast
-		streams = nil
+	if len(streams) == 0 {
+		return
+	}
+	if s.refusesShare(c) > 0 {
+		s.putOffBinance(c, pb.ErrorCode_ERROR_CODE_RATE_LIMITED, errTooFast)
+		return
 	}
 	s.asksFor(c, len(streams))
 	for _, name := range streams {
-		if code, refusal = s.beginStreams(c, []string{name}); errorRows[code].Retry == pb.Retry_RETRY_AFTER {
-			break
+		if code, refusal := s.beginStreams(c, []string{name}); errorRows[code].Retry == pb.Retry_RETRY_AFTER {
+			s.putOffBinance(c, code, refusal)
+			return
 		}
 	}
-	if refusal != nil && errorRows[code].Retry == pb.Retry_RETRY_AFTER && s.obeyed == orderNone { // else it hears that the server stops
-		s.refuseBinance(c, code, refusal, []byte("null"))
+}
+
+// putOffBinance ends c, which may come again, with an error; where the server stops it
+// hears of that.
+func (s *shard) putOffBinance(c *conn, code pb.ErrorCode, e *binance.RequestError) {
+	if s.obeyed == orderNone {
+		s.refuseBinance(c, code, e, []byte("null"))
 		s.drop(c, DropNoTopic)
 	}
 }
@@ -214,10 +221,10 @@ func (s *shard) endStreams(c *conn, names []string) {
 		if !ok {
 			continue
 		}
+		step, framing := c.stepOf(stream), c.streamFraming(stream.Speed)
 		i := slices.IndexFunc(c.subs, func(sub *subscription) bool {
 			t := sub.feed.topic
-			return streamOf(t.key, t.dialects.Load().pair, stream.Speed) == stream &&
-				sub.step == c.stepOf(stream) && sub.framing == c.streamFraming(stream.Speed)
+			return sub.step == step && sub.framing == framing && streamOf(t.key, t.dialects.Load().pair, stream.Speed) == stream
 		})
 		if i >= 0 {
 			s.remove(c.subs[i])

@@ -88,8 +88,8 @@ func (h *Hub) serveExchangeInfo(w http.ResponseWriter, r *http.Request) {
 	if asked, some := askedSymbols(r); some {
 		list = nil
 		for _, id := range asked {
-			p := table.byID[id]
-			if p == nil || !may.knows(p.Symbol, h.config.Delay) {
+			p := table.known(may, id, h.config.Delay)
+			if p == nil {
 				binanceError(w, http.StatusBadRequest, -1121, "Invalid symbol.")
 				return
 			}

@@ -37,8 +37,7 @@ func (c *Config) mostEventTopics() int { return min(MaxEventTopics, c.MaxSubscri
 func (s *shard) askFor(c *conn) {
 	ask := c.events.ask
 	c.events.ask = nil
-	if wait := s.shareUsedUp(c); wait > 0 {
-		s.stats.sharesRefused.Add(1)
+	if wait := s.refusesShare(c); wait > 0 {
 		s.refuseFor(c, answer{id: 1}, pb.ErrorCode_ERROR_CODE_RATE_LIMITED, tooManyOfUser, wait)
 		s.dropIdle(c)
 		return

@@ -60,8 +60,8 @@ func (h *Hub) krakenPairs(may *Grant, asked string) (pairs map[string]kraken.Pai
 	table := h.pairs.fresh(pairsListAge)
 	for name := range strings.SplitSeq(asked, ",") {
 		base, quote, symbol := strings.Cut(name, "/")
-		p := table.byID[base+quote]
-		if p == nil || symbol && kraken.Symbol(p.Pair) != name || !may.knows(p.Symbol, h.config.Delay) {
+		p := table.known(may, base+quote, h.config.Delay)
+		if p == nil || symbol && kraken.Symbol(p.Pair) != name {
 			return nil, false
 		}
 		in := krakenInstrument(p)

@@ -67,16 +67,25 @@ func (p *pairs) find(may *Grant, id string) (*listedPair, error) {
 		age = pairsHitAge
 	}
 	t = p.fresh(age)
-	found, delay := t.byID[id], p.hub.config.Delay
-	switch {
-	case t.early:
+	if t.early {
 		return nil, proto.ErrNotReady
-	case found != nil && may.knows(found.Symbol, delay):
+	}
+	delay := p.hub.config.Delay
+	if found := t.known(may, id, delay); found != nil {
 		return found, nil
-	case may.knows(p.pattern(), delay):
+	}
+	if may.knows(p.pattern(), delay) {
 		return nil, proto.ErrUnknownSymbol
 	}
 	return nil, errForbidden
+}
+
+// known returns the symbol with an ID, if the bearer of may may know of it; else nil.
+func (t *pairTable) known(may *Grant, id string, delay time.Duration) *listedPair {
+	if found := t.byID[id]; found != nil && may.knows(found.Symbol, delay) {
+		return found
+	}
+	return nil
 }
 
 // named is find by the name that Kraken's clients have for a symbol.

@@ -3,6 +3,7 @@ package fanout
 import (
 	"time"
 
+	"github.com/depthcast/depthcast/fanout/peer"
 	"github.com/depthcast/depthcast/fanout/poll"
 )
 
@@ -151,7 +152,7 @@ func (l *line) pop() *conn {
 const readBytes = 64
 
 // inSeconds is for how long a connection may save up what it may send.
-const inSeconds = 8
+const inSeconds = peer.FloodSeconds
 
 // floodRequests is how many requests over HTTP a flood counts for, as those of its
 // address: what it may send at once it shall not be able to send again and again.

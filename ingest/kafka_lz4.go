@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/pierrec/lz4/v4"
 )
@@ -111,7 +112,7 @@ func (f *lz4Frame) block(block []byte, stored bool, begin, limit int, b []byte) 
 	}
 	most := min(f.blockSize, lz4Most*len(block), limit-len(b))
 	for room := min(max(cap(b)-len(b), 4*len(block)), most); ; room = min(2*room, most) {
-		b = grow(b, room)
+		b = slices.Grow(b, room)
 		n, err := f.decode(block, b[len(b):len(b)+room], b[max(begin, len(b)-lz4Window):])
 		switch {
 		case err == nil:
@@ -146,12 +147,4 @@ func (f *lz4Frame) word() (uint32, bool) {
 func (f *lz4Frame) skip() bool {
 	_, ok := f.word()
 	return ok
-}
-
-// grow returns b with room for n more bytes.
-func grow(b []byte, n int) []byte {
-	if cap(b)-len(b) >= n {
-		return b
-	}
-	return append(make([]byte, 0, max(2*cap(b), len(b)+n)), b...)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -42,7 +43,19 @@ func tempFile(t *testing.T, text string) string {
 // get asks the server with a token, if it is any.
 func (r *running) get(url, token string) (int, string) {
 	r.t.Helper()
-	req, err := http.NewRequest(http.MethodGet, url, nil)
+	resp := r.opens(r.t.Context(), url, token)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+// opens asks with a token, if there is one, and leaves the body to be read and closed.
+func (r *running) opens(ctx context.Context, url, token string) *http.Response {
+	r.t.Helper()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -53,12 +66,7 @@ func (r *running) get(url, token string) (int, string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return resp.StatusCode, string(body)
+	return resp
 }
 
 func TestOperatorsPathsAreOnTheAdminListenerAlone(t *testing.T) {

@@ -111,15 +111,7 @@ func (r *running) begins(path, token, wanted string) string {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url()+path, nil)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	resp := r.opens(ctx, r.url()+path, token)
 	defer resp.Body.Close()
 	text := resp.Header.Get("Depthcast-Delay-Ms") + "\n"
 	for lines := bufio.NewReader(resp.Body); !strings.Contains(text, wanted); {

@@ -178,15 +178,7 @@ func TestConnectionEndsWhenTheKeyOfItsTokenHasLeftTheKeySet(t *testing.T) {
 // it is ended.
 func (r *running) events(token string) io.Reader {
 	r.t.Helper()
-	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, r.url()+"/v1/sse?symbol="+bystander, nil)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	resp := r.opens(r.t.Context(), r.url()+"/v1/sse?symbol="+bystander, token)
 	r.t.Cleanup(func() { _ = resp.Body.Close() })
 	if resp.StatusCode != http.StatusOK {
 		r.t.Fatalf("answered %s", resp.Status)

@@ -110,18 +110,23 @@ func (f *strangerFlags) validate() error {
 // places is how many connections may be in plain HTTP or in their handshake.
 func (f *strangerFlags) places() int { return cmp.Or(f.MaxHandshakes, httpPlaces) }
 
+// within is how long a handshake may take, and the header of a request.
+func (f *strangerFlags) within() time.Duration { return cmp.Or(f.HandshakeTimeout, headerWithin) }
+
+// header is how many bytes the header of a request may have.
+func (f *strangerFlags) header() int { return cmp.Or(f.MaxHeaderBytes, headerBytes) }
+
 // porch bounds, by address, who is let into l.
 func (f *strangerFlags) porch(l net.Listener, log *slog.Logger) *peer.Listener {
 	return &peer.Listener{
-		Listener: l, Log: log, Proxies: f.proxies(), Header: f.ProxyProtocol, Within: cmp.Or(f.HandshakeTimeout, headerWithin),
+		Listener: l, Log: log, Proxies: f.proxies(), Header: f.ProxyProtocol, Within: f.within(),
 		Counts: peer.NewCounts(f.MaxHandshakesPerAddress, nets(f.ExemptAddress)), BytesPerSecond: f.BytesIn,
 	}
 }
 
 // strict sets what a server takes of strangers.
 func (f *strangerFlags) strict(s *http.Server) {
-	s.ReadHeaderTimeout = cmp.Or(f.HandshakeTimeout, headerWithin)
-	s.MaxHeaderBytes = cmp.Or(f.MaxHeaderBytes, headerBytes)
+	s.ReadHeaderTimeout, s.MaxHeaderBytes = f.within(), f.header()
 	s.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: streamsPerConnection}
 }
 
@@ -132,7 +137,7 @@ const streamsPerConnection = 100
 func (f *strangerFlags) bound(c *fanout.Config) {
 	c.MaxConnsPerAddress, c.MaxRelaysPerAddress = f.MaxConnsPerAddress, f.MaxRelaysPerAddress
 	c.HTTPRequestsPerAddress = f.HTTPRequestsPerAddress
-	c.ResumeTokenBytes = min(fanout.MaxResumeTokenBytes, max(1, cmp.Or(f.MaxHeaderBytes, headerBytes)/2))
+	c.ResumeTokenBytes = min(fanout.MaxResumeTokenBytes, max(1, f.header()/2))
 	c.RequestsPerSecond, c.SnapshotBytesPerSecond, c.SnapshotBytesPerUser = f.MaxRequests, f.SnapshotBytes, f.SnapshotBytesPerUser
 	c.MessagesInPerSecond, c.BytesInPerSecond = f.MessagesIn, f.BytesIn
 	c.ExemptAddresses, c.Proxies = nets(f.ExemptAddress), f.proxies()

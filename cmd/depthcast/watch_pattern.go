@@ -20,19 +20,16 @@ var errUnlisted = errors.New("no symbol matches")
 // when all that it matches was shown.
 func (c *watchCmd) symbols(ctx context.Context, cl *client.Client) ([]string, error) {
 	names := slices.Compact(slices.Sorted(slices.Values(c.Symbols)))
-	patterns := slices.DeleteFunc(slices.Clone(names), func(s string) bool { return !proto.IsPattern(s) })
-	if !c.Once || len(patterns) == 0 {
+	if !c.Once || !slices.ContainsFunc(names, proto.IsPattern) {
 		return names, nil
 	}
-	matching := map[string]bool{}
+	matching, awaited := map[string]bool{}, map[*client.Subscription]bool{}
 	for _, name := range names {
 		if !proto.IsPattern(name) {
 			matching[name] = true
+			continue
 		}
-	}
-	awaited := map[*client.Subscription]bool{}
-	for _, pattern := range patterns {
-		sub, err := cl.Subscribe(client.Item{Symbol: pattern, Channel: proto.ChannelInstruments})
+		sub, err := cl.Subscribe(client.Item{Symbol: name, Channel: proto.ChannelInstruments})
 		if err != nil {
 			return nil, err
 		}
